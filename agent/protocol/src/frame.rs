@@ -1,0 +1,131 @@
+//! Framing: one JSON object per line, with a cap on the length of a line.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{self, BufRead, Write};
+
+/// Longest line either side sends or accepts. A burst of 2,000 samples takes about 50 kB; a list of 512
+/// digests 10 kB; model facts with 4,000 tensors stay below 1 MB.
+pub const MAX_LINE_BYTES: usize = 4 << 20;
+
+/// A line that could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// More than [`MAX_LINE_BYTES`].
+    #[error("a line is longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    /// The stream ended inside a line.
+    #[error("the stream ended in the middle of a line of {0} bytes")]
+    Truncated(usize),
+    /// Not a message of this protocol.
+    #[error("not a message of this protocol ({reason}): {start:?}")]
+    Malformed {
+        /// From the JSON reader.
+        reason: String,
+        /// How the line begins.
+        start: String,
+    },
+    /// The stream failed.
+    #[error("reading failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A message as the bytes of one line, newline included.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when the message does not fit a line.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
+    let malformed = |e: serde_json::Error| FrameError::Malformed { reason: e.to_string(), start: String::new() };
+    let mut line = serde_json::to_vec(message).map_err(malformed)?;
+    line.push(b'\n');
+    if line.len() > MAX_LINE_BYTES { Err(FrameError::TooLong) } else { Ok(line) }
+}
+
+/// Writes a message as one line and flushes.
+///
+/// # Errors
+/// The message is too long, or the stream failed.
+pub fn write_line<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), FrameError> {
+    out.write_all(&encode(message)?)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Reads messages, line by line, in bounded memory.
+pub struct LineReader<R> {
+    inner: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> LineReader<R> {
+    /// Reads from `inner`.
+    pub fn new(inner: R) -> Self {
+        Self { inner, line: Vec::new() }
+    }
+
+    /// The next message, or `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// See [`FrameError`]. After an error the stream must not be read on.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        self.line.clear();
+        loop {
+            let buffer = match self.inner.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e.into()),
+            };
+            if buffer.is_empty() {
+                return if self.line.is_empty() { Ok(None) } else { Err(FrameError::Truncated(self.line.len())) };
+            }
+            let end = buffer.iter().position(|b| *b == b'\n');
+            let taken = end.unwrap_or(buffer.len());
+            if self.line.len() + taken >= MAX_LINE_BYTES {
+                return Err(FrameError::TooLong);
+            }
+            self.line.extend_from_slice(&buffer[..taken]);
+            self.inner.consume(taken + usize::from(end.is_some()));
+            if end.is_some() {
+                return parse(&self.line).map(Some);
+            }
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, FrameError> {
+    serde_json::from_slice(line).map_err(|e| FrameError::Malformed {
+        reason: e.to_string(),
+        start: String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AgentMessage, HostMessage, PROTOCOL_VERSION};
+
+    fn read_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, FrameError> {
+        let mut reader = LineReader::new(io::BufReader::with_capacity(7, bytes));
+        let mut all = Vec::new();
+        while let Some(message) = reader.next()? {
+            all.push(message);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn lines_survive_any_chunking() {
+        let sent = vec![HostMessage::Hello { protocol: PROTOCOL_VERSION }, HostMessage::Ping, HostMessage::Bye];
+        let bytes: Vec<u8> = sent.iter().flat_map(|m| encode(m).unwrap()).collect();
+        assert_eq!(read_all::<HostMessage>(&bytes).unwrap(), sent);
+    }
+
+    #[test]
+    fn bad_lines_are_told_apart() {
+        assert!(matches!(read_all::<HostMessage>(b"{\"type\":\"pi"), Err(FrameError::Truncated(11))));
+        assert!(matches!(read_all::<HostMessage>(b"hello\n"), Err(FrameError::Malformed { .. })));
+        assert!(matches!(read_all::<AgentMessage>(b"{\"type\":\"sing\"}\n"), Err(FrameError::Malformed { .. })));
+        assert!(matches!(read_all::<HostMessage>(b"\xff\xfe\n"), Err(FrameError::Malformed { .. })));
+        let long = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert!(matches!(read_all::<HostMessage>(&long), Err(FrameError::TooLong)));
+    }
+}

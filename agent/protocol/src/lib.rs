@@ -1,0 +1,39 @@
+//! What the host and the agent say to each other: ids, trial specifications, events, metrics and
+//! the framing that carries them. A leaf: no clock, no process, no runtime, no statistics.
+//!
+//! The whole conversation is described in `agent/PROTOCOL.md`.
+
+mod device;
+mod event;
+mod frame;
+mod hash;
+mod id;
+mod message;
+mod metric;
+mod model;
+mod spec;
+mod tensor;
+
+pub use device::{Battery, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
+pub use event::{Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, Samples, SamplePhase};
+pub use frame::{FrameError, LineReader, MAX_LINE_BYTES, encode, write_line};
+pub use hash::{HashError, Sha256, Sha256Hex};
+pub use id::{IdError, RuntimeId, UnitId, VariantId};
+pub use message::{AgentInfo, AgentMessage, HostMessage, RuntimeInfo};
+pub use metric::{Direction, METRICS, Metric, Unit, metric};
+pub use model::{BackendProof, Fallback, Format, ModelFacts, NodeProfile, OpCount, Precision, WeightBytes};
+pub use spec::{
+    Artifact, Inputs, Mode, PingPong, PerformanceRules, Schedule, TensorFile, TrialSpec, UnitSpec, WarmUp,
+};
+pub use tensor::{DType, Quantization, TensorInfo};
+
+/// Version of the conversation. A host and an agent of different versions refuse each other, and the
+/// host pushes its own agent again.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The agent ends itself when the host has said nothing for this long (the host pings every
+/// [`PING_INTERVAL_MS`]): an unplugged cable must not leave a worker burning the battery.
+pub const HOST_SILENCE_LIMIT_MS: u64 = 15_000;
+
+/// How often the host pings and the agent beats while a unit is under way.
+pub const PING_INTERVAL_MS: u64 = 2_000;

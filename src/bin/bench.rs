@@ -1,0 +1,2 @@
+//! The controller. Does nothing itself: `harness` is the product.
+fn main() {}

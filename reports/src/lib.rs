@@ -1,1 +1,4 @@
-//! To be written.
+//! Run records, verdicts and everything rendered from them. Measures nothing and talks to no device:
+//! the same record always gives the same report.
+
+pub mod record;

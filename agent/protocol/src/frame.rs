@@ -34,7 +34,8 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLong`] when the message does not fit a line.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
-    let malformed = |e: serde_json::Error| FrameError::Malformed { reason: e.to_string(), start: String::new() };
+    let malformed =
+        |e: serde_json::Error| FrameError::Malformed { reason: e.to_string(), start: String::new() };
     let mut line = serde_json::to_vec(message).map_err(malformed)?;
     line.push(b'\n');
     if line.len() > MAX_LINE_BYTES { Err(FrameError::TooLong) } else { Ok(line) }
@@ -75,7 +76,11 @@ impl<R: BufRead> LineReader<R> {
                 Err(e) => return Err(e.into()),
             };
             if buffer.is_empty() {
-                return if self.line.is_empty() { Ok(None) } else { Err(FrameError::Truncated(self.line.len())) };
+                return if self.line.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(FrameError::Truncated(self.line.len()))
+                };
             }
             let end = buffer.iter().position(|b| *b == b'\n');
             let taken = end.unwrap_or(buffer.len());
@@ -114,7 +119,8 @@ mod tests {
 
     #[test]
     fn lines_survive_any_chunking() {
-        let sent = vec![HostMessage::Hello { protocol: PROTOCOL_VERSION }, HostMessage::Ping, HostMessage::Bye];
+        let sent =
+            vec![HostMessage::Hello { protocol: PROTOCOL_VERSION }, HostMessage::Ping, HostMessage::Bye];
         let bytes: Vec<u8> = sent.iter().flat_map(|m| encode(m).unwrap()).collect();
         assert_eq!(read_all::<HostMessage>(&bytes).unwrap(), sent);
     }
@@ -123,7 +129,10 @@ mod tests {
     fn bad_lines_are_told_apart() {
         assert!(matches!(read_all::<HostMessage>(b"{\"type\":\"pi"), Err(FrameError::Truncated(11))));
         assert!(matches!(read_all::<HostMessage>(b"hello\n"), Err(FrameError::Malformed { .. })));
-        assert!(matches!(read_all::<AgentMessage>(b"{\"type\":\"sing\"}\n"), Err(FrameError::Malformed { .. })));
+        assert!(matches!(
+            read_all::<AgentMessage>(b"{\"type\":\"sing\"}\n"),
+            Err(FrameError::Malformed { .. })
+        ));
         assert!(matches!(read_all::<HostMessage>(b"\xff\xfe\n"), Err(FrameError::Malformed { .. })));
         let long = vec![b'x'; MAX_LINE_BYTES + 1];
         assert!(matches!(read_all::<HostMessage>(&long), Err(FrameError::TooLong)));

@@ -15,7 +15,9 @@ mod spec;
 mod tensor;
 
 pub use device::{Battery, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
-pub use event::{Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, Samples, SamplePhase};
+pub use event::{
+    Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,
+};
 pub use frame::{FrameError, LineReader, MAX_LINE_BYTES, encode, write_line};
 pub use hash::{HashError, Sha256, Sha256Hex};
 pub use id::{IdError, RuntimeId, UnitId, VariantId};
@@ -23,7 +25,7 @@ pub use message::{AgentInfo, AgentMessage, HostMessage, RuntimeInfo};
 pub use metric::{Direction, METRICS, Metric, Unit, metric};
 pub use model::{BackendProof, Fallback, Format, ModelFacts, NodeProfile, OpCount, Precision, WeightBytes};
 pub use spec::{
-    Artifact, Inputs, Mode, PingPong, PerformanceRules, Schedule, TensorFile, TrialSpec, UnitSpec, WarmUp,
+    Artifact, Inputs, Mode, PerformanceRules, PingPong, Schedule, TensorFile, TrialSpec, UnitSpec, WarmUp,
 };
 pub use tensor::{DType, Quantization, TensorInfo};
 

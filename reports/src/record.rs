@@ -1,0 +1,351 @@
+//! The run record: everything a run planned and saw, as plain values. No I/O: `store` writes and reads
+//! these, `verdict` and `render` are pure functions of them.
+//!
+//! A run is one directory:
+//!
+//! | file | content |
+//! |---|---|
+//! | `plan.json` | [`Plan`], written once before anything is measured |
+//! | `journal.jsonl` | [`Entry`] per line, append-only, each line on disk before the next unit starts |
+//! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device |
+//!
+//! Whatever else lies there (`report.html`, `results.csv`) is rendered from these and can be made again.
+
+use protocol::{
+    AgentInfo, BackendProof, Counts, DeviceInfo, DeviceState, Event, MemoryReading, ModelFacts, NodeProfile,
+    Outcome, RuntimeId, RuntimeInfo, Samples, Sha256Hex, TensorInfo, UnitId, VariantId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Version of the record; a reader refuses a newer one with words.
+pub const RECORD_SCHEMA: u32 = 1;
+
+/// Position of a case in [`Plan::cases`].
+pub type CaseIndex = usize;
+
+/// Everything decided before the first measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`RECORD_SCHEMA`].
+    pub schema: u32,
+    /// Name of the run, also of its directory: UTC time and a random part.
+    pub run: String,
+    /// When it was planned, RFC 3339, UTC.
+    pub created: String,
+    /// Version of the product.
+    pub version: String,
+    /// The command line, for the reproduce block.
+    pub command: Vec<String>,
+    /// Seeds every random order of the run.
+    pub seed: u64,
+    /// What is compared, and how.
+    pub suite: SuiteFacts,
+    /// What the variants are fed.
+    pub dataset: DatasetFacts,
+    /// Devices, by id.
+    pub devices: Vec<DevicePlan>,
+    /// Variant × runtime × device.
+    pub cases: Vec<CasePlan>,
+    /// Which case is compared with which.
+    pub contrasts: Vec<Contrast>,
+}
+
+/// The suite as far as a report needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuiteFacts {
+    /// `vision`; `ad-hoc` when models were named on the command line.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Hash of the TOML text; of the empty text when ad hoc.
+    pub sha256: Sha256Hex,
+    /// Kind of task.
+    pub task: Task,
+    /// Relative change of a cost (latency, memory, size) that matters, e.g. 0.03.
+    pub margin: f64,
+    /// Drop of the task score that is still acceptable, e.g. 0.01 for one percentage point.
+    pub accuracy_margin: f64,
+    /// Most units per device.
+    pub max_units: u32,
+}
+
+/// What outputs mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Top-1 over the first output.
+    Classification,
+    /// No labels: agreement with the reference only.
+    Agreement,
+}
+
+/// The examples as far as a report needs them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetFacts {
+    /// Name.
+    pub name: String,
+    /// Where it comes from, with licence.
+    pub source: String,
+    /// Hash of the tensor file of each model input.
+    pub sha256: Vec<Sha256Hex>,
+    /// Number of examples.
+    pub examples: u64,
+    /// Index of the right class per example; empty without labels.
+    pub labels: Vec<u32>,
+    /// Names of the classes; empty when they have none.
+    pub classes: Vec<String>,
+    /// Names of the examples; empty when they have none.
+    pub names: Vec<String>,
+}
+
+/// A device of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicePlan {
+    /// The id used everywhere.
+    pub id: String,
+    /// `local`, `adb`, `ssh`, `fake`.
+    pub transport: String,
+}
+
+/// A case: one variant on one runtime on one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CasePlan {
+    /// The variant.
+    pub variant: VariantId,
+    /// Runtime and backend.
+    pub runtime: RuntimeId,
+    /// Position in [`Plan::devices`].
+    pub device: usize,
+    /// Threads.
+    pub threads: u16,
+    /// Path of the model on the host, for people.
+    pub model_path: String,
+    /// Hash of the model file on the host.
+    pub model_sha256: Sha256Hex,
+    /// Size of the model file.
+    pub model_bytes: u64,
+}
+
+/// What a contrast asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContrastKind {
+    /// A variant against the suite's reference variant.
+    Reference,
+    /// TFLite (reference) against ONNX (candidate) at equal precision.
+    Format,
+}
+
+/// One comparison, candidate against reference, on one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contrast {
+    /// What it asks.
+    pub kind: ContrastKind,
+    /// The case that is judged.
+    pub candidate: CaseIndex,
+    /// The case it is compared with.
+    pub reference: CaseIndex,
+}
+
+/// What a unit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Latency and memory, all cases interleaved.
+    Performance,
+    /// Outputs of every example.
+    Accuracy,
+    /// Time per node.
+    Profile,
+}
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "entry")]
+pub enum Entry {
+    /// An agent answered. Again after a reconnect or a resume.
+    Device {
+        /// Position in [`Plan::devices`].
+        device: usize,
+        /// The agent.
+        agent: AgentInfo,
+        /// The device.
+        info: DeviceInfo,
+        /// What it can run.
+        runtimes: Vec<RuntimeInfo>,
+    },
+    /// What a case's model file holds.
+    Inspected {
+        /// Which case.
+        case: CaseIndex,
+        /// The facts.
+        facts: ModelFacts,
+    },
+    /// A unit was sent to a device.
+    UnitStarted {
+        /// Its number.
+        unit: UnitId,
+        /// 0, or higher for a retry after device trouble.
+        attempt: u32,
+        /// Position in [`Plan::devices`].
+        device: usize,
+        /// What it is for.
+        purpose: Purpose,
+        /// The unit's seed.
+        seed: u64,
+        /// Case of each trial, in the order of the unit's trials.
+        cases: Vec<CaseIndex>,
+        /// RFC 3339, UTC.
+        at: String,
+    },
+    /// The agent reported.
+    Event {
+        /// Which unit.
+        unit: UnitId,
+        /// Which attempt.
+        attempt: u32,
+        /// Position in the unit's stream.
+        seq: u64,
+        /// What.
+        event: Event,
+    },
+    /// The unit is complete, and its counts agree with what was received.
+    UnitDone {
+        /// Which unit.
+        unit: UnitId,
+        /// Which attempt.
+        attempt: u32,
+        /// The agent's counts.
+        counts: Counts,
+    },
+    /// The unit was lost; its entries so far do not count.
+    UnitLost {
+        /// Which unit.
+        unit: UnitId,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The device will not be used any more in this run.
+    DeviceLost {
+        /// Position in [`Plan::devices`].
+        device: usize,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The run came to its end. Without this line it can be resumed.
+    Finished {
+        /// RFC 3339, UTC.
+        at: String,
+        /// Why it ended: all decided, all units measured, time budget, interrupted.
+        reason: String,
+    },
+}
+
+/// A run as read back: whole units only, in plan order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// The plan.
+    pub plan: Plan,
+    /// What answered for each device of the plan, as last seen.
+    pub devices: Vec<Option<DeviceRecord>>,
+    /// Facts per case, where the model could be inspected.
+    pub facts: Vec<Option<ModelFacts>>,
+    /// Units whose end was confirmed.
+    pub units: Vec<UnitRecord>,
+    /// Units and devices that were lost, and why, for the report.
+    pub losses: Vec<String>,
+    /// Why the run ended; `None` when it was cut off and can be resumed.
+    pub finished: Option<String>,
+}
+
+/// A device that answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceRecord {
+    /// The agent.
+    pub agent: AgentInfo,
+    /// The device.
+    pub info: DeviceInfo,
+    /// What it can run.
+    pub runtimes: Vec<RuntimeInfo>,
+}
+
+/// A complete unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitRecord {
+    /// Its number.
+    pub unit: UnitId,
+    /// Position in [`Plan::devices`].
+    pub device: usize,
+    /// What it was for.
+    pub purpose: Purpose,
+    /// Its seed.
+    pub seed: u64,
+    /// State of the device before.
+    pub before: Option<DeviceState>,
+    /// State of the device after.
+    pub after: Option<DeviceState>,
+    /// Blocks that do not count, with reasons.
+    pub dropped_blocks: Vec<(u32, String)>,
+    /// Its trials.
+    pub trials: Vec<TrialRecord>,
+}
+
+/// A trial as its events told it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialRecord {
+    /// Its case.
+    pub case: CaseIndex,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The model, once loaded.
+    pub loaded: Option<LoadedRecord>,
+    /// First invoke.
+    pub first_inference_ns: Option<u64>,
+    /// Memory by phase.
+    pub memory: Vec<MemoryReading>,
+    /// Every burst, in the order measured, dropped blocks included.
+    pub bursts: Vec<Samples>,
+    /// Why steady state was cut short, if it was.
+    pub cut_short: Option<String>,
+    /// Digest per example of an accuracy trial.
+    pub digests: Vec<String>,
+    /// The outputs file of an accuracy trial.
+    pub outputs: Option<OutputsRecord>,
+    /// Time per node of a profile trial.
+    pub profile: Vec<NodeProfile>,
+}
+
+/// What [`Event::Loaded`] told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedRecord {
+    /// Hash of the model as read on the device.
+    pub model_sha256: Sha256Hex,
+    /// Hashes of the inputs as read on the device.
+    pub input_sha256: Vec<Sha256Hex>,
+    /// Map and parse.
+    pub load_ns: u64,
+    /// Compile and allocate.
+    pub compile_ns: u64,
+    /// Inputs.
+    pub inputs: Vec<TensorInfo>,
+    /// Outputs.
+    pub outputs: Vec<TensorInfo>,
+    /// What really ran.
+    pub proof: BackendProof,
+}
+
+/// Outputs of an accuracy trial: `outputs/<sha256>.bin` of the run, little-endian f32, example after
+/// example, the model's outputs one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputsRecord {
+    /// Hash, and name of the file.
+    pub sha256: Sha256Hex,
+    /// Number of examples.
+    pub examples: u64,
+    /// Elements per example of each output.
+    pub elements: Vec<u64>,
+    /// Values as read from the file, when it is there and whole: `examples × Σ elements`.
+    pub values: Option<Vec<f32>>,
+}

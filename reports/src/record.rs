@@ -13,7 +13,8 @@
 
 use protocol::{
     AgentInfo, BackendProof, Counts, DeviceInfo, DeviceState, Event, MemoryReading, ModelFacts, NodeProfile,
-    Outcome, RuntimeId, RuntimeInfo, Samples, Sha256Hex, TensorInfo, UnitId, VariantId,
+    Outcome, PerformanceRules, PingPong, RuntimeId, RuntimeInfo, Samples, Sha256Hex, TensorInfo, UnitId,
+    VariantId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,8 @@ pub struct Plan {
     pub command: Vec<String>,
     /// Seeds every random order of the run.
     pub seed: u64,
+    /// Where models and data came from, so that a run that was cut off can be taken up again.
+    pub subject: Subject,
     /// What is compared, and how.
     pub suite: SuiteFacts,
     /// What the variants are fed.
@@ -48,6 +51,44 @@ pub struct Plan {
     pub cases: Vec<CasePlan>,
     /// Which case is compared with which.
     pub contrasts: Vec<Contrast>,
+    /// How units are measured.
+    pub measuring: Measuring,
+}
+
+/// Where the models and the data of a run came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "subject")]
+pub enum Subject {
+    /// A suite.
+    Suite {
+        /// Name of a suite that is built in, or the absolute path of a definition.
+        at: String,
+    },
+    /// Model files named on the command line.
+    Models {
+        /// Absolute paths; the first is the reference.
+        models: Vec<String>,
+        /// Absolute path of the data; seeded random inputs without it.
+        data: Option<String>,
+    },
+}
+
+/// How units are measured: decided before the first one, and the same for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measuring {
+    /// What every performance trial does.
+    pub performance: PerformanceRules,
+    /// Bursts of performance units.
+    pub ping_pong: PingPong,
+    /// Cases that are alive together. Each list makes one performance unit per round; all cases of a
+    /// list are on one device.
+    pub groups: Vec<Vec<CaseIndex>>,
+    /// A worker of a performance unit is killed when it lives longer.
+    pub performance_deadline_ms: u64,
+    /// A worker of an accuracy unit is killed when it lives longer.
+    pub accuracy_deadline_ms: u64,
+    /// Measuring a device ends at the last look that fits in; `None` without a limit.
+    pub time_budget_ms: Option<u64>,
 }
 
 /// The suite as far as a report needs it.

@@ -23,7 +23,7 @@ const GRAPH: &[(&str, &[&str], &[&str])] = &[
     ("runtimes", &["protocol"], HOST_PACKAGES),
     ("agent", &["protocol", "runtimes"], HOST_PACKAGES),
     ("datasets", &["protocol"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
-    ("suites", &["protocol"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
+    ("suites", &["protocol", "datasets"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
     ("reports", &["protocol", "stats"], &["tokio", "clap", "ssh2", "adb_client"]),
     ("harness", &["protocol", "suites", "datasets", "reports", "stats"], &["polars", "plotters"]),
 ];

@@ -18,11 +18,10 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use protocol::{CaseIndex, Contrast, ContrastKind, Task};
+
 /// Version of the record; a reader refuses a newer one with words.
 pub const RECORD_SCHEMA: u32 = 1;
-
-/// Position of a case in [`Plan::cases`].
-pub type CaseIndex = usize;
 
 /// Everything decided before the first measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,16 +109,6 @@ pub struct SuiteFacts {
     pub max_units: u32,
 }
 
-/// What outputs mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// Top-1 over the first output.
-    Classification,
-    /// No labels: agreement with the reference only.
-    Agreement,
-}
-
 /// The examples as far as a report needs them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
@@ -165,27 +154,6 @@ pub struct CasePlan {
     pub model_sha256: Sha256Hex,
     /// Size of the model file.
     pub model_bytes: u64,
-}
-
-/// What a contrast asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContrastKind {
-    /// A variant against the suite's reference variant.
-    Reference,
-    /// TFLite (reference) against ONNX (candidate) at equal precision.
-    Format,
-}
-
-/// One comparison, candidate against reference, on one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contrast {
-    /// What it asks.
-    pub kind: ContrastKind,
-    /// The case that is judged.
-    pub candidate: CaseIndex,
-    /// The case it is compared with.
-    pub reference: CaseIndex,
 }
 
 /// What a unit is for.

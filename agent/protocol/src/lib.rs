@@ -3,6 +3,7 @@
 //!
 //! The whole conversation is described in `agent/PROTOCOL.md`.
 
+mod contrast;
 mod device;
 mod event;
 mod frame;
@@ -14,6 +15,7 @@ mod model;
 mod spec;
 mod tensor;
 
+pub use contrast::{CaseIndex, Contrast, ContrastKind, Task};
 pub use device::{Battery, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
 pub use event::{
     Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,

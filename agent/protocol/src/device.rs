@@ -18,6 +18,9 @@ pub struct DeviceInfo {
     pub hostname: String,
     /// Model of the board or phone, where known.
     pub model: Option<String>,
+    /// System on chip, where the platform names it apart from the board.
+    #[serde(default)]
+    pub soc: Option<String>,
     /// Processor as the kernel names it.
     pub cpu: String,
     /// Operating system with version.
@@ -68,6 +71,15 @@ pub struct ThermalZone {
     pub milli_celsius: i64,
 }
 
+/// One cooling device of the kernel: above 0, it is holding the device back or blowing air.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cooling {
+    /// The device's type: `thermal-cpufreq-0`, `pwm-fan`, ...
+    pub device: String,
+    /// Present step.
+    pub step: u64,
+}
+
 /// Battery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Battery {
@@ -88,6 +100,12 @@ pub struct DeviceState {
     pub thermal: Vec<ThermalZone>,
     /// Raw throttle flags where the platform has them (Pi `get_throttled`).
     pub throttled: Option<u64>,
+    /// Steps of the kernel's cooling devices.
+    #[serde(default)]
+    pub cooling: Vec<Cooling>,
+    /// Android's thermal status: 0 none to 6 shutdown.
+    #[serde(default)]
+    pub thermal_status: Option<u32>,
     /// Battery, where there is one.
     pub battery: Option<Battery>,
     /// One-minute load average in thousandths.

@@ -48,7 +48,7 @@ pub enum Outcome {
     TimedOut,
     /// The device went away. Set by the host.
     DeviceLost,
-    /// Not started, with the reason.
+    /// Not started, or stopped because the host cancelled the unit, with the reason.
     Skipped {
         /// Why.
         reason: String,
@@ -82,10 +82,17 @@ pub struct Samples {
     pub batch: u32,
     /// Wall time of each sample, for the whole batch.
     pub wall_ns: Vec<u64>,
-    /// CPU time of the worker's process for each sample, for the whole batch.
+    /// CPU time for each sample, for the whole batch: of the worker's own thread when the trial has one
+    /// thread, of its whole process otherwise.
     pub cpu_ns: Vec<u64>,
     /// Involuntary context switches during the burst.
     pub involuntary_switches: u64,
+    /// Core that the worker's own thread was on when the burst ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<u32>,
+    /// Frequency of that core right after the burst, where the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub khz: Option<u64>,
 }
 
 /// Point in a worker's life at which memory is read.
@@ -178,6 +185,19 @@ pub enum Event {
         trial: u32,
         /// Wall time.
         wall_ns: u64,
+    },
+    /// The worker is warm: what follows is steady state.
+    WarmedUp {
+        /// Which.
+        trial: u32,
+        /// Invokes until here, the first inference not counted.
+        iterations: u64,
+        /// Time spent in warm-up bursts.
+        wall_ns: u64,
+        /// Invokes per sample in steady state.
+        batch: u32,
+        /// False when the bursts did not come to agree before [`crate::WarmUp::max_ms`]: a trend remains.
+        settled: bool,
     },
     /// Memory at the end of a phase.
     Memory {

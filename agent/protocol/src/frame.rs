@@ -51,16 +51,63 @@ pub fn write_line<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(),
     Ok(())
 }
 
+/// Cuts a stream of bytes into messages, in bounded memory, for readers that must not block.
+#[derive(Default)]
+pub struct LineBuffer {
+    bytes: Vec<u8>,
+    /// Start of the first line that was not handed out yet.
+    start: usize,
+    /// Everything before it is known to hold no end of line.
+    scanned: usize,
+}
+
+impl LineBuffer {
+    /// Takes in more of the stream.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.scanned -= self.start;
+        self.start = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message that is complete.
+    ///
+    /// # Errors
+    /// See [`FrameError`]. After an error the stream must not be read on.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        let fresh = self.bytes.get(self.scanned..).unwrap_or_default();
+        let end = fresh.iter().position(|b| *b == b'\n').map(|at| self.scanned + at);
+        self.scanned = end.unwrap_or(self.bytes.len());
+        if self.scanned - self.start >= MAX_LINE_BYTES {
+            return Err(FrameError::TooLong);
+        }
+        let Some(end) = end else { return Ok(None) };
+        let message = parse(&self.bytes[self.start..end])?;
+        self.start = end + 1;
+        self.scanned = self.start;
+        Ok(Some(message))
+    }
+
+    /// Says whether the stream may end here.
+    ///
+    /// # Errors
+    /// It may not: part of a line is left.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        let left = self.bytes.len() - self.start;
+        if left == 0 { Ok(()) } else { Err(FrameError::Truncated(left)) }
+    }
+}
+
 /// Reads messages, line by line, in bounded memory.
 pub struct LineReader<R> {
     inner: R,
-    line: Vec<u8>,
+    buffer: LineBuffer,
 }
 
 impl<R: BufRead> LineReader<R> {
     /// Reads from `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, line: Vec::new() }
+        Self { inner, buffer: LineBuffer::default() }
     }
 
     /// The next message, or `None` at the end of the stream.
@@ -68,30 +115,20 @@ impl<R: BufRead> LineReader<R> {
     /// # Errors
     /// See [`FrameError`]. After an error the stream must not be read on.
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        self.line.clear();
         loop {
-            let buffer = match self.inner.fill_buf() {
-                Ok(buffer) => buffer,
+            if let Some(message) = self.buffer.next()? {
+                return Ok(Some(message));
+            }
+            let taken = match self.inner.fill_buf() {
+                Ok([]) => return self.buffer.finish().map(|()| None),
+                Ok(bytes) => {
+                    self.buffer.extend(bytes);
+                    bytes.len()
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e.into()),
             };
-            if buffer.is_empty() {
-                return if self.line.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(FrameError::Truncated(self.line.len()))
-                };
-            }
-            let end = buffer.iter().position(|b| *b == b'\n');
-            let taken = end.unwrap_or(buffer.len());
-            if self.line.len() + taken >= MAX_LINE_BYTES {
-                return Err(FrameError::TooLong);
-            }
-            self.line.extend_from_slice(&buffer[..taken]);
-            self.inner.consume(taken + usize::from(end.is_some()));
-            if end.is_some() {
-                return parse(&self.line).map(Some);
-            }
+            self.inner.consume(taken);
         }
     }
 }
@@ -136,5 +173,28 @@ mod tests {
         assert!(matches!(read_all::<HostMessage>(b"\xff\xfe\n"), Err(FrameError::Malformed { .. })));
         let long = vec![b'x'; MAX_LINE_BYTES + 1];
         assert!(matches!(read_all::<HostMessage>(&long), Err(FrameError::TooLong)));
+        assert!(encode(&long).is_err(), "what cannot be read is not sent either");
+    }
+
+    #[test]
+    fn the_longest_line_passes_and_one_byte_more_does_not() {
+        let text = "x".repeat(MAX_LINE_BYTES - 3);
+        let line = encode(&text).unwrap();
+        assert_eq!(line.len(), MAX_LINE_BYTES);
+        assert_eq!(read_all::<String>(&line).unwrap(), [text.clone()]);
+        assert!(matches!(encode(&(text + "x")), Err(FrameError::TooLong)));
+    }
+
+    #[test]
+    fn a_buffer_keeps_what_is_not_complete() {
+        let mut buffer = LineBuffer::default();
+        buffer.extend(b"1\n2\n3");
+        assert_eq!(buffer.next::<u32>().unwrap(), Some(1));
+        buffer.extend(b"4\n");
+        let rest = [(); 3].map(|()| buffer.next::<u32>().unwrap());
+        assert_eq!(rest, [Some(2), Some(34), None]);
+        assert!(buffer.finish().is_ok());
+        buffer.extend(b"5");
+        assert!(matches!(buffer.finish(), Err(FrameError::Truncated(1))));
     }
 }

@@ -12,22 +12,27 @@ mod id;
 mod message;
 mod metric;
 mod model;
+mod order;
+mod rng;
 mod spec;
 mod tensor;
 
 pub use contrast::{CaseIndex, Contrast, ContrastKind, Task};
-pub use device::{Battery, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
+pub use device::{Battery, Cooling, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
 pub use event::{
     Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,
 };
-pub use frame::{FrameError, LineReader, MAX_LINE_BYTES, encode, write_line};
+pub use frame::{FrameError, LineBuffer, LineReader, MAX_LINE_BYTES, encode, write_line};
 pub use hash::{HashError, Sha256, Sha256Hex};
 pub use id::{IdError, RuntimeId, UnitId, VariantId};
 pub use message::{AgentInfo, AgentMessage, HostMessage, RuntimeInfo};
 pub use metric::{Direction, METRICS, Metric, Unit, metric};
 pub use model::{BackendProof, Fallback, Format, ModelFacts, NodeProfile, OpCount, Precision, WeightBytes};
+pub use order::UnitOrder;
+pub use rng::Rng;
 pub use spec::{
-    Artifact, Inputs, Mode, PerformanceRules, PingPong, Schedule, TensorFile, TrialSpec, UnitSpec, WarmUp,
+    Artifact, Inputs, MAX_TRIALS, Mode, PerformanceRules, PingPong, Schedule, SpecError, TensorFile,
+    TrialSpec, UnitSpec, WarmUp,
 };
 pub use tensor::{DType, Quantization, TensorInfo};
 
@@ -41,3 +46,6 @@ pub const HOST_SILENCE_LIMIT_MS: u64 = 15_000;
 
 /// How often the host pings and the agent beats while a unit is under way.
 pub const PING_INTERVAL_MS: u64 = 2_000;
+
+/// Requests that wait in the agent while a unit is under way; one more is refused.
+pub const MAX_QUEUE: usize = 64;

@@ -12,7 +12,7 @@ pub enum HostMessage {
         /// [`crate::PROTOCOL_VERSION`].
         protocol: u32,
     },
-    /// Measure a unit. One at a time.
+    /// Measure a unit. One at a time: what arrives meanwhile waits, up to [`crate::MAX_QUEUE`] requests.
     Run {
         /// What to measure.
         unit: UnitSpec,
@@ -26,7 +26,8 @@ pub enum HostMessage {
     Cancel,
     /// I am still here.
     Ping,
-    /// Done: the agent exits with 0.
+    /// No more requests: the agent finishes those it has taken and exits with 0. After it the end of
+    /// stdin and silence no longer count as a lost host, so that a spec can be piped in by hand.
     Bye,
 }
 
@@ -39,6 +40,9 @@ pub struct RuntimeInfo {
     pub version: String,
     /// Backends it offers on this device.
     pub backends: Vec<String>,
+    /// It only pretends, for tests: never to be chosen unless a suite names it.
+    #[serde(default)]
+    pub pretends: bool,
 }
 
 /// Who answers.
@@ -92,6 +96,9 @@ pub enum AgentMessage {
     Refused {
         /// Why, and what to do.
         reason: String,
+        /// The unit that was asked for, where it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<UnitId>,
     },
     /// I am still here.
     Heartbeat,

@@ -105,7 +105,8 @@ pub struct TrialSpec {
     pub inputs: Inputs,
     /// What to do with them.
     pub mode: Mode,
-    /// The worker is killed when it lives longer.
+    /// The worker is killed when it has been at work for longer; waiting for its turn in a ping-pong unit
+    /// does not count.
     pub deadline_ms: u64,
 }
 
@@ -143,4 +144,200 @@ pub struct UnitSpec {
     pub schedule: Schedule,
     /// The trials; events name them by their position here.
     pub trials: Vec<TrialSpec>,
+}
+
+/// Trials of one unit: each is a process that stays alive in a ping-pong unit.
+pub const MAX_TRIALS: usize = 64;
+/// Threads of one trial: no phone and no board has more cores.
+const MAX_THREADS: u16 = 256;
+/// Longest any limit in milliseconds may be: a day.
+const MAX_MS: u64 = 24 * 3600 * 1000;
+/// Examples of one trial.
+const MAX_EXAMPLES: u64 = 10_000_000;
+/// Elements of one example: 1 GiB of f32.
+const MAX_ELEMENTS: u64 = 1 << 28;
+/// Dimensions of an input.
+const MAX_RANK: usize = 16;
+
+/// A unit that no agent takes.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{place}: {rule}")]
+pub struct SpecError {
+    place: String,
+    rule: String,
+}
+
+impl UnitSpec {
+    /// Checks everything that can be known without the files: both sides do, before they rely on it.
+    ///
+    /// # Errors
+    /// Names the field and the rule it breaks.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let error = |place: &str, rule: String| Err(SpecError { place: place.to_owned(), rule });
+        if self.trials.is_empty() || self.trials.len() > MAX_TRIALS {
+            return error(
+                "trials",
+                format!("a unit has 1 to {MAX_TRIALS} trials, not {}", self.trials.len()),
+            );
+        }
+        if let Schedule::PingPong(rules) = &self.schedule {
+            if rules.burst_min_ms > MAX_MS {
+                return error("schedule.burst_min_ms", format!("at most {MAX_MS}"));
+            }
+            if let Some(at) = self.trials.iter().position(|t| !matches!(t.mode, Mode::Performance(_))) {
+                return error(&format!("trials[{at}].mode"), "only performance trials can ping-pong".into());
+            }
+        }
+        for (at, trial) in self.trials.iter().enumerate() {
+            trial.check().map_err(|e| SpecError { place: format!("trials[{at}].{}", e.place), ..e })?;
+        }
+        Ok(())
+    }
+}
+
+impl TrialSpec {
+    fn check(&self) -> Result<(), SpecError> {
+        let error = |place: &str, rule: String| Err(SpecError { place: place.to_owned(), rule });
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return error("threads", format!("1 to {MAX_THREADS}, not {}", self.threads));
+        }
+        if self.deadline_ms == 0 || self.deadline_ms > MAX_MS {
+            return error("deadline_ms", format!("1 to {MAX_MS}, not {}", self.deadline_ms));
+        }
+        let examples = self.inputs.examples()?;
+        match &self.mode {
+            Mode::Performance(rules) => {
+                if rules.example >= examples {
+                    return error("mode.example", format!("{} is not one of {examples}", rules.example));
+                }
+                let longest =
+                    rules.warm_up.max_ms.max(rules.warm_up.min_ms).max(rules.max_ms).max(rules.min_ms);
+                if longest > MAX_MS {
+                    return error("mode", format!("no time may be longer than {MAX_MS} ms"));
+                }
+                if rules.warm_up.max_ms < rules.warm_up.min_ms || rules.max_ms < rules.min_ms {
+                    return error("mode", "max_ms is below min_ms".to_owned());
+                }
+            }
+            Mode::Profile { iterations } if !(1..=MAX_PROFILE).contains(iterations) => {
+                return error("mode.iterations", format!("1 to {MAX_PROFILE}, not {iterations}"));
+            }
+            Mode::Accuracy | Mode::Profile { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// Profiled iterations: a model of 4,000 nodes still fits a line.
+const MAX_PROFILE: u32 = 100;
+
+impl Inputs {
+    /// Number of examples.
+    ///
+    /// # Errors
+    /// None, too many, or files that disagree; shapes that overflow.
+    pub fn examples(&self) -> Result<u64, SpecError> {
+        let error = |place: String, rule: String| Err(SpecError { place, rule });
+        let examples = match self {
+            Self::Random { examples, .. } => *examples,
+            Self::Files { files } => {
+                for (at, file) in files.iter().enumerate() {
+                    if let Err(rule) = file.check() {
+                        return error(format!("inputs.files[{at}].shape"), rule);
+                    }
+                }
+                let mut counts = files.iter().filter_map(|f| f.shape.first().copied());
+                let first = counts.next().unwrap_or_default();
+                if counts.any(|n| n != first) {
+                    return error("inputs.files".into(), "all must hold the same number of examples".into());
+                }
+                first
+            }
+        };
+        if (1..=MAX_EXAMPLES).contains(&examples) {
+            Ok(examples)
+        } else {
+            error("inputs".into(), format!("1 to {MAX_EXAMPLES} examples, not {examples}"))
+        }
+    }
+}
+
+impl TensorFile {
+    /// Elements of one example.
+    ///
+    /// # Errors
+    /// Too many to be true.
+    pub fn elements(&self) -> Result<u64, String> {
+        let rest = self.shape.get(1..).unwrap_or_default();
+        let product = rest.iter().try_fold(1u64, |all, n| all.checked_mul(*n));
+        product.filter(|n| *n <= MAX_ELEMENTS).ok_or(format!("more than {MAX_ELEMENTS} elements per example"))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.shape.is_empty() || self.shape.len() > MAX_RANK {
+            return Err(format!("1 to {MAX_RANK} dimensions, the first counts examples"));
+        }
+        self.elements().map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial() -> TrialSpec {
+        let file = |name: &str| Artifact { path: name.into(), sha256: Sha256Hex::of_bytes(name.as_bytes()) };
+        let warm_up = WarmUp { min_iterations: 10, min_ms: 500, max_ms: 5000, agree_permille: 20 };
+        let rules = PerformanceRules { example: 0, warm_up, min_iterations: 50, min_ms: 1000, max_ms: 9000 };
+        let tensor = TensorFile { file: file("x"), dtype: DType::U8, shape: vec![7, 28, 28] };
+        TrialSpec {
+            runtime: "builtin/cpu".parse().unwrap(),
+            model: file("m"),
+            threads: 1,
+            inputs: Inputs::Files { files: vec![tensor.clone(), tensor] },
+            mode: Mode::Performance(rules),
+            deadline_ms: 60_000,
+        }
+    }
+
+    fn unit(trials: Vec<TrialSpec>) -> UnitSpec {
+        let schedule = Schedule::PingPong(PingPong { burst_min_iterations: 8, burst_min_ms: 30 });
+        UnitSpec { unit: UnitId(1), seed: 1, schedule, trials }
+    }
+
+    fn refusal(change: impl Fn(&mut TrialSpec)) -> String {
+        let mut bad = trial();
+        change(&mut bad);
+        unit(vec![trial(), bad]).check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_sane_unit_passes() {
+        assert_eq!(unit(vec![trial(), trial()]).check(), Ok(()));
+    }
+
+    #[test]
+    fn the_field_and_the_rule_are_named() {
+        assert!(unit(vec![]).check().is_err());
+        assert!(unit(vec![trial(); MAX_TRIALS + 1]).check().is_err());
+        assert_eq!(refusal(|t| t.threads = 0), "trials[1].threads: 1 to 256, not 0");
+        assert!(refusal(|t| t.deadline_ms = 0).starts_with("trials[1].deadline_ms"));
+        assert!(refusal(|t| t.mode = Mode::Accuracy).contains("ping-pong"));
+        assert!(refusal(|t| t.inputs = Inputs::Random { seed: 1, examples: 0 }).contains("examples"));
+        assert!(refusal(|t| t.inputs = Inputs::Files { files: vec![] }).contains("examples"));
+        let example_7 = refusal(|t| {
+            if let Mode::Performance(rules) = &mut t.mode {
+                rules.example = 7;
+            }
+        });
+        assert_eq!(example_7, "trials[1].mode.example: 7 is not one of 7");
+        for shape in [vec![], vec![8, 28, 28], vec![7, u64::MAX, u64::MAX], vec![7, 1 << 29], vec![7; 17]] {
+            let text = refusal(|t| {
+                if let Inputs::Files { files } = &mut t.inputs {
+                    files[1].shape.clone_from(&shape);
+                }
+            });
+            assert!(text.starts_with("trials[1].inputs.files"), "{text}");
+        }
+    }
 }

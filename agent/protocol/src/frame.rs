@@ -74,7 +74,7 @@ impl LineBuffer {
     ///
     /// # Errors
     /// See [`FrameError`]. After an error the stream must not be read on.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let fresh = self.bytes.get(self.scanned..).unwrap_or_default();
         let end = fresh.iter().position(|b| *b == b'\n').map(|at| self.scanned + at);
         self.scanned = end.unwrap_or(self.bytes.len());
@@ -114,9 +114,9 @@ impl<R: BufRead> LineReader<R> {
     ///
     /// # Errors
     /// See [`FrameError`]. After an error the stream must not be read on.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         loop {
-            if let Some(message) = self.buffer.next()? {
+            if let Some(message) = self.buffer.next_message()? {
                 return Ok(Some(message));
             }
             let taken = match self.inner.fill_buf() {
@@ -148,7 +148,7 @@ mod tests {
     fn read_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, FrameError> {
         let mut reader = LineReader::new(io::BufReader::with_capacity(7, bytes));
         let mut all = Vec::new();
-        while let Some(message) = reader.next()? {
+        while let Some(message) = reader.next_message()? {
             all.push(message);
         }
         Ok(all)
@@ -189,9 +189,9 @@ mod tests {
     fn a_buffer_keeps_what_is_not_complete() {
         let mut buffer = LineBuffer::default();
         buffer.extend(b"1\n2\n3");
-        assert_eq!(buffer.next::<u32>().unwrap(), Some(1));
+        assert_eq!(buffer.next_message::<u32>().unwrap(), Some(1));
         buffer.extend(b"4\n");
-        let rest = [(); 3].map(|()| buffer.next::<u32>().unwrap());
+        let rest = [(); 3].map(|()| buffer.next_message::<u32>().unwrap());
         assert_eq!(rest, [Some(2), Some(34), None]);
         assert!(buffer.finish().is_ok());
         buffer.extend(b"5");

@@ -1,0 +1,49 @@
+//! Model files of any format as [`Source`]s, which build graphs. A format is a module and a line in
+//! [`FORMATS`]. Parsing and building are separate so that loading and compiling can be timed apart.
+//!
+//! A graph built here has the file's inputs and outputs in the file's order, with the file's types and
+//! layouts; inside, convolutions and pools are `[n, h, w, c]`.
+
+use super::graph::Graph;
+use crate::{Error, Result};
+use protocol::ModelFacts;
+
+/// A parsed model file.
+pub trait Source: Send {
+    /// What is in the file.
+    fn facts(&self) -> &ModelFacts;
+
+    /// The graph, for one shape per input in the file's order, or for the file's own shapes with 1 in
+    /// place of open dimensions. Tensors named in `keep` must not be fused away.
+    ///
+    /// # Errors
+    /// An operator, type or shape that is not supported, or operands that do not fit together.
+    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph>;
+}
+
+/// A file format.
+pub struct FormatEntry {
+    /// For messages.
+    pub name: &'static str,
+    /// Whether the bytes look like this format, by their beginning.
+    pub detect: fn(&[u8]) -> bool,
+    /// Parses; bounded and free of panics on any input.
+    pub parse: fn(Vec<u8>) -> Result<Box<dyn Source>>,
+}
+
+/// Every format, in the order in which they are tried.
+pub const FORMATS: &[FormatEntry] = &[];
+
+/// Parses a model file of any format.
+///
+/// # Errors
+/// Not a format we know, or damaged.
+pub fn parse(bytes: Vec<u8>) -> Result<Box<dyn Source>> {
+    match FORMATS.iter().find(|f| (f.detect)(&bytes)) {
+        Some(format) => (format.parse)(bytes),
+        None => {
+            let names: Vec<&str> = FORMATS.iter().map(|f| f.name).collect();
+            Err(Error::ModelInvalid(format!("none of the formats {}", names.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Operands one after the other along a dimension.
+
+use super::{Operand, Operator, Prepare, arity};
+use crate::builtin::graph::Fact;
+use crate::builtin::step::Step;
+use crate::{Error, Result};
+
+/// Operands: any number of the same type, equal in all dimensions but one. Quantised operands may each
+/// have their own scale; the natural result has the first one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concat {
+    /// The dimension.
+    pub axis: usize,
+}
+
+impl Operator for Concat {
+    fn name(&self) -> &'static str {
+        "Concat"
+    }
+
+    fn infer(&self, inputs: &[Operand<'_>]) -> Result<Vec<Fact>> {
+        arity(inputs, 1, usize::MAX)?;
+        let first = inputs[0].fact;
+        let mut shape = first.shape.clone();
+        let unfit = |s: &[usize]| Error::ModelInvalid(format!("{s:?} beside {:?} along {}", first.shape, self.axis));
+        if self.axis >= shape.len() {
+            return Err(unfit(&shape));
+        }
+        shape[self.axis] = 0;
+        for x in inputs.iter().map(|i| i.fact) {
+            let same = |d: usize| d == self.axis || x.shape[d] == first.shape[d];
+            if x.dtype != first.dtype || x.shape.len() != shape.len() || !(0..shape.len()).all(same) {
+                return Err(unfit(&x.shape));
+            }
+            shape[self.axis] = shape[self.axis].saturating_add(x.shape[self.axis]);
+        }
+        Ok(vec![Fact { shape, ..first.clone() }])
+    }
+
+    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
+        Ok(None)
+    }
+}

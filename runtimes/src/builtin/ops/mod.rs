@@ -1,0 +1,156 @@
+//! The closed set of operators. An operator is a file and a line in the list below: a struct of its
+//! attributes, the shape rule, and the preparation of a step that computes it.
+
+mod activation;
+pub mod window;
+
+use super::graph::Fact;
+use super::kernels::Tier;
+use super::step::Step;
+use super::tensor::Tensor;
+use crate::{Error, Result};
+pub use activation::Clamp;
+pub use binary::BinaryKind;
+pub use compare::CompareKind;
+pub use conv2d::Dynamic;
+pub use pad::PadMode;
+pub use pool2d::PoolKind;
+pub use reduce::ReduceKind;
+pub use slice::SliceRange;
+pub use unary::UnaryKind;
+pub use window::Window;
+
+/// An operand as the shape rule and the preparation see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// Type, shape, quantisation.
+    pub fact: &'a Fact,
+    /// Elements, when they are known.
+    pub constant: Option<&'a Tensor>,
+}
+
+/// What a step is prepared for.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepare<'a> {
+    /// Operands.
+    pub inputs: &'a [Operand<'a>],
+    /// Results, shapes as [`Operator::infer`] gave them.
+    pub outputs: &'a [Fact],
+    /// Kernels to use.
+    pub tier: Tier,
+}
+
+/// What every operator does.
+pub trait Operator {
+    /// Name of the operator in profiles and messages.
+    fn name(&self) -> &'static str;
+
+    /// Facts of the outputs. `dtype` and `quant` are what the operator gives when nobody asks for
+    /// another type: `f32` for arithmetic, the first operand's for what only moves elements.
+    ///
+    /// # Errors
+    /// Operands that do not fit together.
+    fn infer(&self, inputs: &[Operand<'_>]) -> Result<Vec<Fact>>;
+
+    /// Everything that can be done before the first invoke, and the step that then runs.
+    ///
+    /// `Ok(None)` means: not for these types. The graph then goes through f32 where operands or results
+    /// are quantised, which the proof reports, and is refused otherwise. Every operator that computes
+    /// with reals must do all-f32 operands.
+    ///
+    /// # Errors
+    /// Attributes or operands that no kernel does.
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>>;
+
+    /// Elementary operations of one evaluation, roughly: bounds constant folding.
+    fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {
+        let count = |n: usize| n as u64;
+        let read: u64 = inputs.iter().map(|i| count(i.fact.len())).sum();
+        read + outputs.iter().map(|o| count(o.len())).sum::<u64>()
+    }
+}
+
+macro_rules! operators {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(mod $module;)*
+        $(pub use $module::$name;)*
+
+        /// Any operator.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op { $(
+            #[doc = concat!("See [`", stringify!($name), "`].")]
+            $name($name),
+        )* }
+
+        impl std::ops::Deref for Op {
+            type Target = dyn Operator;
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$name(op) => op,)* }
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(op: $name) -> Self {
+                Self::$name(op)
+            }
+        })*
+    };
+}
+
+operators! {
+    binary::Binary,
+    cast::Cast,
+    clip::Clip,
+    compare::Compare,
+    concat::Concat,
+    conv2d::Conv2d,
+    depthwise_conv2d::DepthwiseConv2d,
+    expand::Expand,
+    fully_connected::FullyConnected,
+    gather::Gather,
+    mat_mul::MatMul,
+    pad::Pad,
+    pool2d::Pool2d,
+    prelu::Prelu,
+    reduce::Reduce,
+    requantize::Requantize,
+    reshape::Reshape,
+    select::Select,
+    slice::Slice,
+    softmax::Softmax,
+    transpose::Transpose,
+    transpose_conv2d::TransposeConv2d,
+    unary::Unary,
+}
+
+/// Whether a node with constant operands may be computed while the graph is built.
+pub(crate) fn foldable(_op: &Op) -> bool {
+    // No operator has state or side effects.
+    true
+}
+
+/// The operands, when there are between `min` and `max`.
+///
+/// # Errors
+/// There are not.
+pub(crate) fn arity(inputs: &[Operand<'_>], min: usize, max: usize) -> Result<()> {
+    if (min..=max).contains(&inputs.len()) {
+        return Ok(());
+    }
+    Err(Error::ModelInvalid(format!("{} operands, {min} to {max} are needed", inputs.len())))
+}
+
+/// Shape of two operands broadcast against each other, aligned at the last dimension.
+///
+/// # Errors
+/// Dimensions that differ and are not 1.
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |k| s[k]);
+    let dimension = |i: usize| match (at(a, i), at(b, i)) {
+        (x, y) if x == y || y == 1 => Ok(x),
+        (1, y) => Ok(y),
+        _ => Err(Error::ModelInvalid(format!("shapes {a:?} and {b:?} cannot be broadcast"))),
+    };
+    (0..rank).map(dimension).collect()
+}

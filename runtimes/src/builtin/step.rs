@@ -1,0 +1,68 @@
+//! A prepared operation: what an operator leaves to be done at every invoke.
+
+use super::kernels::io::{Inputs, Io, Outputs};
+use super::kernels::memory::Element;
+
+type Run = Box<dyn Fn(Io<'_>) + Send>;
+
+/// A prepared operation.
+pub struct Step {
+    pub(crate) label: &'static str,
+    pub(crate) scratch: usize,
+    pub(crate) packed: bool,
+    pub(crate) run: Option<Run>,
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Step({})", self.label)
+    }
+}
+
+impl Step {
+    /// A step that runs `run` at every invoke. `label` names the kernel in profiles: `conv2d.i8`.
+    /// Sizes and types of operands and results are those the operator was prepared for.
+    pub fn new(
+        label: &'static str,
+        run: impl Fn(Inputs<'_>, Outputs<'_>, &mut [u8]) + Send + 'static,
+    ) -> Self {
+        let run = move |io: Io<'_>| {
+            let (inputs, outputs, scratch) = io.split();
+            run(inputs, outputs, scratch);
+        };
+        Self { label, scratch: 0, packed: false, run: Some(Box::new(run)) }
+    }
+
+    /// A step from one operand to one result.
+    pub fn map<A: Element, B: Element>(
+        label: &'static str,
+        run: impl Fn(&[A], &mut [B]) + Send + 'static,
+    ) -> Self {
+        Self::new(label, move |inputs, mut outputs, _| run(inputs.get(0), outputs.get(0)))
+    }
+
+    /// A step from two operands to one result.
+    pub fn map2<A: Element, B: Element, C: Element>(
+        label: &'static str,
+        run: impl Fn(&[A], &[B], &mut [C]) + Send + 'static,
+    ) -> Self {
+        Self::new(label, move |inputs, mut outputs, _| run(inputs.get(0), inputs.get(1), outputs.get(0)))
+    }
+
+    /// The first result is the first operand's memory as it is: nothing runs.
+    pub fn alias(label: &'static str) -> Self {
+        Self { label, scratch: 0, packed: true, run: None }
+    }
+
+    /// Asks for scratch memory, aligned, its contents undefined at every run.
+    #[must_use]
+    pub fn with_scratch(self, bytes: usize) -> Self {
+        Self { scratch: bytes, ..self }
+    }
+
+    /// Constant operands were packed and are not read when the step runs: their memory can go.
+    #[must_use]
+    pub fn packed(self) -> Self {
+        Self { packed: true, ..self }
+    }
+}

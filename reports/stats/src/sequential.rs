@@ -1,0 +1,269 @@
+//! The rule that turns log ratios, one per unit, into an answer, and says when enough has been seen.
+//!
+//! Group-sequential paired t: at fixed numbers of units ([`LOOKS`]) the data is looked at, and each look
+//! has its own cut-off, so that all looks together keep the error rate. The path of t is free of scale, so
+//! one Monte Carlo of normal data (kept in `tests/sequential.rs`) gives the cut-offs for every metric.
+//! It knows no labels: "higher" is higher, whether that is good or not.
+
+use crate::error::StatsError;
+use crate::interval::{Interval, PValues};
+use crate::paired::Paired;
+use crate::power::minimum_detectable_effect;
+
+/// Numbers of units at which data is looked at.
+pub const LOOKS: [usize; 9] = [6, 8, 10, 13, 16, 20, 25, 32, 40];
+/// One-sided p-value below which a difference is called, per look. Together 1 % for each direction.
+pub const DIFFERENCE_CUTOFFS: [f64; 9] =
+    [0.00058, 0.00077, 0.00097, 0.00126, 0.00155, 0.00193, 0.00242, 0.00309, 0.00387];
+/// One-sided p-value below which one bound of the margin is excluded, per look. Together 5 % for each bound.
+pub const EQUIVALENCE_CUTOFFS: [f64; 9] =
+    [0.0035, 0.00467, 0.00584, 0.00759, 0.00934, 0.01167, 0.01459, 0.01868, 0.02335];
+/// Confidence of the decision interval over all looks together: 1 minus twice 1 %.
+pub const DECISION_LEVEL: f64 = 0.98;
+/// Confidence of the equivalence interval over all looks together: 1 minus twice 5 %.
+pub const EQUIVALENCE_LEVEL: f64 = 0.90;
+/// Confidence of the plain interval, which takes no account of the looks.
+pub const PLAIN_LEVEL: f64 = 0.98;
+/// Fewest units with which anything is called.
+pub const MIN_UNITS: usize = LOOKS[0];
+/// Units beyond this are not used.
+pub const MAX_UNITS: usize = LOOKS[8];
+/// Chance with which the minimum detectable effect would have been found.
+pub const DETECTION_POWER: f64 = 0.9;
+
+/// What counts as equal and what as too small to call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    margin: f64,
+    min_effect: f64,
+}
+
+impl Rule {
+    /// `margin`: two sides whose ratio lies between 1 / (1 + margin) and 1 + margin are equivalent.
+    /// `min_effect`: a ratio nearer to 1 than this is never called higher or lower, however certain; at
+    /// most the margin. Both are shares: 0.03 for 3 %.
+    pub fn new(margin: f64, min_effect: f64) -> Result<Self, StatsError> {
+        if !(margin > 0.0 && margin.is_finite()) {
+            return Err(StatsError::OutOfRange { what: "margin", value: margin, range: "above 0" });
+        }
+        if !(0.0..=margin).contains(&min_effect) {
+            let range = "between 0 and the margin";
+            return Err(StatsError::OutOfRange { what: "least effect", value: min_effect, range });
+        }
+        Ok(Self { margin, min_effect })
+    }
+
+    /// Half-width of the band of equivalence as a log ratio.
+    pub fn log_margin(&self) -> f64 {
+        self.margin.ln_1p()
+    }
+
+    /// The margin as a share.
+    pub fn margin(&self) -> f64 {
+        self.margin
+    }
+
+    /// The least effect as a share.
+    pub fn min_effect(&self) -> f64 {
+        self.min_effect
+    }
+}
+
+/// What a look answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The candidate's value is lower.
+    Lower,
+    /// The candidate's value is higher.
+    Higher,
+    /// Neither by more than the margin.
+    Equivalent,
+    /// Not known yet.
+    Undecided,
+}
+
+/// Everything known about one series of log ratios at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look {
+    /// Units, mean and sd of the log ratios.
+    pub paired: Paired,
+    /// Two-sided interval for the log ratio with the cut-off of the look: `Higher` and `Lower` are read
+    /// from it. `None` below [`MIN_UNITS`].
+    pub decision: Option<Interval>,
+    /// The same with the cut-off for equivalence: `Equivalent` is this interval inside the margin.
+    pub equivalence: Option<Interval>,
+    /// The plain t interval.
+    pub plain: Interval,
+    /// p-values against a ratio of 1, not adjusted for looks.
+    pub p: PValues,
+    /// The answer.
+    pub call: Call,
+}
+
+impl Look {
+    /// The least log ratio that so many units with this spread show with chance [`DETECTION_POWER`] at the
+    /// cut-off of this look. `None` below [`MIN_UNITS`].
+    pub fn minimum_detectable(&self) -> Option<f64> {
+        let (difference, _) = cutoffs(self.paired.n)?;
+        minimum_detectable_effect(self.paired.sd, self.paired.n, difference, DETECTION_POWER).ok()
+    }
+}
+
+/// Looks at all units there are (at most [`MAX_UNITS`]), with the cut-offs of the last look that was
+/// reached: between two looks the stricter one. Needs two units; calls nothing below [`MIN_UNITS`].
+pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
+    let used = &log_ratios[..log_ratios.len().min(MAX_UNITS)];
+    let paired = Paired::new(used)?;
+    let plain = paired.interval(PLAIN_LEVEL)?;
+    let p = paired.test(0.0);
+    let Some((difference, equivalence)) = cutoffs(used.len()) else {
+        let call = Call::Undecided;
+        return Ok(Look { paired, decision: None, equivalence: None, plain, p, call });
+    };
+    let named = |cutoff: f64, level: f64| {
+        paired.interval(1.0 - 2.0 * cutoff).map(|interval| Interval { level, ..interval })
+    };
+    let decision = named(difference, DECISION_LEVEL)?;
+    let equivalence = named(equivalence, EQUIVALENCE_LEVEL)?;
+    Ok(Look {
+        paired,
+        decision: Some(decision),
+        equivalence: Some(equivalence),
+        plain,
+        p,
+        call: call(paired.mean, &decision, &equivalence, rule),
+    })
+}
+
+fn call(mean: f64, decision: &Interval, equivalence: &Interval, rule: &Rule) -> Call {
+    let least = rule.min_effect.ln_1p();
+    let margin = rule.log_margin();
+    if decision.low > 0.0 && mean >= least {
+        Call::Higher
+    } else if decision.high < 0.0 && mean <= -least {
+        Call::Lower
+    } else if equivalence.within(-margin, margin) {
+        Call::Equivalent
+    } else {
+        Call::Undecided
+    }
+}
+
+/// Cut-offs for a difference and for equivalence at the last look that `units` reach.
+fn cutoffs(units: usize) -> Option<(f64, f64)> {
+    let index = LOOKS.iter().rposition(|look| *look <= units)?;
+    Some((DIFFERENCE_CUTOFFS[index], EQUIVALENCE_CUTOFFS[index]))
+}
+
+/// One of the comparisons that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Path<'a> {
+    /// Log ratios of the valid units so far, in order.
+    pub log_ratios: &'a [f64],
+    /// Its rule.
+    pub rule: Rule,
+}
+
+/// Whether to measure on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something is undecided. Nothing new can be known before a path has so many valid units.
+    Continue {
+        /// The nearest look of an undecided path.
+        units: usize,
+    },
+    /// Everything is decided, or has all the units the rule allows.
+    Stop,
+}
+
+/// The stopping rule for comparisons that share their units: stop when every one is decided or used up.
+/// Between two looks a path stands where it stood at the last look, so that asking more often changes
+/// nothing.
+pub fn decide(paths: &[Path<'_>]) -> Result<Next, StatsError> {
+    let mut nearest: Option<usize> = None;
+    for path in paths {
+        let units = path.log_ratios.len();
+        let reached = LOOKS.iter().rev().find(|look| **look <= units);
+        let open = match reached {
+            Some(&at) => at < MAX_UNITS && look(&path.log_ratios[..at], &path.rule)?.call == Call::Undecided,
+            None => true,
+        };
+        if open && let Some(next) = LOOKS.iter().copied().find(|look| *look > units) {
+            nearest = Some(nearest.map_or(next, |n| n.min(next)));
+        }
+    }
+    Ok(nearest.map_or(Next::Stop, |units| Next::Continue { units }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule() -> Rule {
+        Rule::new(0.03, 0.01).unwrap()
+    }
+
+    fn series(mean: f64, n: usize) -> Vec<f64> {
+        (0..n).map(|i| mean + if i % 2 == 0 { 0.001 } else { -0.001 }).collect()
+    }
+
+    #[test]
+    fn calls_by_size_of_the_effect() {
+        for (mean, expected) in [
+            (0.5, Call::Higher),
+            (-0.5, Call::Lower),
+            (0.0, Call::Equivalent),
+            // certain, and too small to matter
+            (0.006, Call::Equivalent),
+            (-0.02, Call::Lower),
+        ] {
+            let found = look(&series(mean, 8), &rule()).unwrap();
+            assert_eq!(found.call, expected, "{mean}");
+            let mirrored: Vec<f64> = series(mean, 8).iter().map(|y| -y).collect();
+            let swapped = look(&mirrored, &rule()).unwrap();
+            assert_eq!(swapped.paired.mean, -found.paired.mean);
+            assert_eq!(swapped.decision.unwrap().high, -found.decision.unwrap().low);
+        }
+    }
+
+    #[test]
+    fn few_units_call_nothing() {
+        let found = look(&series(0.5, 5), &rule()).unwrap();
+        assert_eq!((found.call, found.decision, found.minimum_detectable()), (Call::Undecided, None, None));
+        assert!(look(&[0.1], &rule()).is_err());
+        assert!(look(&[0.1, f64::NAN], &rule()).is_err());
+    }
+
+    #[test]
+    fn units_beyond_the_last_look_are_not_used() {
+        let found = look(&series(0.5, 60), &rule()).unwrap();
+        assert_eq!(found.paired.n, MAX_UNITS);
+    }
+
+    #[test]
+    fn stops_when_all_are_decided() {
+        let (sure, noisy) = (series(0.1, 7), [0.3, -0.3, 0.2, -0.1, 0.25, -0.2, 0.1]);
+        let path = |log_ratios| Path { log_ratios, rule: rule() };
+        assert_eq!(decide(&[path(&sure)]), Ok(Next::Stop));
+        assert_eq!(decide(&[path(&sure), path(&noisy)]), Ok(Next::Continue { units: 8 }));
+        assert_eq!(decide(&[path(&[])]), Ok(Next::Continue { units: 6 }));
+        assert_eq!(decide(&[]), Ok(Next::Stop));
+        let exhausted: Vec<f64> = noisy.iter().cycle().take(40).copied().collect();
+        assert_eq!(decide(&[path(&exhausted)]), Ok(Next::Stop));
+    }
+
+    #[test]
+    fn asking_between_looks_changes_nothing() {
+        // decided at six; the seventh unit alone would undo it
+        let mut y = series(0.1, 6);
+        y.push(-5.0);
+        assert_eq!(decide(&[Path { log_ratios: &y, rule: rule() }]), Ok(Next::Stop));
+    }
+
+    #[test]
+    fn rules_are_checked() {
+        assert!(Rule::new(0.0, 0.0).is_err());
+        assert!(Rule::new(0.01, 0.02).is_err());
+        assert!(Rule::new(f64::NAN, 0.0).is_err());
+    }
+}

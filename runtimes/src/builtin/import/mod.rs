@@ -7,6 +7,9 @@
 use super::graph::Graph;
 use crate::{Error, Result};
 use protocol::ModelFacts;
+use std::path::Path;
+
+mod onnx;
 
 /// A parsed model file.
 pub trait Source: Send {
@@ -27,20 +30,21 @@ pub struct FormatEntry {
     pub name: &'static str,
     /// Whether the bytes look like this format, by their beginning.
     pub detect: fn(&[u8]) -> bool,
-    /// Parses; bounded and free of panics on any input.
-    pub parse: fn(Vec<u8>) -> Result<Box<dyn Source>>,
+    /// Parses; bounded and free of panics on any input. The folder is where a model that came from a file
+    /// may have further files.
+    pub parse: fn(Vec<u8>, Option<&Path>) -> Result<Box<dyn Source>>,
 }
 
 /// Every format, in the order in which they are tried.
-pub const FORMATS: &[FormatEntry] = &[];
+pub const FORMATS: &[FormatEntry] = &[onnx::FORMAT];
 
-/// Parses a model file of any format.
+/// Parses a model file of any format; `folder` is the one it lies in.
 ///
 /// # Errors
 /// Not a format we know, or damaged.
-pub fn parse(bytes: Vec<u8>) -> Result<Box<dyn Source>> {
+pub fn parse(bytes: Vec<u8>, folder: Option<&Path>) -> Result<Box<dyn Source>> {
     match FORMATS.iter().find(|f| (f.detect)(&bytes)) {
-        Some(format) => (format.parse)(bytes),
+        Some(format) => (format.parse)(bytes, folder),
         None => {
             let names: Vec<&str> = FORMATS.iter().map(|f| f.name).collect();
             Err(Error::ModelInvalid(format!("none of the formats {}", names.join(", "))))

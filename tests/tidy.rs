@@ -41,7 +41,8 @@ const ROOMS: &[(&str, &str)] = &[
 fn may_be_unsafe(path: &str) -> bool {
     path == "agent/src/sys.rs"
         || path.starts_with("runtimes/src/builtin/kernels/")
-        || path.starts_with("runtimes/src/") && (path.ends_with("/ffi.rs") || path == "runtimes/src/dlopen.rs")
+        || path.starts_with("runtimes/src/")
+            && (path.ends_with("/ffi.rs") || path == "runtimes/src/dlopen.rs")
 }
 
 fn root() -> &'static Path {
@@ -108,16 +109,21 @@ fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
 
 #[test]
 fn crates_depend_only_as_drawn() {
-    let members: BTreeSet<&str> = GRAPH.iter().map(|(folder, _, _)| folder.rsplit('/').next().unwrap()).collect();
+    let members: BTreeSet<&str> =
+        GRAPH.iter().map(|(folder, _, _)| folder.rsplit('/').next().unwrap()).collect();
     for (folder, allowed, forbidden) in GRAPH {
         for dependency in &dependencies(&manifest(folder)) {
             let ours = members.contains(dependency.as_str());
-            assert!(!ours || allowed.contains(&dependency.as_str()), "{folder} must not depend on {dependency}");
+            assert!(
+                !ours || allowed.contains(&dependency.as_str()),
+                "{folder} must not depend on {dependency}"
+            );
             assert!(!forbidden.contains(&dependency.as_str()), "{folder} must not see {dependency}");
         }
     }
     let drawn: BTreeSet<String> = GRAPH.iter().map(|(folder, _, _)| (*folder).to_owned()).collect();
-    let workspace = manifest("").get("workspace").unwrap().get("members").unwrap().as_array().unwrap().clone();
+    let workspace =
+        manifest("").get("workspace").unwrap().get("members").unwrap().as_array().unwrap().clone();
     let real: BTreeSet<String> = workspace.iter().map(|v| v.as_str().unwrap().to_owned()).collect();
     assert_eq!(drawn, real, "the graph above must name every member");
 }
@@ -138,7 +144,10 @@ fn foreign_packages_stay_in_their_room() {
 fn unsafe_code_stays_in_its_room() {
     for (path, text) in sources() {
         for (number, code) in code_lines(&text) {
-            assert!(!has_word(&code, "unsafe") || may_be_unsafe(&path), "{path}:{number}: no unsafe code here");
+            assert!(
+                !has_word(&code, "unsafe") || may_be_unsafe(&path),
+                "{path}:{number}: no unsafe code here"
+            );
         }
     }
 }

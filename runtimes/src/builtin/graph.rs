@@ -227,6 +227,25 @@ impl Graph {
         outputs.first().copied().ok_or_else(|| Error::Runtime(format!("{name}: no output")))
     }
 
+    /// As [`Graph::add_as`], but never computed at once: a pass may still want to see how a constant is
+    /// made, as with the quantised weights of `DequantizeLinear`.
+    ///
+    /// # Errors
+    /// The operator does not do these operands.
+    pub fn add_unfolded(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[ValueId],
+        output: OutputType,
+    ) -> Result<ValueId> {
+        let op = op.into();
+        let place = format!("{} {name:?}", op.name());
+        let facts = self.infer(&op, inputs, &[Some(output)]).map_err(|e| e.at(&place))?;
+        let outputs = self.push_node(&[name], op, inputs, facts).map_err(|e| e.at(&place))?;
+        outputs.first().copied().ok_or_else(|| Error::Runtime(format!("{name}: no output")))
+    }
+
     /// Adds a node with any number of outputs; `types` as in [`Graph::add`] and [`Graph::add_as`].
     ///
     /// # Errors
@@ -239,9 +258,6 @@ impl Graph {
         types: &[Option<OutputType>],
     ) -> Result<Vec<ValueId>> {
         let place = || format!("{} {:?}", op.name(), names.first().unwrap_or(&""));
-        if self.nodes.len() >= limits::MAX_NODES {
-            return Err(Error::Unsupported(format!("more than {} nodes", limits::MAX_NODES)));
-        }
         let facts = self.infer(&op, inputs, types).map_err(|e| e.at(&place()))?;
         if facts.len() != names.len() {
             let message = format!("{} outputs, {} names", facts.len(), names.len());
@@ -250,6 +266,19 @@ impl Graph {
         if let Some(tensors) = self.fold(&op, inputs, &facts).map_err(|e| e.at(&place()))? {
             let all = names.iter().zip(tensors).zip(facts);
             return all.map(|((name, tensor), fact)| self.constant_of(name, tensor, fact)).collect();
+        }
+        self.push_node(names, op, inputs, facts)
+    }
+
+    fn push_node(
+        &mut self,
+        names: &[&str],
+        op: Op,
+        inputs: &[ValueId],
+        facts: Vec<Fact>,
+    ) -> Result<Vec<ValueId>> {
+        if self.nodes.len() >= limits::MAX_NODES {
+            return Err(Error::Unsupported(format!("more than {} nodes", limits::MAX_NODES)));
         }
         let node = NodeId(u32::try_from(self.nodes.len()).expect("bounded by MAX_NODES"));
         let outputs = names.iter().zip(facts).map(|(name, fact)| {

@@ -113,6 +113,7 @@ operators! {
     pool2d::Pool2d,
     prelu::Prelu,
     reduce::Reduce,
+    reinterpret::Reinterpret,
     requantize::Requantize,
     reshape::Reshape,
     select::Select,

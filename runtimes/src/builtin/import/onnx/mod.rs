@@ -16,7 +16,7 @@ use protocol::ModelFacts;
 use std::path::Path;
 
 /// ONNX: a protobuf without a magic number, so anything that begins like one. Must be tried last.
-pub const FORMAT: FormatEntry = FormatEntry { name: "ONNX", detect, parse };
+pub(super) const FORMAT: FormatEntry = FormatEntry { name: "ONNX", detect, parse };
 
 /// Whether the first field is one that ModelProto has, in its wire type.
 fn detect(data: &[u8]) -> bool {

@@ -10,6 +10,7 @@ use protocol::ModelFacts;
 use std::path::Path;
 
 mod onnx;
+mod tflite;
 
 /// A parsed model file.
 pub trait Source: Send {
@@ -36,7 +37,7 @@ pub struct FormatEntry {
 }
 
 /// Every format, in the order in which they are tried.
-pub const FORMATS: &[FormatEntry] = &[onnx::FORMAT];
+pub const FORMATS: &[FormatEntry] = &[tflite::FORMAT, onnx::FORMAT];
 
 /// Parses a model file of any format; `folder` is the one it lies in.
 ///

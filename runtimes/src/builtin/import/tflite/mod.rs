@@ -1,10 +1,45 @@
 //! Reads TFLite (LiteRT) models: the file's structure, the facts for `bench inspect`, and the import into
 //! the engine's graph. Runs nothing and fuses nothing.
 
+mod arithmetic;
+mod convolution;
+mod dispatch;
 mod facts;
 mod flat;
+mod importer;
+mod layout;
 mod opcodes;
 mod options;
 mod schema;
+mod sparse;
 
-pub(crate) use facts::facts;
+use super::{FormatEntry, Source};
+use crate::Result;
+use crate::builtin::graph::Graph;
+use protocol::ModelFacts;
+use std::path::Path;
+
+/// The entry for [`super::FORMATS`].
+pub(super) const FORMAT: FormatEntry = FormatEntry { name: "TFLite", detect: schema::is_tflite, parse };
+
+/// A file and what is in it. Its structure is read again for every build: that takes microseconds, and
+/// the file's own bytes are the most compact form of it.
+struct File {
+    bytes: Vec<u8>,
+    facts: ModelFacts,
+}
+
+impl Source for File {
+    fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    fn build(&self, input_shapes: Option<&[Vec<usize>]>, _keep: &[String]) -> Result<Graph> {
+        importer::import(&self.bytes, input_shapes)
+    }
+}
+
+fn parse(bytes: Vec<u8>, _folder: Option<&Path>) -> Result<Box<dyn Source>> {
+    let facts = facts::facts(&bytes)?;
+    Ok(Box::new(File { bytes, facts }))
+}

@@ -263,6 +263,9 @@ const TYPES: &[(&str, Option<DType>)] = &[
 pub(crate) struct TensorType(pub(crate) i8);
 
 impl TensorType {
+    /// Four bits, two per byte.
+    pub(crate) const INT4: Self = Self(17);
+
     /// The [`DType`] that it is, if we have one.
     pub(crate) fn dtype(self) -> Option<DType> {
         self.entry().and_then(|e| e.1)

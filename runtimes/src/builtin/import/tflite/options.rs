@@ -113,40 +113,9 @@ pub(crate) fn arithmetic(op: &Operator<'_>) -> Result<Clamp> {
     }
 }
 
-/// `RESIZE_BILINEAR` and `RESIZE_NEAREST_NEIGHBOR`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Resize {
-    /// Corner pixels keep their place.
-    pub(crate) align_corners: bool,
-    /// Pixels are areas, not points.
-    pub(crate) half_pixel_centers: bool,
-}
-
-/// `RESIZE_BILINEAR`.
-pub(crate) fn resize_bilinear(op: &Operator<'_>) -> Result<Resize> {
-    let t = table(op, 15)?;
-    Ok(Resize { align_corners: t.flag(2, false)?, half_pixel_centers: t.flag(3, false)? })
-}
-
-/// `RESIZE_NEAREST_NEIGHBOR`.
-pub(crate) fn resize_nearest(op: &Operator<'_>) -> Result<Resize> {
-    let t = table(op, 74)?;
-    Ok(Resize { align_corners: t.flag(0, false)?, half_pixel_centers: t.flag(1, false)? })
-}
-
 /// `RESHAPE`: the shape when it is an attribute, empty when not.
 pub(crate) fn reshape(op: &Operator<'_>) -> Result<Vec<i64>> {
     Ok(table(op, 17)?.vector::<i32>(0)?.iter().take(9).map(i64::from).collect())
-}
-
-/// `SPACE_TO_DEPTH`: block size.
-pub(crate) fn space_to_depth(op: &Operator<'_>) -> Result<usize> {
-    positive(&table(op, 19)?, 0, 0)
-}
-
-/// `DEPTH_TO_SPACE`: block size.
-pub(crate) fn depth_to_space(op: &Operator<'_>) -> Result<usize> {
-    positive(&table(op, 94)?, 0, 0)
 }
 
 /// `GATHER`: axis, batch dimensions.
@@ -228,38 +197,6 @@ pub(crate) fn batch_matmul(op: &Operator<'_>) -> Result<(bool, bool)> {
 /// `GELU`: whether the tanh approximation is asked for.
 pub(crate) fn gelu(op: &Operator<'_>) -> Result<bool> {
     Ok(table(op, 116)?.flag(0, false)?)
-}
-
-/// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Lstm {
-    /// The cell state is clamped to ± this; 0 means not at all.
-    pub(crate) cell_clip: f32,
-    /// The same for the projection.
-    pub(crate) projection_clip: f32,
-    /// Time is the first dimension, batch the second.
-    pub(crate) time_major: bool,
-}
-
-/// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
-pub(crate) fn sequence_lstm(op: &Operator<'_>) -> Result<Lstm> {
-    let t = table(op, 71)?;
-    match t.scalar(0, 0i8)? {
-        // The activation is that of the cell; every converter writes tanh.
-        0 | 4 => {}
-        other => return Err(Error::Unsupported(format!("cell activation {other}, only tanh is done"))),
-    }
-    if t.flag(5, false)? {
-        return Err(Error::Unsupported("diagonal recurrent weights".to_owned()));
-    }
-    let (cell_clip, projection_clip) = (number(&t, 1)?, number(&t, 2)?);
-    Ok(Lstm { cell_clip, projection_clip, time_major: t.flag(3, false)? })
-}
-
-/// `SVDF`: rank and activation.
-pub(crate) fn svdf(op: &Operator<'_>) -> Result<(usize, Clamp)> {
-    let t = table(op, 6)?;
-    Ok((positive(&t, 0, 0)?, clamp(&t, 1)?))
 }
 
 /// The options of an operator when they are of the kind it should have; none at all are all defaults.

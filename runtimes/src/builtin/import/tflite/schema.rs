@@ -109,8 +109,6 @@ pub(crate) struct Operator<'a> {
     pub(crate) options_type: u8,
     /// Attributes.
     pub(crate) options: Table<'a>,
-    /// Attributes of a custom operator.
-    pub(crate) custom_options: &'a [u8],
 }
 
 impl<'a> Model<'a> {
@@ -119,7 +117,7 @@ impl<'a> Model<'a> {
     /// # Errors
     /// It is not a TFLite file, or damaged, or beyond the limits above.
     pub(crate) fn read(file: &'a [u8]) -> Result<Self, Error> {
-        if file.get(4..8) != Some(b"TFL3") {
+        if !is_tflite(file) {
             return Err(invalid("not a TFLite file (no TFL3 at byte 4)".to_owned()));
         }
         let root = Table::root(file)?;
@@ -242,9 +240,13 @@ impl<'a> Operator<'a> {
         // A file uses one of the two unions; the second holds only what `options_type` cannot number.
         let options_type = t.scalar(3, 0u8)?;
         let options = t.table(4)?.unwrap_or(Table::EMPTY);
-        let custom_options = t.bytes(5)?.unwrap_or_default();
-        Ok(Self { opcode, inputs, outputs, options_type, options, custom_options })
+        Ok(Self { opcode, inputs, outputs, options_type, options })
     }
+}
+
+/// Whether the bytes carry the mark of a TFLite file.
+pub(crate) fn is_tflite(file: &[u8]) -> bool {
+    file.get(4..8) == Some(b"TFL3")
 }
 
 /// The data of a buffer: inside the tree, or, in files above 2 GB, behind it by offset and size.

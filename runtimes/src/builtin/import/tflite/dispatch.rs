@@ -1,0 +1,139 @@
+//! Which function imports which operator.
+
+use super::importer::Importer;
+use super::schema::Operator;
+use crate::builtin::ops::{BinaryKind, Clamp, CompareKind, PoolKind, ReduceKind, UnaryKind};
+use crate::{Error, Result};
+
+impl Importer<'_, '_> {
+    /// Adds the nodes of an operator.
+    pub(super) fn operator(&mut self, op: &Operator<'_>) -> Result<()> {
+        match self.model.operator_name(op).as_str() {
+            "CONV_2D" => self.conv_2d(op),
+            "DEPTHWISE_CONV_2D" => self.depthwise_conv_2d(op),
+            "TRANSPOSE_CONV" => self.transpose_conv(op),
+            "FULLY_CONNECTED" => self.fully_connected(op),
+            "BATCH_MATMUL" => self.batch_matmul(op),
+            "AVERAGE_POOL_2D" => self.pool_2d(op, PoolKind::Average),
+            "MAX_POOL_2D" => self.pool_2d(op, PoolKind::Max),
+            "SOFTMAX" => self.softmax(op),
+            "LOG_SOFTMAX" => self.log_softmax(op),
+            "QUANTIZE" | "DEQUANTIZE" => self.requantize(op),
+            "CAST" => self.cast(op),
+            "DENSIFY" => self.densify(op),
+            "ADD_N" => self.add_n(op),
+            "PRELU" => self.prelu(op),
+            "LEAKY_RELU" => self.leaky_relu(op),
+            "GELU" => self.gelu(op),
+            "SELECT" | "SELECT_V2" => self.select(op),
+            "L2_NORMALIZATION" => self.l2_normalization(op),
+            "ARG_MAX" => self.arg_reduce(op, ReduceKind::ArgMax),
+            "ARG_MIN" => self.arg_reduce(op, ReduceKind::ArgMin),
+            name => self.elementwise(op, name),
+        }
+    }
+
+    /// Operators of one or two operands, element by element, and reductions.
+    fn elementwise(&mut self, op: &Operator<'_>, name: &str) -> Result<()> {
+        match name {
+            "ADD" => self.binary(op, BinaryKind::Add),
+            "SUB" => self.binary(op, BinaryKind::Sub),
+            "MUL" => self.binary(op, BinaryKind::Mul),
+            "DIV" => self.binary(op, BinaryKind::Div),
+            "MAXIMUM" => self.binary(op, BinaryKind::Max),
+            "MINIMUM" => self.binary(op, BinaryKind::Min),
+            "POW" => self.binary(op, BinaryKind::Pow),
+            "SQUARED_DIFFERENCE" => self.binary(op, BinaryKind::SquaredDifference),
+            "FLOOR_DIV" => self.binary(op, BinaryKind::FloorDiv),
+            "FLOOR_MOD" => self.binary(op, BinaryKind::FloorMod),
+            "RELU" => self.clip(op, Clamp::RELU),
+            "RELU6" => self.clip(op, Clamp::RELU6),
+            "RELU_N1_TO_1" => self.clip(op, Clamp::RELU_N1_TO_1),
+            "RELU_0_TO_1" => self.clip(op, Clamp { min: 0.0, max: 1.0 }),
+            "MEAN" => self.reduce(op, ReduceKind::Mean),
+            "SUM" => self.reduce(op, ReduceKind::Sum),
+            "REDUCE_MAX" => self.reduce(op, ReduceKind::Max),
+            "REDUCE_MIN" => self.reduce(op, ReduceKind::Min),
+            "REDUCE_PROD" => self.reduce(op, ReduceKind::Prod),
+            "REDUCE_ALL" => self.reduce(op, ReduceKind::All),
+            "REDUCE_ANY" => self.reduce(op, ReduceKind::Any),
+            "EQUAL" => self.compare(op, CompareKind::Equal),
+            "NOT_EQUAL" => self.compare(op, CompareKind::NotEqual),
+            "LESS" => self.compare(op, CompareKind::Less),
+            "LESS_EQUAL" => self.compare(op, CompareKind::LessEqual),
+            "GREATER" => self.compare(op, CompareKind::Greater),
+            "GREATER_EQUAL" => self.compare(op, CompareKind::GreaterEqual),
+            "LOGICAL_AND" => self.compare(op, CompareKind::And),
+            "LOGICAL_OR" => self.compare(op, CompareKind::Or),
+            name => match unary(name) {
+                Some(kind) => self.unary(op, kind),
+                None => self.layout(op, name),
+            },
+        }
+    }
+
+    /// Operators that move elements.
+    fn layout(&mut self, op: &Operator<'_>, name: &str) -> Result<()> {
+        match name {
+            "RESHAPE" => self.reshape(op),
+            "SQUEEZE" => self.squeeze(op),
+            "EXPAND_DIMS" => self.expand_dims(op),
+            "TRANSPOSE" => self.transpose(op),
+            "PAD" | "PADV2" => self.pad(op),
+            "MIRROR_PAD" => self.mirror_pad(op),
+            "CONCATENATION" => self.concatenation(op),
+            "PACK" => self.pack(op),
+            "UNPACK" => self.unpack(op),
+            "SPLIT" => self.split(op),
+            "SPLIT_V" => self.split_v(op),
+            "SLICE" => self.slice(op),
+            "STRIDED_SLICE" => self.strided_slice(op),
+            "GATHER" => self.gather(op),
+            "EMBEDDING_LOOKUP" => self.embedding_lookup(op),
+            "BROADCAST_TO" => self.broadcast_to(op),
+            "TILE" => self.tile(op),
+            "SHAPE" => self.shape_of(op),
+            "RANK" => self.rank(op),
+            "FILL" => self.fill(op),
+            "ZEROS_LIKE" => self.zeros_like(op),
+            "IF" | "WHILE" | "CALL_ONCE" | "CALL" => {
+                Err(Error::Unsupported("control flow between subgraphs".to_owned()))
+            }
+            name if name.starts_with("CUSTOM") => {
+                Err(Error::Unsupported("a custom operator needs the runtime that defines it".to_owned()))
+            }
+            _ => Err(Error::Unsupported("this operator is not in the built-in engine".to_owned())),
+        }
+    }
+
+    /// Constant data that is stored sparse was made dense when it was read.
+    fn densify(&mut self, op: &Operator<'_>) -> Result<()> {
+        let x = self.operand(op, 0)?;
+        self.moved(op, 0, x)
+    }
+}
+
+/// Functions of one number without attributes.
+fn unary(name: &str) -> Option<UnaryKind> {
+    Some(match name {
+        "ABS" => UnaryKind::Abs,
+        "NEG" => UnaryKind::Neg,
+        "EXP" => UnaryKind::Exp,
+        "LOG" => UnaryKind::Log,
+        "SQRT" => UnaryKind::Sqrt,
+        "RSQRT" => UnaryKind::Rsqrt,
+        "SQUARE" => UnaryKind::Square,
+        "SIN" => UnaryKind::Sin,
+        "COS" => UnaryKind::Cos,
+        "TANH" => UnaryKind::Tanh,
+        "LOGISTIC" => UnaryKind::Logistic,
+        "HARD_SWISH" => UnaryKind::HardSwish,
+        "ELU" => UnaryKind::Elu { alpha: 1.0 },
+        "FLOOR" => UnaryKind::Floor,
+        "CEIL" => UnaryKind::Ceil,
+        "ROUND" => UnaryKind::Round,
+        "SIGN" => UnaryKind::Sign,
+        "LOGICAL_NOT" => UnaryKind::Not,
+        _ => return None,
+    })
+}

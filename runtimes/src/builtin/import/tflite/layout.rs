@@ -1,0 +1,383 @@
+//! Operators that move elements or answer questions about shapes; none computes with them.
+
+use super::importer::{Importer, axis, clamp, invalid, sizes};
+use super::options;
+use super::schema::Operator;
+use crate::builtin::graph::ValueId;
+use crate::builtin::limits;
+use crate::builtin::ops::{Concat, Expand, Gather, Pad, PadMode, Reshape, Slice, SliceRange, Transpose};
+use crate::builtin::tensor::Tensor as Constant;
+use crate::{Error, Result};
+use protocol::DType;
+
+impl Importer<'_, '_> {
+    /// A value in another shape, named after the operator's result.
+    pub(super) fn reshaped(
+        &mut self,
+        operator: &Operator<'_>,
+        value: ValueId,
+        shape: &[usize],
+    ) -> Result<ValueId> {
+        if self.graph.shape(value) == shape {
+            return Ok(value);
+        }
+        self.step(operator, Reshape { shape: shape.to_vec() }, &[value])
+    }
+
+    pub(super) fn reshape(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let wanted = match self.optional(operator, 1) {
+            Some(_) => self.integers(operator, 1)?,
+            None => options::reshape(operator)?,
+        };
+        let shape = resolve(&wanted, self.graph.shape(x))?;
+        let y = self.reshaped(operator, x, &shape)?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn squeeze(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let shape = self.graph.shape(x).to_vec();
+        let dims = options::squeeze(operator)?;
+        let named = dims.iter().map(|d| axis(i64::from(*d), shape.len())).collect::<Result<Vec<_>>>()?;
+        let goes = |(i, d): (usize, &usize)| *d == 1 && (named.is_empty() || named.contains(&i));
+        let kept = shape.iter().enumerate().filter(|(i, d)| !goes((*i, *d))).map(|(_, d)| *d);
+        let y = self.reshaped(operator, x, &kept.collect::<Vec<_>>())?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn expand_dims(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let mut shape = self.graph.shape(x).to_vec();
+        let at = match self.integers(operator, 1)?[..] {
+            [a] => axis(a, shape.len() + 1)?,
+            _ => return Err(invalid("one dimension is needed".to_owned())),
+        };
+        shape.insert(at, 1);
+        let y = self.reshaped(operator, x, &shape)?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn transpose(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let rank = self.graph.shape(x).len();
+        let order = self.integers(operator, 1)?;
+        let perm = order.into_iter().map(|d| axis(d, rank)).collect::<Result<Vec<_>>>()?;
+        let y = self.step(operator, Transpose { perm }, &[x])?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn pad(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let mode = match self.optional(operator, 2) {
+            Some(_) => PadMode::Constant(self.real_scalar(operator, 2)?),
+            None => PadMode::Constant(0.0),
+        };
+        self.padded(operator, mode)
+    }
+
+    pub(super) fn mirror_pad(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let symmetric = options::mirror_pad(operator)?;
+        self.padded(operator, if symmetric { PadMode::Symmetric } else { PadMode::Reflect })
+    }
+
+    fn padded(&mut self, operator: &Operator<'_>, mode: PadMode) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let amounts = sizes(&self.integers(operator, 1)?)?;
+        let pads = amounts.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+        let y = self.step(operator, Pad { pads, mode }, &[x])?;
+        self.moved(operator, 0, y)
+    }
+
+    /// The one number of a constant operand, as the real that it stands for.
+    fn real_scalar(&mut self, operator: &Operator<'_>, position: usize) -> Result<f64> {
+        let value = self.operand(operator, position)?;
+        let constant = self.graph.constant_value(value);
+        let dynamic = || Error::Unsupported(format!("operand {position} is only known when the model runs"));
+        let stored = match constant.ok_or_else(dynamic)?.to_f64()?[..] {
+            [v] => v,
+            _ => return Err(invalid(format!("operand {position} is not one number"))),
+        };
+        Ok(match self.graph.fact(value).per_tensor() {
+            Some((scale, zero)) => (stored - f64::from(zero)) * f64::from(scale),
+            None => stored,
+        })
+    }
+
+    pub(super) fn concatenation(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let (at, bounds) = options::concatenation(operator)?;
+        if !clamp(bounds).is_none() {
+            return Err(Error::Unsupported("an activation fused into a concatenation".to_owned()));
+        }
+        let values = self.operands(operator)?;
+        let first = values.first().ok_or_else(|| invalid("nothing to concatenate".to_owned()))?;
+        let at = axis(i64::from(at), self.graph.shape(*first).len())?;
+        self.compute(operator, Concat { axis: at }, &values)
+    }
+
+    pub(super) fn pack(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let values = self.operands(operator)?;
+        let first = values.first().ok_or_else(|| invalid("nothing to pack".to_owned()))?;
+        let mut shape = self.graph.shape(*first).to_vec();
+        let at = axis(i64::from(options::pack(operator)?), shape.len() + 1)?;
+        shape.insert(at, 1);
+        let parts = values.into_iter().map(|v| self.reshaped(operator, v, &shape));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        self.compute(operator, Concat { axis: at }, &parts)
+    }
+
+    pub(super) fn unpack(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let mut shape = self.graph.shape(x).to_vec();
+        let at = axis(i64::from(options::unpack(operator)?), shape.len())?;
+        if shape[at] != operator.outputs.len() {
+            return Err(invalid(format!(
+                "{} results for a dimension of {}",
+                operator.outputs.len(),
+                shape[at]
+            )));
+        }
+        shape.remove(at);
+        for position in 0..operator.outputs.len() {
+            let part = self.part(operator, position, x, at, position, 1)?;
+            let part = self.reshaped(operator, part, &shape)?;
+            self.moved(operator, position, part)?;
+        }
+        Ok(())
+    }
+
+    /// Operands: dimension, data.
+    pub(super) fn split(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 1)?;
+        let at = self.single_axis(operator, 0, x)?;
+        let (length, parts) = (self.graph.shape(x)[at], operator.outputs.len());
+        if parts == 0 || length % parts != 0 {
+            return Err(invalid(format!("a dimension of {length} cannot be split into {parts}")));
+        }
+        self.split_at(operator, x, at, &vec![length / parts; parts])
+    }
+
+    /// Operands: data, sizes (one may be -1), dimension.
+    pub(super) fn split_v(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let at = self.single_axis(operator, 2, x)?;
+        let stated = self.integers(operator, 1)?;
+        let known: i64 = stated.iter().filter(|s| **s >= 0).fold(0, |n, s| n.saturating_add(*s));
+        let rest = i64::try_from(self.graph.shape(x)[at]).unwrap_or(i64::MAX).saturating_sub(known);
+        let lengths: Vec<i64> = stated.iter().map(|s| if *s == -1 { rest } else { *s }).collect();
+        if lengths.len() != operator.outputs.len() {
+            return Err(invalid(format!("{} sizes for {} results", lengths.len(), operator.outputs.len())));
+        }
+        self.split_at(operator, x, at, &sizes(&lengths)?)
+    }
+
+    fn single_axis(&mut self, operator: &Operator<'_>, position: usize, x: ValueId) -> Result<usize> {
+        match self.integers(operator, position)?[..] {
+            [a] => axis(a, self.graph.shape(x).len()),
+            _ => Err(invalid("one dimension is needed".to_owned())),
+        }
+    }
+
+    fn split_at(&mut self, operator: &Operator<'_>, x: ValueId, at: usize, lengths: &[usize]) -> Result<()> {
+        let mut start = 0usize;
+        for (position, length) in lengths.iter().enumerate() {
+            let part = self.part(operator, position, x, at, start, *length)?;
+            self.moved(operator, position, part)?;
+            start = start.saturating_add(*length);
+        }
+        Ok(())
+    }
+
+    /// `count` elements from `start` along dimension `at`, named after result `position`.
+    fn part(
+        &mut self,
+        operator: &Operator<'_>,
+        position: usize,
+        x: ValueId,
+        at: usize,
+        start: usize,
+        count: usize,
+    ) -> Result<ValueId> {
+        let mut ranges: Vec<_> = self.graph.shape(x).iter().map(|d| SliceRange::all(*d)).collect();
+        ranges[at] = SliceRange { start, count, step: 1 };
+        let name = &self.tensor(self.result(operator, position)?)?.name;
+        self.graph.add(name, Slice { ranges }, &[x])
+    }
+
+    /// Operands: data, begin, size (-1 for the rest).
+    pub(super) fn slice(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let shape = self.graph.shape(x).to_vec();
+        let (begin, size) = (sizes(&self.integers(operator, 1)?)?, self.integers(operator, 2)?);
+        if begin.len() != shape.len() || size.len() != shape.len() {
+            return Err(invalid(format!("begin {begin:?} and size {size:?} for shape {shape:?}")));
+        }
+        let range = |i: usize| -> Result<SliceRange> {
+            let rest = shape[i].checked_sub(begin[i]);
+            let rest = rest.ok_or_else(|| invalid(format!("begin {begin:?} outside shape {shape:?}")))?;
+            let count = if size[i] == -1 { rest } else { sizes(&[size[i]])?[0] };
+            Ok(SliceRange { start: begin[i], count, step: 1 })
+        };
+        let ranges = (0..shape.len()).map(range).collect::<Result<_>>()?;
+        let y = self.step(operator, Slice { ranges }, &[x])?;
+        self.moved(operator, 0, y)
+    }
+
+    /// Operands: data, begin, end, strides; options say which of them count.
+    pub(super) fn strided_slice(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let options = options::strided_slice(operator)?;
+        if options.ellipsis != 0 || options.new_axis != 0 {
+            return Err(Error::Unsupported("an ellipsis or a new axis in a slice".to_owned()));
+        }
+        let x = self.operand(operator, 0)?;
+        let shape = self.graph.shape(x).to_vec();
+        let (begin, end) = (self.integers(operator, 1)?, self.integers(operator, 2)?);
+        let strides = self.integers(operator, 3)?;
+        if begin.len() > shape.len() || begin.len() != end.len() || begin.len() != strides.len() {
+            return Err(invalid(format!("{begin:?}, {end:?}, {strides:?} for shape {shape:?}")));
+        }
+        let mut ranges: Vec<_> = shape.iter().map(|d| SliceRange::all(*d)).collect();
+        let mut kept = Vec::new();
+        for (i, range) in ranges.iter_mut().enumerate() {
+            if i >= begin.len() {
+                kept.push(range.count);
+                continue;
+            }
+            let (bit, step) = (1 << i, strides[i]);
+            let backwards = step < 0;
+            let from = match options.begin & bit != 0 {
+                true => {
+                    if backwards {
+                        i64::MAX
+                    } else {
+                        0
+                    }
+                }
+                false => begin[i],
+            };
+            let to = match options.end & bit != 0 {
+                true => {
+                    if backwards {
+                        i64::MIN
+                    } else {
+                        i64::MAX
+                    }
+                }
+                false if options.offset => begin[i].saturating_add(end[i]),
+                false => end[i],
+            };
+            if options.shrink & bit != 0 {
+                *range = SliceRange { start: axis(from, shape[i])?, count: 1, step: 1 };
+            } else {
+                *range = SliceRange::python(shape[i], from, to, step)?;
+                kept.push(range.count);
+            }
+        }
+        let y = self.step(operator, Slice { ranges }, &[x])?;
+        let y = self.reshaped(operator, y, &kept)?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn gather(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let (at, batch) = options::gather(operator)?;
+        if batch != 0 {
+            return Err(Error::Unsupported(format!("gather with {batch} batch dimensions")));
+        }
+        let (x, indices) = (self.operand(operator, 0)?, self.operand(operator, 1)?);
+        let at = axis(i64::from(at), self.graph.shape(x).len())?;
+        let y = self.step(operator, Gather { axis: at }, &[x, indices])?;
+        self.moved(operator, 0, y)
+    }
+
+    /// Operands: indices, table.
+    pub(super) fn embedding_lookup(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let (indices, table) = (self.operand(operator, 0)?, self.operand(operator, 1)?);
+        self.compute(operator, Gather { axis: 0 }, &[table, indices])
+    }
+
+    pub(super) fn broadcast_to(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let shape = sizes(&self.integers(operator, 1)?)?;
+        let y = self.step(operator, Expand { shape }, &[x])?;
+        self.moved(operator, 0, y)
+    }
+
+    /// Each dimension repeated: a dimension of 1 in front of it, widened.
+    pub(super) fn tile(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let shape = self.graph.shape(x).to_vec();
+        let times = sizes(&self.integers(operator, 1)?)?;
+        if times.len() != shape.len() {
+            return Err(invalid(format!("{times:?} repeats for shape {shape:?}")));
+        }
+        let mut y = x;
+        for (i, n) in times.into_iter().enumerate().filter(|(_, n)| *n != 1) {
+            let mut wide = self.graph.shape(y).to_vec();
+            let result: Vec<usize> =
+                wide.iter().enumerate().map(|(k, d)| if k == i { d.saturating_mul(n) } else { *d }).collect();
+            wide.insert(i, 1);
+            y = self.reshaped(operator, y, &wide)?;
+            wide[i] = n;
+            y = self.step(operator, Expand { shape: wide }, &[y])?;
+            y = self.reshaped(operator, y, &result)?;
+        }
+        self.moved(operator, 0, y)
+    }
+
+    /// The shape of an operand, known while the graph is built.
+    pub(super) fn shape_of(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let shape: Vec<i64> = self.shape(operator, 0)?.into_iter().map(|d| d as i64).collect();
+        self.known(operator, &[shape.len()], &shape)
+    }
+
+    pub(super) fn rank(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let rank = self.shape(operator, 0)?.len();
+        self.known(operator, &[], &[rank as i64])
+    }
+
+    /// Integers that are known while the graph is built, in the type that the file states.
+    fn known(&mut self, operator: &Operator<'_>, shape: &[usize], values: &[i64]) -> Result<()> {
+        let index = self.result(operator, 0)?;
+        let constant = match self.output_type(index)?.dtype {
+            DType::I64 => Constant::from_elements(shape, values)?,
+            DType::I32 => {
+                let narrow: Vec<i32> = values.iter().map(|v| i32::try_from(*v).unwrap_or(i32::MAX)).collect();
+                Constant::from_elements(shape, &narrow)?
+            }
+            other => return Err(Error::Unsupported(format!("a shape as {other}"))),
+        };
+        let value = self.graph.constant(&self.tensor(index)?.name, constant, None)?;
+        self.set(index, value);
+        Ok(())
+    }
+
+    /// Operands: shape, value.
+    pub(super) fn fill(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let shape = sizes(&self.integers(operator, 0)?)?;
+        limits::elements(&shape)?;
+        let value = self.operand(operator, 1)?;
+        let y = self.step(operator, Expand { shape }, &[value])?;
+        self.moved(operator, 0, y)
+    }
+
+    pub(super) fn zeros_like(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let shape = self.shape(operator, 0)?;
+        let index = self.result(operator, 0)?;
+        let zeros = Constant::zeros(self.output_type(index)?.dtype, &shape)?;
+        let value = self.graph.constant(&self.tensor(index)?.name, zeros, None)?;
+        self.set(index, value);
+        Ok(())
+    }
+}
+
+/// A stated shape with at most one -1 made complete.
+fn resolve(stated: &[i64], from: &[usize]) -> Result<Vec<usize>> {
+    let total = limits::elements(from)?;
+    let open = stated.iter().filter(|d| **d == -1).count();
+    let known: Vec<i64> = stated.iter().copied().filter(|d| *d != -1).collect();
+    let product = limits::elements(&sizes(&known)?)?;
+    if open > 1 || (open == 1 && (product == 0 || total % product != 0)) {
+        return Err(invalid(format!("cannot reshape {from:?} to {stated:?}")));
+    }
+    let dim = |d: &i64| if *d == -1 { total / product } else { usize::try_from(*d).unwrap_or(0) };
+    Ok(stated.iter().map(dim).collect())
+}

@@ -2,3 +2,6 @@
 //! the same record always gives the same report.
 
 pub mod record;
+pub mod store;
+#[cfg(test)]
+mod testing;

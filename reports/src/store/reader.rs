@@ -1,0 +1,172 @@
+//! Reading a run: plan, journal and outputs into a [`RunRecord`]. Tolerates a torn last line and says
+//! so; refuses everything else that is not as it was written.
+
+use super::fold::Fold;
+use super::journal::{Line, Lines};
+use super::{JOURNAL_FILE, MAX_OUTPUTS_BYTES, MAX_PLAN_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed};
+use crate::record::{OutputsRecord, Plan, RECORD_SCHEMA, RunRecord};
+use protocol::{Sha256Hex, UnitId};
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::Path;
+
+/// Reads a run, finished or not. Memory grows with the samples of the whole units, not with what was
+/// lost.
+///
+/// # Errors
+/// No run there, a newer schema, a damaged plan or line, or the file system refused. What was merely
+/// cut off is a loss in the record, not an error.
+pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
+    let plan = load_plan(dir)?;
+    let scan = scan(dir, &plan)?;
+    let Fold { devices, devices_lost, facts, done, mut losses, finished, .. } = scan.fold;
+    if scan.torn_bytes > 0 {
+        losses.push(format!("the last line of the journal was cut off ({} bytes)", scan.torn_bytes));
+    }
+    for (device, reason) in plan.devices.iter().zip(&devices_lost) {
+        if let Some(reason) = reason {
+            losses.push(format!("device {}: {reason}", device.id));
+        }
+    }
+    let mut units: Vec<_> = done.into_values().collect();
+    for unit in &mut units {
+        let id = unit.unit;
+        for outputs in unit.trials.iter_mut().filter_map(|trial| trial.outputs.as_mut()) {
+            match read_outputs(dir, outputs) {
+                Ok(values) => outputs.values = Some(values),
+                Err(reason) => losses.push(lost_outputs(id, outputs, &reason)),
+            }
+        }
+    }
+    Ok(RunRecord { plan, devices, facts, units, losses, finished })
+}
+
+fn lost_outputs(unit: UnitId, outputs: &OutputsRecord, reason: &str) -> String {
+    format!(
+        "{unit}: {OUTPUTS_DIR}/{}.bin {reason}; accuracy cannot be judged from it",
+        outputs.sha256.short()
+    )
+}
+
+/// Reads the plan only.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_plan(dir: &Path) -> Result<Plan, StoreError> {
+    let path = dir.join(PLAN_FILE);
+    let file = match File::open(&path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(StoreError::NoRun(dir.to_owned()));
+        }
+        other => other.map_err(failed(&path, "opening"))?,
+    };
+    let mut text = Vec::new();
+    file.take(MAX_PLAN_BYTES + 1).read_to_end(&mut text).map_err(failed(&path, "reading"))?;
+    let bad = |reason: String| StoreError::BadPlan { path: path.clone(), reason };
+    if text.len() as u64 > MAX_PLAN_BYTES {
+        return Err(bad(format!("a plan has at most {MAX_PLAN_BYTES} bytes")));
+    }
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: u64,
+    }
+    let Schema { schema } =
+        serde_json::from_slice(&text).map_err(|e| bad(format!("not the plan of a run: {e}")))?;
+    if schema > u64::from(RECORD_SCHEMA) {
+        return Err(StoreError::Newer { path, found: schema });
+    }
+    let plan: Plan = serde_json::from_slice(&text).map_err(|e| bad(format!("not the plan of a run: {e}")))?;
+    check(&plan).map_err(bad)?;
+    Ok(plan)
+}
+
+/// Everything that others use as an index or divide by.
+fn check(plan: &Plan) -> Result<(), String> {
+    for (i, case) in plan.cases.iter().enumerate() {
+        if case.device >= plan.devices.len() {
+            return Err(format!("cases[{i}].device: there is no device {}", case.device));
+        }
+    }
+    for (i, contrast) in plan.contrasts.iter().enumerate() {
+        let (c, r) = (contrast.candidate, contrast.reference);
+        let (Some(candidate), Some(reference)) = (plan.cases.get(c), plan.cases.get(r)) else {
+            return Err(format!("contrasts[{i}]: there is no case {}", c.max(r)));
+        };
+        if c == r || candidate.device != reference.device {
+            return Err(format!("contrasts[{i}]: needs two cases of one device"));
+        }
+    }
+    for (name, margin) in [("margin", plan.suite.margin), ("accuracy_margin", plan.suite.accuracy_margin)] {
+        if !(margin.is_finite() && margin > 0.0 && margin < 1.0) {
+            return Err(format!("suite.{name}: must lie between 0 and 1"));
+        }
+    }
+    let (data, n) = (&plan.dataset, plan.dataset.examples);
+    for (name, len) in [("labels", data.labels.len()), ("names", data.names.len())] {
+        if len != 0 && len as u64 != n {
+            return Err(format!("dataset.{name}: {len} for {n} examples"));
+        }
+    }
+    Ok(())
+}
+
+/// The journal, read through.
+pub(super) struct Scan {
+    pub(super) fold: Fold,
+    /// Bytes of whole lines.
+    pub(super) whole_bytes: u64,
+    /// Bytes behind them.
+    pub(super) torn_bytes: u64,
+}
+
+pub(super) fn scan(dir: &Path, plan: &Plan) -> Result<Scan, StoreError> {
+    let path = dir.join(JOURNAL_FILE);
+    let file = File::open(&path).map_err(failed(&path, "opening"))?;
+    let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file));
+    let mut fold = Fold::new(plan);
+    let mut torn_bytes = 0;
+    loop {
+        let taken = match lines.next().map_err(failed(&path, "reading"))? {
+            Line::End => break,
+            Line::Torn(bytes) => {
+                torn_bytes = bytes;
+                break;
+            }
+            Line::TooLong => Err("longer than a line of a journal can be".to_owned()),
+            Line::Whole(line) => {
+                serde_json::from_slice(line).map_err(|e| format!("not an entry of a journal: {e}"))
+            }
+        };
+        taken.and_then(|entry| fold.take(entry)).map_err(|reason| StoreError::BadLine {
+            path: path.clone(),
+            line: lines.number,
+            reason,
+        })?;
+    }
+    fold.cut_off();
+    Ok(Scan { fold, whole_bytes: lines.whole_bytes, torn_bytes })
+}
+
+/// The values of an outputs file, when its size and hash are what the record says.
+fn read_outputs(dir: &Path, outputs: &OutputsRecord) -> Result<Vec<f32>, String> {
+    let per_example = outputs.elements.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
+    let expected = per_example
+        .and_then(|n| n.checked_mul(outputs.examples)?.checked_mul(4))
+        .filter(|bytes| *bytes <= MAX_OUTPUTS_BYTES)
+        .ok_or("is said to be larger than an outputs file can be")?;
+    let path = outputs_path(dir, &outputs.sha256);
+    let file = File::open(path).map_err(|e| format!("is missing ({e})"))?;
+    let mut bytes = Vec::new();
+    file.take(expected + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read ({e})"))?;
+    if bytes.len() as u64 != expected {
+        return Err(format!("does not have the {expected} bytes that the record says"));
+    }
+    if Sha256Hex::of_bytes(&bytes) != outputs.sha256 {
+        return Err("is damaged: its content has another hash".into());
+    }
+    Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+}
+
+pub(super) fn outputs_path(dir: &Path, sha256: &Sha256Hex) -> std::path::PathBuf {
+    dir.join(OUTPUTS_DIR).join(format!("{sha256}.bin"))
+}

@@ -312,6 +312,8 @@ pub struct TrialRecord {
     pub loaded: Option<LoadedRecord>,
     /// First invoke.
     pub first_inference_ns: Option<u64>,
+    /// How warm-up ended, once it did.
+    pub warmed_up: Option<WarmUpRecord>,
     /// Memory by phase.
     pub memory: Vec<MemoryReading>,
     /// Every burst, in the order measured, dropped blocks included.
@@ -324,6 +326,19 @@ pub struct TrialRecord {
     pub outputs: Option<OutputsRecord>,
     /// Time per node of a profile trial.
     pub profile: Vec<NodeProfile>,
+}
+
+/// What [`Event::WarmedUp`] told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmUpRecord {
+    /// Invokes in warm-up, the first inference not counted.
+    pub iterations: u64,
+    /// Time spent in warm-up bursts.
+    pub wall_ns: u64,
+    /// Invokes per sample in steady state.
+    pub batch: u32,
+    /// False when a trend remained.
+    pub settled: bool,
 }
 
 /// What [`Event::Loaded`] told.

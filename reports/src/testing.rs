@@ -3,16 +3,17 @@
 //! number here was ever seen on a device.
 
 use crate::record::{
-    CasePlan, Contrast, ContrastKind, DatasetFacts, DevicePlan, Entry, Plan, Purpose, RECORD_SCHEMA,
-    RunRecord, SuiteFacts, Task,
+    CasePlan, Contrast, ContrastKind, DatasetFacts, DevicePlan, Entry, Measuring, Plan, Purpose,
+    RECORD_SCHEMA, RunRecord, Subject, SuiteFacts, Task,
 };
 use crate::store::RunWriter;
 use protocol::{
     AgentInfo, BackendProof, Core, Counts, DType, DeviceInfo, DeviceState, Event, Fallback, Format,
     FrequencyPolicy, MemoryPhase, MemoryReading, ModelFacts, Moment, NodeProfile, OpCount, Outcome,
-    PeakMethod, Precision, RuntimeInfo, SamplePhase, Samples, Sha256Hex, TensorInfo, ThermalZone, UnitId,
-    WeightBytes,
+    PeakMethod, PerformanceRules, PingPong, Precision, RuntimeInfo, SamplePhase, Samples, Sha256Hex,
+    TensorInfo, ThermalZone, UnitId, WarmUp, WeightBytes,
 };
+use stats::Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,7 @@ impl Recipe {
         for (case, fake) in self.cases.iter().enumerate() {
             run.entries.push(Entry::Inspected { case, facts: facts(fake) });
         }
-        let mut rng = Rng(self.seed);
+        let mut rng = Rng::new(self.seed);
         for unit in 0..self.units {
             self.performance_unit(&mut run, unit, &mut rng);
         }
@@ -97,7 +98,7 @@ impl Recipe {
     }
 
     fn plan(&self) -> Plan {
-        let mut rng = Rng(self.seed ^ 0xD5);
+        let mut rng = Rng::new(self.seed ^ 0xD5);
         let labels = (0..self.examples).map(|_| rng.below(self.classes) as u32).collect();
         let hash = |text: &str| Sha256Hex::of_bytes(text.as_bytes());
         let case = |fake: &FakeCase| CasePlan {
@@ -116,6 +117,7 @@ impl Recipe {
             version: "0.1.0".into(),
             command: ["bench", "compare", "--suite", "vision", "--seed", "7"].map(String::from).to_vec(),
             seed: self.seed,
+            subject: Subject::Suite { at: "vision".into() },
             suite: SuiteFacts {
                 name: "vision".into(),
                 title: "Clothes in 28×28 grey pixels".into(),
@@ -137,6 +139,25 @@ impl Recipe {
             devices: vec![DevicePlan { id: "local".into(), transport: "local".into() }],
             cases: self.cases.iter().map(case).collect(),
             contrasts: self.contrasts(),
+            measuring: self.measuring(),
+        }
+    }
+
+    fn measuring(&self) -> Measuring {
+        let warm_up = WarmUp { min_iterations: 10, min_ms: 100, max_ms: 2000, agree_permille: 20 };
+        Measuring {
+            performance: PerformanceRules {
+                example: 0,
+                warm_up,
+                min_iterations: 50,
+                min_ms: 500,
+                max_ms: 5000,
+            },
+            ping_pong: PingPong { burst_min_iterations: 5, burst_min_ms: 20 },
+            groups: vec![(0..self.cases.len()).collect()],
+            performance_deadline_ms: 60_000,
+            accuracy_deadline_ms: 60_000,
+            time_budget_ms: None,
         }
     }
 
@@ -170,7 +191,10 @@ impl Recipe {
             events.push(memory_event(trial, MemoryPhase::FirstInference, 3_400_000 + 2 * fake.bytes, rng));
             let samples =
                 self.burst(fake, drift * process[trial as usize] * 1.02, SamplePhase::WarmUp, 0, 0, rng);
+            let wall_ns = samples.wall_ns.iter().sum();
             events.push(Event::Samples { trial, samples });
+            let iterations = u64::from(self.samples_per_burst);
+            events.push(Event::WarmedUp { trial, iterations, wall_ns, batch: 1, settled: true });
         }
         for block in 0..self.blocks {
             for burst in 0..2 {
@@ -218,7 +242,18 @@ impl Recipe {
         let wall_ns: Vec<u64> = (0..self.samples_per_burst).map(|_| wall(rng)).collect();
         let cpu_ns = wall_ns.iter().map(|ns| ns - ns / 500).collect();
         let start_ns = 1_000_000_000 + u64::from(block) * 40_000_000 + u64::from(burst) * 20_000_000;
-        Samples { phase, block, burst, start_ns, batch: 1, wall_ns, cpu_ns, involuntary_switches: 0 }
+        Samples {
+            phase,
+            block,
+            burst,
+            start_ns,
+            batch: 1,
+            wall_ns,
+            cpu_ns,
+            involuntary_switches: 0,
+            core: Some(0),
+            khz: None,
+        }
     }
 
     fn accuracy_unit(&self, run: &mut FakeRun, unit: u32, rng: &mut Rng) {
@@ -330,6 +365,7 @@ fn device_entry() -> Entry {
     let info = DeviceInfo {
         hostname: "bench-host".into(),
         model: None,
+        soc: None,
         cpu: "Invented CPU @ 2.00GHz".into(),
         os: "Debian GNU/Linux 13".into(),
         kernel: "6.12.0".into(),
@@ -340,8 +376,12 @@ fn device_entry() -> Entry {
         page_bytes: 4096,
         emulated: false,
     };
-    let runtime =
-        RuntimeInfo { runtime: "builtin".into(), version: "0.1.0".into(), backends: vec!["cpu".into()] };
+    let runtime = RuntimeInfo {
+        runtime: "builtin".into(),
+        version: "0.1.0".into(),
+        backends: vec!["cpu".into()],
+        pretends: false,
+    };
     let agent = AgentInfo { version: "0.1.0".into(), sha256: Sha256Hex::of_bytes(b"agent"), pid: 900 };
     Entry::Device { device: 0, agent, info, runtimes: vec![runtime] }
 }
@@ -435,31 +475,4 @@ fn state_event(moment: Moment, unit: u32, rng: &mut Rng) -> Event {
         ..DeviceState::default()
     };
     Event::DeviceState { moment, state }
-}
-
-/// SplitMix64: a few lines, the same numbers for ever.
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In (0, 1).
-    pub(crate) fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        ((self.uniform() * n as f64) as usize).min(n.saturating_sub(1))
-    }
-
-    /// Standard normal.
-    pub(crate) fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
 }

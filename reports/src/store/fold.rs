@@ -2,6 +2,7 @@
 
 use crate::record::{
     CaseIndex, DeviceRecord, Entry, LoadedRecord, OutputsRecord, Plan, Purpose, TrialRecord, UnitRecord,
+    WarmUpRecord,
 };
 use protocol::{Counts, Event, ModelFacts, Moment, Outcome, UnitId};
 use std::collections::BTreeMap;
@@ -152,6 +153,7 @@ fn empty_trial(case: CaseIndex) -> TrialRecord {
         outcome: Outcome::Skipped { reason: "the agent did not report its end".into() },
         loaded: None,
         first_inference_ns: None,
+        warmed_up: None,
         memory: Vec::new(),
         bursts: Vec::new(),
         cut_short: None,
@@ -203,6 +205,9 @@ impl OpenUnit {
             }
             Event::FirstInference { trial, wall_ns } => {
                 self.trial(trial)?.first_inference_ns = Some(wall_ns);
+            }
+            Event::WarmedUp { trial, iterations, wall_ns, batch, settled } => {
+                self.trial(trial)?.warmed_up = Some(WarmUpRecord { iterations, wall_ns, batch, settled });
             }
             Event::Memory { trial, reading } => self.trial(trial)?.memory.push(reading),
             Event::Samples { trial, samples } => {

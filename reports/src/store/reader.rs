@@ -96,6 +96,13 @@ fn check(plan: &Plan) -> Result<(), String> {
             return Err(format!("contrasts[{i}]: needs two cases of one device"));
         }
     }
+    for (i, group) in plan.measuring.groups.iter().enumerate() {
+        let device = |case: &usize| plan.cases.get(*case).map(|case| case.device);
+        let devices: Vec<_> = group.iter().map(device).collect();
+        if devices.iter().any(|d| d.is_none() || *d != devices[0]) {
+            return Err(format!("measuring.groups[{i}]: needs cases of one device"));
+        }
+    }
     for (name, margin) in [("margin", plan.suite.margin), ("accuracy_margin", plan.suite.accuracy_margin)] {
         if !(margin.is_finite() && margin > 0.0 && margin < 1.0) {
             return Err(format!("suite.{name}: must lie between 0 and 1"));

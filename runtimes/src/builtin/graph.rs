@@ -10,7 +10,7 @@ use super::ops::{self, Op, Operand};
 use super::tensor::Tensor;
 use super::{limits, lower};
 use crate::{Error, Result};
-use protocol::{DType, Quantization};
+use protocol::{DType, Quantization, TensorInfo};
 use std::sync::Arc;
 
 /// A value of one graph.
@@ -84,6 +84,16 @@ impl Fact {
                 Some((scale[0], zero_point.first().copied().unwrap_or(0)))
             }
             _ => None,
+        }
+    }
+
+    /// The fact as others than the engine see it.
+    pub fn info(&self, name: &str) -> TensorInfo {
+        TensorInfo {
+            name: name.to_owned(),
+            dtype: self.dtype,
+            shape: self.shape.iter().map(|d| Some(*d as u64)).collect(),
+            quantization: self.quant.as_deref().cloned(),
         }
     }
 

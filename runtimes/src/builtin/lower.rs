@@ -5,17 +5,139 @@ use super::graph::Fact;
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
-use super::ops::{Op, Operand, Prepare};
+use super::ops::{Op, Operand, Operator, Prepare, Requantize, Rounding};
 use super::step::Step;
 use super::tensor::Tensor;
 use crate::{Error, Result};
+use protocol::DType;
+
+/// How a node is computed.
+pub(crate) enum Lowered {
+    /// By the operator's own kernel.
+    Direct(Step),
+    /// Through f32.
+    ThroughF32 {
+        /// Per operand.
+        before: Vec<AsReal>,
+        /// The operator's kernel for f32.
+        step: Step,
+        /// Per result, what makes it from f32, and the f32 value's fact.
+        after: Vec<Option<(Step, Fact)>>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How an operand becomes f32.
+pub(crate) enum AsReal {
+    /// It is not quantised.
+    Same,
+    /// It was constant.
+    Constant(Tensor),
+    /// By a step that gives a value of this fact.
+    Step(Step, Fact),
+}
+
+/// Finds the steps that compute a node.
+///
+/// # Errors
+/// No kernel does it, not even in f32.
+pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], tier: Tier) -> Result<Lowered> {
+    if let Some(step) = op.prepare(&Prepare { inputs, outputs, tier })? {
+        return Ok(Lowered::Direct(step));
+    }
+    let types = || {
+        let inputs: Vec<String> = inputs.iter().map(|i| describe(i.fact)).collect();
+        let outputs: Vec<String> = outputs.iter().map(describe).collect();
+        format!("no kernel from {} to {}", inputs.join(", "), outputs.join(", "))
+    };
+    let real = |fact: &Fact| fact.clone().as_real();
+    let changed = inputs.iter().map(|i| i.fact).chain(outputs).any(|f| f.quant.is_some());
+    if !changed {
+        return Err(Error::Unsupported(types()));
+    }
+    let mut before = Vec::new();
+    let mut facts = Vec::new();
+    for input in inputs {
+        facts.push(real(input.fact));
+        before.push(match (input.fact.quant.is_some(), input.constant) {
+            (false, _) => AsReal::Same,
+            (true, Some(_)) => {
+                let tensors =
+                    evaluate(&Op::Requantize(Requantize::default()), &[*input], &[real(input.fact)])?;
+                AsReal::Constant(tensors.into_iter().next().expect("one result"))
+            }
+            (true, None) => AsReal::Step(convert(input.fact, &real(input.fact), tier)?, real(input.fact)),
+        });
+    }
+    let operand = |((fact, input), converted): ((_, &Operand<'_>), &_)| match converted {
+        AsReal::Constant(tensor) => (fact, Some(tensor.clone())),
+        _ => (fact, input.constant.cloned()),
+    };
+    let owned: Vec<(Fact, Option<Tensor>)> =
+        facts.into_iter().zip(inputs).zip(&before).map(operand).collect();
+    let operands: Vec<Operand<'_>> =
+        owned.iter().map(|(fact, constant)| Operand { fact, constant: constant.as_ref() }).collect();
+    let results: Vec<Fact> = outputs.iter().map(real).collect();
+    let step = op.prepare(&Prepare { inputs: &operands, outputs: &results, tier })?;
+    let step = step.ok_or_else(|| Error::Unsupported(types()))?;
+    let after = outputs.iter().zip(&results).map(|(fact, real)| {
+        let needed = fact.quant.is_some();
+        needed.then(|| Ok((convert(real, fact, tier)?, real.clone()))).transpose()
+    });
+    let after = after.collect::<Result<Vec<_>>>()?;
+    Ok(Lowered::ThroughF32 { before, step, after, reason: format!("{}: computed in f32", types()) })
+}
+
+fn describe(fact: &Fact) -> String {
+    match fact.quant.as_deref() {
+        None => fact.dtype.name().to_owned(),
+        Some(q) if q.scale.len() > 1 => format!("quantised {} per channel", fact.dtype),
+        Some(_) => format!("quantised {}", fact.dtype),
+    }
+}
+
+fn convert(from: &Fact, to: &Fact, tier: Tier) -> Result<Step> {
+    let on = Prepare {
+        inputs: &[Operand { fact: from, constant: None }],
+        outputs: std::slice::from_ref(to),
+        tier,
+    };
+    let rounding = if matches!(to.dtype, DType::I16 | DType::U16) {
+        Rounding::DivideAway
+    } else {
+        Rounding::MultiplyEven
+    };
+    let none = || Error::Unsupported(format!("no conversion from {} to {}", describe(from), describe(to)));
+    Requantize { rounding }.prepare(&on)?.ok_or_else(none)
+}
 
 /// Computes a node whose operands are all constant, with portable kernels, so that the result does not
 /// depend on the device.
+///
+/// # Errors
+/// As [`lower`].
 pub(crate) fn evaluate(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact]) -> Result<Vec<Tensor>> {
-    let on = Prepare { inputs, outputs, tier: Tier::Portable };
-    let step = op.prepare(&on)?.ok_or_else(|| Error::Unsupported("no kernel for these types".to_owned()))?;
-    run_once(&step, inputs, outputs)
+    match lower(op, inputs, outputs, Tier::Portable)? {
+        Lowered::Direct(step) => run_once(&step, inputs, outputs),
+        Lowered::ThroughF32 { before, step, after, .. } => {
+            let facts: Vec<Fact> = inputs.iter().map(|i| i.fact.clone().as_real()).collect();
+            let operands = facts.iter().zip(inputs).zip(&before).map(|((fact, input), converted)| {
+                let constant =
+                    if let AsReal::Constant(tensor) = converted { Some(tensor) } else { input.constant };
+                Operand { fact, constant }
+            });
+            let reals: Vec<Fact> = outputs.iter().map(|f| f.clone().as_real()).collect();
+            let tensors = run_once(&step, &operands.collect::<Vec<_>>(), &reals)?;
+            let finish = |((tensor, after), fact): ((Tensor, Option<(Step, Fact)>), &Fact)| {
+                let Some((step, real)) = after else { return Ok(tensor) };
+                let operand = Operand { fact: &real, constant: Some(&tensor) };
+                let mut quantised = run_once(&step, &[operand], std::slice::from_ref(fact))?;
+                quantised.pop().ok_or_else(|| Error::Runtime("a conversion without result".to_owned()))
+            };
+            tensors.into_iter().zip(after).zip(outputs).map(finish).collect()
+        }
+    }
 }
 
 fn run_once(step: &Step, inputs: &[Operand<'_>], outputs: &[Fact]) -> Result<Vec<Tensor>> {

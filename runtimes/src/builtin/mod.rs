@@ -1,17 +1,25 @@
 //! Our own engine: graph, operators, kernels and importers in plain Rust, so that any model can be run
 //! on any device without a library. See the modules for the parts; this one is the seam to the agent.
 
+pub mod exec;
 pub mod graph;
 pub mod import;
 pub mod kernels;
 pub mod limits;
 mod lower;
 pub mod ops;
+mod plan;
 pub mod step;
 pub mod tensor;
 
-use crate::{Error, Model, Result, Runtime};
+use crate::{CompileOptions, Error, Model, Result, Runtime, Session};
+use import::Source;
+use kernels::Tier;
+use protocol::ModelFacts;
 use std::path::Path;
+
+/// Largest model file: larger ones do not fit a phone's memory beside their packed weights.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// The built-in runtime.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +39,133 @@ impl Runtime for Builtin {
     }
 
     fn open(&self, path: &Path) -> Result<Box<dyn Model>> {
-        Err(Error::Unsupported(format!("{}: importers are on their way", path.display())))
+        let at = |source| Error::Io { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(at)?.len();
+        if size > MAX_FILE_BYTES {
+            let message = format!("{}: {size} bytes, at most {MAX_FILE_BYTES}", path.display());
+            return Err(Error::Unsupported(message));
+        }
+        let bytes = std::fs::read(path).map_err(at)?;
+        let source = import::parse(bytes).map_err(|e| e.at(&path.display().to_string()))?;
+        Ok(Box::new(Parsed(source)))
+    }
+}
+
+struct Parsed(Box<dyn Source>);
+
+impl Model for Parsed {
+    fn facts(&self) -> Result<ModelFacts> {
+        Ok(self.0.facts().clone())
+    }
+
+    fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
+        if options.backend != "cpu" {
+            return Err(Error::Unsupported(format!("no backend {:?}; there is cpu", options.backend)));
+        }
+        let convert =
+            |shape: &Vec<u64>| shape.iter().map(|d| usize::try_from(*d).unwrap_or(usize::MAX)).collect();
+        let shapes: Option<Vec<Vec<usize>>> =
+            options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect());
+        let graph = self.0.build(shapes.as_deref(), &options.taps)?;
+        Ok(Box::new(prepare(&graph, Tier::detect())?))
+    }
+}
+
+/// Makes a graph ready to run with the kernels of a tier.
+///
+/// # Errors
+/// A node that no kernel does, or too much memory.
+pub fn prepare(graph: &graph::Graph, tier: Tier) -> Result<exec::Program> {
+    plan::plan(graph, tier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::graph::{Fact, Graph};
+    use super::kernels::memory::as_bytes;
+    use super::ops::{Binary, BinaryKind, Reshape, Softmax, Transpose};
+    use super::tensor::Tensor;
+    use super::*;
+    use protocol::{DType, Quantization, TensorInfo};
+
+    fn per_tensor(scale: f32, zero: i32) -> Quantization {
+        Quantization { scale: vec![scale], zero_point: vec![zero], axis: 0 }
+    }
+
+    fn f32s(bytes: &[u8]) -> Vec<f32> {
+        kernels::memory::elements::<f32>(bytes).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_graph_runs_again_and_again() {
+        let mut g = Graph::new();
+        let x = g.input("x", Fact::new(DType::F32, &[2, 3])).unwrap();
+        let one = g.constant("one", Tensor::scalar(1.0f32).unwrap(), None).unwrap();
+        let y = g.add("y", Binary::new(BinaryKind::Add), &[x, one]).unwrap();
+        let t = g.add("t", Transpose { perm: vec![1, 0] }, &[y]).unwrap();
+        let z = g.add("z", Reshape { shape: vec![6] }, &[t]).unwrap();
+        g.output(z);
+        let mut session = prepare(&g, Tier::detect()).unwrap();
+        for shift in [0.0, 10.0] {
+            let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|v: f32| v + shift);
+            session.set_input(0, as_bytes(&x)).unwrap();
+            session.invoke().unwrap();
+            let expected = [2.0, 5.0, 3.0, 6.0, 4.0, 7.0].map(|v: f32| v + shift);
+            assert_eq!(f32s(session.output(0).unwrap()), expected);
+        }
+        assert!(session.set_input(0, &[0; 4]).is_err());
+        assert!(session.set_input(1, &[]).is_err());
+        assert!(session.output(1).is_err());
+    }
+
+    #[test]
+    fn constants_are_folded() {
+        let mut g = Graph::new();
+        let a = g.constant("a", Tensor::from_elements(&[2], &[1i64, 2]).unwrap(), None).unwrap();
+        let b = g.add("b", Binary::new(BinaryKind::Mul), &[a, a]).unwrap();
+        assert_eq!(g.constant_value(b).unwrap().to_i64().unwrap(), [1, 4]);
+        assert_eq!(g.nodes().count(), 0);
+    }
+
+    #[test]
+    fn quantised_operands_without_kernel_go_through_f32_and_say_so() {
+        let mut g = Graph::new();
+        let x = g.input("x", Fact::new(DType::U8, &[1, 2]).quantized(per_tensor(0.5, 10))).unwrap();
+        let out = Fact::new(DType::U8, &[]).quantized(per_tensor(1.0 / 256.0, 0)).as_output();
+        let y = g.add_as("y", Softmax { beta: 1.0, log: true }, &[x], out).unwrap();
+        g.output(y);
+        let mut session = prepare(&g, Tier::Portable).unwrap();
+        assert_eq!(session.proof().fallbacks.len(), 1, "{:?}", session.proof());
+        session.set_input(0, &[10, 10]).unwrap();
+        session.invoke().unwrap();
+        assert_eq!(session.output(0).unwrap(), [0, 0]);
+    }
+
+    struct Seen(Vec<(usize, String, Vec<u8>)>);
+
+    impl crate::Observer for Seen {
+        fn started(&mut self, index: usize) {
+            assert_eq!(index, self.0.len());
+        }
+        fn finished(&mut self, index: usize, output: &TensorInfo, bytes: &[u8]) {
+            self.0.push((index, output.name.clone(), bytes.to_vec()));
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_every_node_by_its_original_name() {
+        let mut g = Graph::new();
+        let x = g.input("x", Fact::new(DType::I32, &[2])).unwrap();
+        let y = g.add("double", Binary::new(BinaryKind::Add), &[x, x]).unwrap();
+        let z = g.add("square", Binary::new(BinaryKind::Mul), &[y, y]).unwrap();
+        g.output(z);
+        let mut session = prepare(&g, Tier::Portable).unwrap();
+        session.set_input(0, as_bytes(&[3i32, -1])).unwrap();
+        let mut seen = Seen(Vec::new());
+        session.invoke_observed(&mut seen).unwrap();
+        let names: Vec<&str> = seen.0.iter().map(|(_, n, _)| n.as_str()).collect();
+        assert_eq!(names, ["double", "square"]);
+        assert_eq!(names, session.nodes().iter().map(|n| n.name.as_str()).collect::<Vec<_>>());
+        assert_eq!(seen.0[1].2, as_bytes(&[36i32, 4]));
     }
 }

@@ -3,7 +3,8 @@
 use super::kernels::io::{Inputs, Io, Outputs};
 use super::kernels::memory::Element;
 
-type Run = Box<dyn Fn(Io<'_>) + Send>;
+/// What a step does at every invoke.
+pub(crate) type Run = Box<dyn Fn(Io<'_>) + Send>;
 
 /// A prepared operation.
 pub struct Step {

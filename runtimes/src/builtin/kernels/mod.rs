@@ -6,6 +6,8 @@
 
 pub mod io;
 pub mod memory;
+pub mod nest;
+pub mod quant;
 
 /// A set of kernels, by what the processor must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! The range that results are cut to: what every fused activation that a kernel does comes down to.
 
+use crate::builtin::kernels::quant::{Quantized, round_even};
+
 /// A range of real numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clamp {
@@ -30,11 +32,21 @@ impl Clamp {
         self == Self::NONE
     }
 
-    /// `v` cut to the range; NaN becomes `min`.
+    /// `v` cut to the range; NaN stays.
     #[inline(always)]
     pub fn apply(self, v: f32) -> f32 {
-        let v = if v > self.min { v } else { self.min };
-        if v < self.max { v } else { self.max }
+        let v = if v < self.min { self.min } else { v };
+        if v > self.max { self.max } else { v }
+    }
+
+    /// The range as quantised numbers, as XNNPACK computes it: divided in f32, to the nearest, ties to
+    /// even.
+    pub fn quantized<T: Quantized>(self, scale: f32, zero: i32) -> (i32, i32) {
+        let bound = |v: f32| {
+            let v = (v / scale + zero as f32).clamp(T::MIN as f32, T::MAX as f32);
+            round_even(v)
+        };
+        (bound(self.min), bound(self.max))
     }
 
     /// First this range, then `next`.

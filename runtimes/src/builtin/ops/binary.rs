@@ -2,7 +2,10 @@
 
 use super::{Clamp, Operand, Operator, Prepare, arity, broadcast};
 use crate::Result;
+use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::nest::Nest;
 use crate::builtin::step::Step;
 
 /// Which arithmetic.
@@ -72,7 +75,84 @@ impl Operator for Binary {
         Ok(vec![Fact { shape, ..a.clone() }.as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (a, b, out) = (on.inputs[0].fact, on.inputs[1].fact, &on.outputs[0]);
+        if [a, b, out].iter().any(|f| f.quant.is_some()) || a.dtype != b.dtype || a.dtype != out.dtype {
+            return Ok(None);
+        }
+        let nest = Nest::broadcast(&out.shape, [&a.shape, &b.shape]);
+        Ok(match out.dtype {
+            DType::F32 => Some(floats(self.kind, self.clamp, nest)),
+            DType::I32 if self.clamp.is_none() => integers::<i32>(self.kind, nest),
+            DType::I64 if self.clamp.is_none() => integers::<i64>(self.kind, nest),
+            _ => None,
+        })
     }
+}
+
+fn floats(kind: BinaryKind, clamp: Clamp, nest: Nest<2>) -> Step {
+    fn step(label: &'static str, clamp: Clamp, nest: Nest<2>, f: impl Fn(f32, f32) -> f32 + Send + 'static) -> Step {
+        if clamp.is_none() {
+            Step::map2(label, move |a, b, c| nest.map(a, b, c, &f))
+        } else {
+            Step::map2(label, move |a, b, c| nest.map(a, b, c, |a, b| clamp.apply(f(a, b))))
+        }
+    }
+    match kind {
+        BinaryKind::Add => step("add.f32", clamp, nest, |a, b| a + b),
+        BinaryKind::Sub => step("sub.f32", clamp, nest, |a, b| a - b),
+        BinaryKind::Mul => step("mul.f32", clamp, nest, |a, b| a * b),
+        BinaryKind::Div => step("div.f32", clamp, nest, |a, b| a / b),
+        BinaryKind::Max => step("max.f32", clamp, nest, |a: f32, b: f32| if a.is_nan() || a > b { a } else { b }),
+        BinaryKind::Min => step("min.f32", clamp, nest, |a: f32, b: f32| if a.is_nan() || a < b { a } else { b }),
+        BinaryKind::Pow => step("pow.f32", clamp, nest, f32::powf),
+        BinaryKind::SquaredDifference => step("squared_difference.f32", clamp, nest, |a, b| (a - b) * (a - b)),
+        BinaryKind::FloorDiv => step("floor_div.f32", clamp, nest, |a, b| (a / b).floor()),
+        BinaryKind::FloorMod => step("floor_mod.f32", clamp, nest, |a, b| {
+            let r = a % b;
+            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+        }),
+        BinaryKind::Rem => step("rem.f32", clamp, nest, |a, b| a % b),
+    }
+}
+
+/// Integers as wide as they are computed with; division by zero gives zero.
+trait Integer: Element {
+    fn binary(kind: BinaryKind, a: Self, b: Self) -> Self;
+}
+
+macro_rules! integer {
+    ($($t:ty),*) => { $(impl Integer for $t {
+        #[inline(always)]
+        fn binary(kind: BinaryKind, a: Self, b: Self) -> Self {
+            match kind {
+                BinaryKind::Add => a.wrapping_add(b),
+                BinaryKind::Sub => a.wrapping_sub(b),
+                BinaryKind::Mul => a.wrapping_mul(b),
+                BinaryKind::Div => if b == 0 { 0 } else { a.wrapping_div(b) },
+                BinaryKind::Max => a.max(b),
+                BinaryKind::Min => a.min(b),
+                BinaryKind::Pow => u32::try_from(b).map_or(0, |b| a.wrapping_pow(b)),
+                BinaryKind::SquaredDifference => a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)),
+                BinaryKind::FloorDiv if b == 0 => 0,
+                BinaryKind::FloorDiv => {
+                    let (q, r) = (a.wrapping_div(b), a.wrapping_rem(b));
+                    if r != 0 && (r < 0) != (b < 0) { q - 1 } else { q }
+                }
+                BinaryKind::FloorMod if b == 0 => 0,
+                BinaryKind::FloorMod => {
+                    let r = a.wrapping_rem(b);
+                    if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
+                }
+                BinaryKind::Rem => if b == 0 { 0 } else { a.wrapping_rem(b) },
+            }
+        }
+    })* };
+}
+integer!(i32, i64);
+
+fn integers<T: Integer>(kind: BinaryKind, nest: Nest<2>) -> Option<Step> {
+    Some(Step::map2("binary.int", move |a: &[T], b: &[T], c: &mut [T]| {
+        nest.map(a, b, c, |a, b| T::binary(kind, a, b));
+    }))
 }

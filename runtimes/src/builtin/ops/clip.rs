@@ -2,7 +2,10 @@
 
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::Result;
+use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::quant::Quantized;
 use crate::builtin::step::Step;
 
 /// Operand: f32, integer or quantised; the natural result has the operand's type and quantisation.
@@ -22,7 +25,34 @@ impl Operator for Clip {
         Ok(vec![inputs[0].fact.clone()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        if !super::same_elements(x, out) {
+            return Ok(None);
+        }
+        let clamp = self.clamp;
+        Ok(match (x.dtype, x.quant.is_some()) {
+            (DType::F32, false) => Some(Step::map("clip.f32", move |x: &[f32], y: &mut [f32]| {
+                x.iter().zip(y).for_each(|(x, y)| *y = clamp.apply(*x));
+            })),
+            (DType::I32, false) => Some(integers::<i32>(clamp.min as i32, clamp.max as i32)),
+            (DType::I64, false) => Some(integers::<i64>(clamp.min as i64, clamp.max as i64)),
+            (DType::I8, true) => quantized::<i8>(clamp, x),
+            (DType::U8, true) => quantized::<u8>(clamp, x),
+            (DType::I16, true) => quantized::<i16>(clamp, x),
+            _ => None,
+        })
     }
+}
+
+fn integers<T: Element + Ord>(min: T, max: T) -> Step {
+    Step::map("clip.int", move |x: &[T], y: &mut [T]| {
+        x.iter().zip(y).for_each(|(x, y)| *y = (*x).max(min).min(max));
+    })
+}
+
+fn quantized<T: Quantized + Ord>(clamp: Clamp, x: &Fact) -> Option<Step> {
+    let (scale, zero) = x.per_tensor()?;
+    let (min, max) = clamp.quantized::<T>(scale, zero);
+    Some(integers(T::narrow(min), T::narrow(max)))
 }

@@ -3,6 +3,8 @@
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::Result;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::nest::Nest;
 use crate::builtin::step::Step;
 use protocol::DType;
 
@@ -57,7 +59,51 @@ impl Operator for Compare {
         Ok(vec![Fact::new(DType::Bool, &shape)])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (a, b) = (on.inputs[0].fact, on.inputs[1].fact);
+        if a.dtype != b.dtype || a.quant.is_some() || b.quant.is_some() || on.outputs[0].dtype != DType::Bool {
+            return Ok(None);
+        }
+        let nest = Nest::broadcast(&on.outputs[0].shape, [&a.shape, &b.shape]);
+        Ok(match a.dtype {
+            DType::F32 => ordered::<f32>(self.kind, nest),
+            DType::F64 => ordered::<f64>(self.kind, nest),
+            DType::I8 => ordered::<i8>(self.kind, nest),
+            DType::U8 => ordered::<u8>(self.kind, nest),
+            DType::I32 => ordered::<i32>(self.kind, nest),
+            DType::I64 => ordered::<i64>(self.kind, nest),
+            DType::Bool => logical(self.kind, nest),
+            _ => None,
+        })
     }
+}
+
+fn ordered<T: Element + PartialOrd>(kind: CompareKind, nest: Nest<2>) -> Option<Step> {
+    fn step<T: Element>(nest: Nest<2>, f: impl Fn(T, T) -> bool + Send + 'static) -> Option<Step> {
+        Some(Step::map2("compare", move |a: &[T], b: &[T], c: &mut [u8]| {
+            nest.map(a, b, c, |a, b| u8::from(f(a, b)));
+        }))
+    }
+    match kind {
+        CompareKind::Equal => step(nest, |a: T, b: T| a == b),
+        CompareKind::NotEqual => step(nest, |a: T, b: T| a != b),
+        CompareKind::Less => step(nest, |a: T, b: T| a < b),
+        CompareKind::LessEqual => step(nest, |a: T, b: T| a <= b),
+        CompareKind::Greater => step(nest, |a: T, b: T| a > b),
+        CompareKind::GreaterEqual => step(nest, |a: T, b: T| a >= b),
+        CompareKind::And | CompareKind::Or | CompareKind::Xor => None,
+    }
+}
+
+fn logical(kind: CompareKind, nest: Nest<2>) -> Option<Step> {
+    let f: fn(bool, bool) -> bool = match kind {
+        CompareKind::And => |a, b| a && b,
+        CompareKind::Or => |a, b| a || b,
+        CompareKind::Xor | CompareKind::NotEqual => |a, b| a != b,
+        CompareKind::Equal => |a, b| a == b,
+        _ => return None,
+    };
+    Some(Step::map2("logical", move |a: &[u8], b: &[u8], c: &mut [u8]| {
+        nest.map(a, b, c, |a, b| u8::from(f(a != 0, b != 0)));
+    }))
 }

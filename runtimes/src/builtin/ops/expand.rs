@@ -2,8 +2,9 @@
 
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::nest::{Nest, broadcast_strides};
 use crate::builtin::step::Step;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Operand: any type. The result is the operand broadcast with `shape`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +21,15 @@ impl Operator for Expand {
     fn infer(&self, inputs: &[Operand<'_>]) -> Result<Vec<Fact>> {
         arity(inputs, 1, 1)?;
         let x = inputs[0].fact;
+        if x.quant.as_deref().is_some_and(|q| q.scale.len() > 1) {
+            return Err(Error::Unsupported("expansion of a tensor quantised per channel".to_owned()));
+        }
         Ok(vec![Fact { shape: broadcast(&x.shape, &self.shape)?, ..x.clone() }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let strides = broadcast_strides(&on.outputs[0].shape, &on.inputs[0].fact.shape);
+        let strides: Vec<[isize; 1]> = strides.into_iter().map(|s| [s]).collect();
+        Ok(super::mover("expand", on, Nest::new(&on.outputs[0].shape, &strides, [0])))
     }
 }

@@ -31,7 +31,31 @@ impl Operator for Gather {
         Ok(vec![Fact { shape, ..x.clone() }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        if !super::same_elements(x, out) {
+            return Ok(None);
+        }
+        let inner = x.shape[self.axis + 1..].iter().product::<usize>() * x.dtype.size();
+        let outer: usize = x.shape[..self.axis].iter().product();
+        let (count, picks) = (x.shape[self.axis], on.inputs[1].fact.len());
+        let wide = on.inputs[1].fact.dtype == DType::I64;
+        Ok(Some(Step::new("gather", move |inputs, mut outputs, _| {
+            let (x, y) = (inputs.bytes(0), outputs.bytes(0));
+            let at = |i: usize| {
+                let index = if wide { inputs.get::<i64>(1)[i] } else { i64::from(inputs.get::<i32>(1)[i]) };
+                let index = if index < 0 { index.saturating_add(count as i64) } else { index };
+                usize::try_from(index).ok().filter(|i| *i < count)
+            };
+            for o in 0..outer {
+                for i in 0..picks {
+                    let to = &mut y[(o * picks + i) * inner..][..inner];
+                    match at(i) {
+                        Some(index) => to.copy_from_slice(&x[(o * count + index) * inner..][..inner]),
+                        None => to.fill(0),
+                    }
+                }
+            }
+        })))
     }
 }

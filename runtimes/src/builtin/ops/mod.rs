@@ -6,6 +6,7 @@ pub mod window;
 
 use super::graph::Fact;
 use super::kernels::Tier;
+use super::kernels::nest::Nest;
 use super::step::Step;
 use super::tensor::Tensor;
 use crate::{Error, Result};
@@ -16,6 +17,7 @@ pub use conv2d::Dynamic;
 pub use pad::PadMode;
 pub use pool2d::PoolKind;
 pub use reduce::ReduceKind;
+pub use requantize::Rounding;
 pub use slice::SliceRange;
 pub use unary::UnaryKind;
 pub use window::Window;
@@ -139,6 +141,26 @@ pub(crate) fn arity(inputs: &[Operand<'_>], min: usize, max: usize) -> Result<()
         return Ok(());
     }
     Err(Error::ModelInvalid(format!("{} operands, {min} to {max} are needed", inputs.len())))
+}
+
+/// A step that copies whole elements of one operand, whatever their type; `None` when the result is to
+/// have another type or quantisation.
+pub(crate) fn mover(label: &'static str, on: &Prepare<'_>, nest: Nest<1>) -> Option<Step> {
+    let (from, to) = (on.inputs[0].fact, &on.outputs[0]);
+    if from.as_output() != to.as_output() && !same_elements(from, to) {
+        return None;
+    }
+    Some(match from.dtype.size() {
+        1 => Step::map(label, move |x: &[u8], y: &mut [u8]| nest.copy(x, y)),
+        2 => Step::map(label, move |x: &[u16], y: &mut [u16]| nest.copy(x, y)),
+        4 => Step::map(label, move |x: &[u32], y: &mut [u32]| nest.copy(x, y)),
+        _ => Step::map(label, move |x: &[u64], y: &mut [u64]| nest.copy(x, y)),
+    })
+}
+
+/// Whether elements mean the same in both: one type, and one quantisation per tensor or none.
+pub(crate) fn same_elements(a: &Fact, b: &Fact) -> bool {
+    a.dtype == b.dtype && a.per_tensor() == b.per_tensor() && a.quant.is_some() == b.quant.is_some()
 }
 
 /// Shape of two operands broadcast against each other, aligned at the last dimension.

@@ -2,8 +2,10 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::nest::dense_strides;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
+use protocol::DType;
 
 /// What the border holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +50,99 @@ impl Operator for Pad {
         Ok(vec![Fact { shape: self.pads.iter().zip(&x.shape).map(sum).collect(), ..x.clone() }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        if !super::same_elements(x, out) {
+            return Ok(None);
+        }
+        let value = match self.mode {
+            PadMode::Constant(real) => element(real, x)?,
+            _ => Vec::new(),
+        };
+        let strides = dense_strides(&x.shape);
+        let mut axes = Vec::new();
+        for (d, pads) in self.pads.iter().enumerate() {
+            axes.push(Axis { length: x.shape[d], before: pads[0], after: pads[1], stride: strides[d] as usize });
+        }
+        let (mode, size) = (self.mode, x.dtype.size());
+        Ok(Some(Step::new("pad", move |inputs, mut outputs, _| {
+            let (x, y) = (inputs.bytes(0), outputs.bytes(0));
+            if !value.is_empty() {
+                y.chunks_exact_mut(size).for_each(|e| e.copy_from_slice(&value));
+            }
+            fill(mode, size, &axes, x, y);
+        })))
     }
+}
+
+struct Axis {
+    length: usize,
+    before: usize,
+    after: usize,
+    stride: usize,
+}
+
+/// The bytes of a real number in the operand's type.
+fn element(real: f64, x: &Fact) -> Result<Vec<u8>> {
+    let integer = match x.per_tensor() {
+        Some((scale, zero)) => (real / f64::from(scale)).round_ties_even() + f64::from(zero),
+        None if x.quant.is_some() => {
+            return Err(Error::Unsupported("padding of a tensor quantised per channel".to_owned()));
+        }
+        None => real,
+    };
+    Ok(match x.dtype {
+        DType::F32 => (real as f32).to_le_bytes().to_vec(),
+        DType::F64 => real.to_le_bytes().to_vec(),
+        DType::F16 => half::f16::from_f64(real).to_le_bytes().to_vec(),
+        DType::BF16 => half::bf16::from_f64(real).to_le_bytes().to_vec(),
+        DType::Bool => vec![u8::from(real != 0.0)],
+        DType::I8 => (integer as i8).to_le_bytes().to_vec(),
+        DType::U8 => vec![integer as u8],
+        DType::I16 => (integer as i16).to_le_bytes().to_vec(),
+        DType::U16 => (integer as u16).to_le_bytes().to_vec(),
+        DType::I32 => (integer as i32).to_le_bytes().to_vec(),
+        DType::U32 => (integer as u32).to_le_bytes().to_vec(),
+        DType::I64 => (integer as i64).to_le_bytes().to_vec(),
+        DType::U64 => (integer as u64).to_le_bytes().to_vec(),
+    })
+}
+
+/// Fills the part of `y` that belongs to all `axes`, from the same part of `x`.
+fn fill(mode: PadMode, size: usize, axes: &[Axis], x: &[u8], y: &mut [u8]) {
+    let Some((axis, inner)) = axes.split_first() else {
+        y.copy_from_slice(&x[..size]);
+        return;
+    };
+    let total = axis.before + axis.length + axis.after;
+    let row = y.len() / total.max(1);
+    if row == 0 {
+        return;
+    }
+    let plain = inner.iter().all(|a| a.before == 0 && a.after == 0);
+    for (i, y) in y.chunks_exact_mut(row).enumerate() {
+        let at = i as isize - axis.before as isize;
+        let Some(source) = reflect(mode, at, axis.length) else { continue };
+        let x = &x[source * axis.stride * size..];
+        if plain {
+            y.copy_from_slice(&x[..row]);
+        } else {
+            fill(mode, size, inner, x, y);
+        }
+    }
+}
+
+/// Where in a dimension of `length` the element at `at` comes from; `None` for the constant.
+fn reflect(mode: PadMode, at: isize, length: usize) -> Option<usize> {
+    let n = length as isize;
+    let source = match mode {
+        PadMode::Constant(_) => at,
+        PadMode::Edge => at.clamp(0, n - 1),
+        PadMode::Reflect if at < 0 => -at,
+        PadMode::Reflect if at >= n => 2 * (n - 1) - at,
+        PadMode::Symmetric if at < 0 => -at - 1,
+        PadMode::Symmetric if at >= n => 2 * n - 1 - at,
+        PadMode::Reflect | PadMode::Symmetric => at,
+    };
+    usize::try_from(source).ok().filter(|s| *s < length)
 }

@@ -2,8 +2,10 @@
 
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::nest::Nest;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
+use protocol::DType;
 
 /// Operands: x, and slopes that broadcast to it. Result: x where positive, else slope · x.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +25,14 @@ impl Operator for Prelu {
         Ok(vec![x.clone().as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, slope, out) = (on.inputs[0].fact, on.inputs[1].fact, &on.outputs[0]);
+        if [x, slope, out].iter().any(|f| f.dtype != DType::F32) {
+            return Ok(None);
+        }
+        let nest = Nest::broadcast(&out.shape, [&x.shape, &slope.shape]);
+        Ok(Some(Step::map2("prelu.f32", move |x: &[f32], slope: &[f32], y: &mut [f32]| {
+            nest.map(x, slope, y, |x, s| if x < 0.0 { x * s } else { x });
+        })))
     }
 }

@@ -3,6 +3,7 @@
 use super::{Operand, Operator, Prepare, arity};
 use crate::Result;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::step::Step;
 use protocol::DType;
 
@@ -10,7 +11,23 @@ use protocol::DType;
 /// [`crate::builtin::graph::Graph::add_as`]; without, it is f32. TFLite's QUANTIZE and DEQUANTIZE, ONNX's
 /// `QuantizeLinear` and `DequantizeLinear`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requantize;
+pub struct Requantize {
+    /// How f32 becomes quantised.
+    pub rounding: Rounding,
+}
+
+/// How f32 becomes quantised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// Multiplied by 1 / scale, ties to even: XNNPACK.
+    #[default]
+    MultiplyEven,
+    /// Divided by the scale, ties to even: ONNX.
+    DivideEven,
+    /// Divided by the scale, ties away from zero: TFLite's own kernels, which run what XNNPACK does not,
+    /// for one everything of 16 bits.
+    DivideAway,
+}
 
 impl Operator for Requantize {
     fn name(&self) -> &'static str {
@@ -22,7 +39,115 @@ impl Operator for Requantize {
         Ok(vec![Fact::new(DType::F32, &inputs[0].fact.shape)])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        Ok(match (x.dtype, x.quant.is_some(), out.dtype, out.quant.is_some()) {
+            (DType::F32, false, DType::F32, false) => Some(Step::alias("requantize")),
+            (DType::F32, false, DType::I8, true) => quantize::<i8>(self.rounding, out),
+            (DType::F32, false, DType::U8, true) => quantize::<u8>(self.rounding, out),
+            (DType::F32, false, DType::I16, true) => quantize::<i16>(self.rounding, out),
+            (DType::F32, false, DType::U16, true) => quantize::<u16>(self.rounding, out),
+            (DType::I8, true, DType::F32, false) => dequantize::<i8>(x),
+            (DType::U8, true, DType::F32, false) => dequantize::<u8>(x),
+            (DType::I16, true, DType::F32, false) => dequantize::<i16>(x),
+            (DType::U16, true, DType::F32, false) => dequantize::<u16>(x),
+            (DType::I32, true, DType::F32, false) => Some(dequantize_wide(x)),
+            (DType::F16, false, DType::F32, false) => {
+                Some(Step::map("dequantize.f16", |x: &[half::f16], y: &mut [f32]| {
+                    x.iter().zip(y).for_each(|(x, y)| *y = x.to_f32());
+                }))
+            }
+            (_, true, _, true) if super::same_elements(x, out) => Some(Step::alias("requantize")),
+            (DType::I8, true, DType::I8, true) => rescale::<i8, i8>(x, out),
+            (DType::U8, true, DType::U8, true) => rescale::<u8, u8>(x, out),
+            (DType::I8, true, DType::U8, true) => rescale::<i8, u8>(x, out),
+            (DType::U8, true, DType::I8, true) => rescale::<u8, i8>(x, out),
+            _ => None,
+        })
     }
+}
+
+fn quantize<T: Quantized>(rounding: Rounding, out: &Fact) -> Option<Step> {
+    let (scale, zero) = out.per_tensor()?;
+    let requant = Requant::new(T::MIN, T::MAX, zero);
+    let even = move |f: fn(f32, f32) -> f32, scale: f32| {
+        Step::map("quantize", move |x: &[f32], y: &mut [T]| {
+            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(f(*x, scale))));
+        })
+    };
+    Some(match rounding {
+        Rounding::MultiplyEven => {
+            let inverse = 1.0 / scale;
+            Step::map("quantize", move |x: &[f32], y: &mut [T]| {
+                x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x * inverse)));
+            })
+        }
+        Rounding::DivideEven => even(|x, scale| x / scale, scale),
+        Rounding::DivideAway => even(|x, scale| away(x / scale), scale),
+    })
+}
+
+/// The nearest integer, ties away from zero.
+fn away(v: f32) -> f32 {
+    let whole = v.trunc();
+    if (v - whole).abs() >= 0.5 { whole + v.signum() } else { whole }
+}
+
+/// Repeats per-channel values along the rest of a tensor.
+struct Channels {
+    scale: Vec<f32>,
+    zero: Vec<i32>,
+    inner: usize,
+}
+
+impl Channels {
+    fn of(x: &Fact) -> Self {
+        let q = x.quant.as_deref();
+        let (scale, zero) = q.map_or((vec![1.0], vec![0]), |q| (q.scale.clone(), q.zero_point.clone()));
+        let after = q.map_or(0, |q| q.axis as usize + 1).min(x.shape.len());
+        Self { scale, zero, inner: x.shape[after..].iter().product::<usize>().max(1) }
+    }
+
+    fn each<T: Copy>(&self, x: &[T], y: &mut [f32], f: impl Fn(T, i32, f32) -> f32) {
+        let channels = self.scale.iter().zip(&self.zero).cycle();
+        if self.scale.len() == 1 {
+            let (scale, zero) = (self.scale[0], self.zero[0]);
+            x.iter().zip(y).for_each(|(x, y)| *y = f(*x, zero, scale));
+            return;
+        }
+        for ((x, y), (scale, zero)) in x.chunks(self.inner).zip(y.chunks_mut(self.inner)).zip(channels) {
+            x.iter().zip(y).for_each(|(x, y)| *y = f(*x, *zero, *scale));
+        }
+    }
+}
+
+fn dequantize<T: Quantized>(x: &Fact) -> Option<Step> {
+    let channels = Channels::of(x);
+    Some(Step::map("dequantize", move |x: &[T], y: &mut [f32]| {
+        channels.each(x, y, |x, zero, scale| (x.wide() - zero) as f32 * scale);
+    }))
+}
+
+fn dequantize_wide(x: &Fact) -> Step {
+    let channels = Channels::of(x);
+    Step::map("dequantize", move |x: &[i32], y: &mut [f32]| {
+        channels.each(x, y, |x, zero, scale| (i64::from(x) - i64::from(zero)) as f32 * scale);
+    })
+}
+
+/// One 8-bit quantisation to another, in fixed point as XNNPACK does it; `None` outside its range of
+/// scales.
+fn rescale<A: Quantized, B: Quantized>(x: &Fact, out: &Fact) -> Option<Step> {
+    let ((from, from_zero), (to, to_zero)) = (x.per_tensor()?, out.per_tensor()?);
+    let ratio = from / to;
+    if !(1.0 / 256.0..=128.0).contains(&ratio) {
+        return None;
+    }
+    let multiplier = (ratio * 256.0).round_ties_even() as i32;
+    Some(Step::map("rescale", move |x: &[A], y: &mut [B]| {
+        for (x, y) in x.iter().zip(y) {
+            let scaled = ((x.wide() - from_zero) * multiplier + 128) >> 8;
+            *y = B::narrow((scaled + to_zero).clamp(B::MIN, B::MAX));
+        }
+    }))
 }

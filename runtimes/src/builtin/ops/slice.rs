@@ -2,6 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::nest::{Nest, dense_strides};
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -71,7 +72,10 @@ impl Operator for Slice {
         Ok(vec![Fact { shape: self.ranges.iter().map(|r| r.count).collect(), ..x.clone() }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let strides = dense_strides(&on.inputs[0].fact.shape);
+        let start = self.ranges.iter().zip(&strides).map(|(r, s)| r.start as isize * s).sum();
+        let strides: Vec<[isize; 1]> = self.ranges.iter().zip(&strides).map(|(r, s)| [r.step * s]).collect();
+        Ok(super::mover("slice", on, Nest::new(&on.outputs[0].shape, &strides, [start])))
     }
 }

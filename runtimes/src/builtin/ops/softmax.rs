@@ -4,6 +4,7 @@ use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
+use protocol::DType;
 
 /// Operand: at least one dimension. Result: exp(β x) over the sum of its row, or its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +29,27 @@ impl Operator for Softmax {
         Ok(vec![x.clone().as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        if [on.inputs[0].fact, &on.outputs[0]].iter().any(|f| f.dtype != DType::F32) {
+            return Ok(None);
+        }
+        let columns = on.outputs[0].shape.last().copied().unwrap_or(1).max(1);
+        let (beta, log) = (self.beta, self.log);
+        Ok(Some(Step::map("softmax.f32", move |x: &[f32], y: &mut [f32]| {
+            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+                let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let mut sum = 0.0;
+                for (x, y) in x.iter().zip(y.iter_mut()) {
+                    *y = (x - top) * beta;
+                    sum += y.exp();
+                }
+                if log {
+                    let shift = sum.ln();
+                    y.iter_mut().for_each(|y| *y -= shift);
+                } else {
+                    y.iter_mut().for_each(|y| *y = y.exp() / sum);
+                }
+            }
+        })))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::nest::{Nest, dense_strides};
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -36,7 +37,14 @@ impl Operator for Transpose {
         Ok(vec![Fact { dtype: x.dtype, shape, quant }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let strides = dense_strides(&on.inputs[0].fact.shape);
+        let strides: Vec<[isize; 1]> = self.perm.iter().map(|p| [strides[*p]]).collect();
+        let nest = Nest::new(&on.outputs[0].shape, &strides, [0]);
+        if nest.strides == [1] && nest.length == on.outputs[0].len() {
+            let same = super::same_elements(on.inputs[0].fact, &on.outputs[0]);
+            return Ok(same.then(|| Step::alias("transpose")));
+        }
+        Ok(super::mover("transpose", on, nest))
     }
 }

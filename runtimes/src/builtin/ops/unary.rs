@@ -2,7 +2,9 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::Result;
+use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::Element;
 use crate::builtin::step::Step;
 
 /// Which function.
@@ -103,7 +105,145 @@ impl Operator for Unary {
         Ok(vec![inputs[0].fact.clone().as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        if x.quant.is_some() || out.quant.is_some() || x.dtype != out.dtype {
+            return Ok(None);
+        }
+        Ok(match x.dtype {
+            DType::F32 => floats(self.kind),
+            DType::I32 => integers::<i32>(self.kind),
+            DType::I64 => integers::<i64>(self.kind),
+            DType::Bool if self.kind == UnaryKind::Not => {
+                Some(Step::map("not", |x: &[u8], y: &mut [u8]| {
+                    x.iter().zip(y).for_each(|(x, y)| *y = u8::from(*x == 0));
+                }))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn map(label: &'static str, f: impl Fn(f32) -> f32 + Send + 'static) -> Option<Step> {
+    Some(Step::map(label, move |x: &[f32], y: &mut [f32]| {
+        x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
+    }))
+}
+
+fn floats(kind: UnaryKind) -> Option<Step> {
+    match kind {
+        UnaryKind::Abs => map("abs.f32", f32::abs),
+        UnaryKind::Neg => map("neg.f32", |x| -x),
+        UnaryKind::Square => map("square.f32", |x| x * x),
+        UnaryKind::Reciprocal => map("reciprocal.f32", |x| 1.0 / x),
+        UnaryKind::Sqrt => map("sqrt.f32", f32::sqrt),
+        UnaryKind::Rsqrt => map("rsqrt.f32", |x| 1.0 / x.sqrt()),
+        UnaryKind::LeakyRelu { slope } => map("leaky_relu.f32", move |x| if x < 0.0 { x * slope } else { x }),
+        UnaryKind::Not => None,
+        other => map("unary.f32", move |x| other.real(x)),
+    }
+}
+
+impl UnaryKind {
+    /// The function of one real number.
+    pub fn real(self, x: f32) -> f32 {
+        let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Self::Abs => x.abs(),
+            Self::Neg => -x,
+            Self::Exp => x.exp(),
+            Self::Log => x.ln(),
+            Self::Sqrt => x.sqrt(),
+            Self::Rsqrt => 1.0 / x.sqrt(),
+            Self::Square => x * x,
+            Self::Reciprocal => 1.0 / x,
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Tanh => x.tanh(),
+            Self::Logistic => logistic(x),
+            Self::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Self::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
+            Self::LeakyRelu { slope } => if x < 0.0 { x * slope } else { x },
+            Self::Elu { alpha } => if x < 0.0 { alpha * x.exp_m1() } else { x },
+            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::Silu => x * logistic(x),
+            Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Self::Softsign => x / (1.0 + x.abs()),
+            Self::Erf => erf(x),
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
+            Self::Round => x.round_ties_even(),
+            Self::Sign => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x },
+            Self::Not => if x == 0.0 { 1.0 } else { 0.0 },
+        }
+    }
+}
+
+/// The error function to about 1e-7: its Maclaurin series near zero, a continued fraction of the
+/// complement beyond.
+fn erf(x: f32) -> f32 {
+    let (z, sign) = (f64::from(x.abs()), f64::from(x.signum()));
+    if z.is_nan() {
+        return x;
+    }
+    let square = z * z;
+    let value = if z < 2.5 {
+        let (mut term, mut sum) = (z, z);
+        for n in 1..40u32 {
+            term *= -square / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else {
+        let tail = (1..30u32).rev().fold(z, |deep, n| z + f64::from(n) / 2.0 / deep);
+        1.0 - (-square).exp() / (tail * std::f64::consts::PI.sqrt())
+    };
+    (sign * value) as f32
+}
+
+trait Integer: Element {
+    fn abs(self) -> Self;
+    fn neg(self) -> Self;
+    fn square(self) -> Self;
+    fn sign(self) -> Self;
+}
+
+macro_rules! integer {
+    ($($t:ty),*) => { $(impl Integer for $t {
+        fn abs(self) -> Self { self.wrapping_abs() }
+        fn neg(self) -> Self { self.wrapping_neg() }
+        fn square(self) -> Self { self.wrapping_mul(self) }
+        fn sign(self) -> Self { self.signum() }
+    })* };
+}
+integer!(i32, i64);
+
+fn integers<T: Integer>(kind: UnaryKind) -> Option<Step> {
+    let f: fn(T) -> T = match kind {
+        UnaryKind::Abs => T::abs,
+        UnaryKind::Neg => T::neg,
+        UnaryKind::Square => T::square,
+        UnaryKind::Sign => T::sign,
+        _ => return None,
+    };
+    Some(Step::map("unary.int", move |x: &[T], y: &mut [T]| x.iter().zip(y).for_each(|(x, y)| *y = f(*x))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_function_known_values() {
+        let known = [(0.0, 0.0), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (-2.0, -0.995_322_3), (2.6, 0.999_764)];
+        for (x, y) in known {
+            assert!((erf(x) - y).abs() < 2e-7, "erf({x}) = {}, not {y}", erf(x));
+        }
+        assert_eq!(erf(9.0), 1.0);
+        assert!(erf(f32::NAN).is_nan());
     }
 }

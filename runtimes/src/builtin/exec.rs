@@ -1,0 +1,129 @@
+//! A program: steps in order over fixed memory. An invoke allocates nothing and decides nothing.
+
+use super::graph::Fact;
+use super::kernels::io::{Memory, Place};
+use super::step::Run;
+use crate::{Error, NodeInfo, Observer, Result, Session};
+use protocol::{BackendProof, TensorInfo};
+
+/// A step, and what an observer sees of it.
+pub(crate) struct Entry {
+    pub(crate) run: Option<Run>,
+    pub(crate) tap: Tap,
+}
+
+/// A value that can be looked at.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    info: TensorInfo,
+    place: Place,
+}
+
+impl Tap {
+    pub(crate) fn new(name: &str, fact: &Fact, place: Place) -> Self {
+        Self { info: fact.info(name), place }
+    }
+}
+
+/// A model ready to run.
+pub struct Program {
+    memory: Memory,
+    entries: Vec<Entry>,
+    nodes: Vec<NodeInfo>,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+    input_places: Vec<Place>,
+    output_places: Vec<Place>,
+    proof: BackendProof,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({} steps)", self.entries.len())
+    }
+}
+
+impl Program {
+    pub(crate) fn new(
+        memory: Memory,
+        entries: Vec<Entry>,
+        nodes: Vec<NodeInfo>,
+        inputs: Vec<Tap>,
+        outputs: Vec<Tap>,
+        proof: BackendProof,
+    ) -> Self {
+        let split = |taps: Vec<Tap>| taps.into_iter().map(|t| (t.info, t.place)).unzip();
+        let (inputs, input_places) = split(inputs);
+        let (outputs, output_places) = split(outputs);
+        Self { memory, entries, nodes, inputs, outputs, input_places, output_places, proof }
+    }
+}
+
+impl Session for Program {
+    fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    fn set_input(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
+        let count = self.input_places.len();
+        let unfit = |message: String| Error::InputMismatch(message);
+        let place = *self
+            .input_places
+            .get(index)
+            .ok_or_else(|| unfit(format!("no input {index}, the model has {count}")))?;
+        let info = &self.inputs[index];
+        let memory = self.memory.bytes_mut(place).expect("inputs lie in the arena");
+        if memory.len() != bytes.len() {
+            let (name, shape, dtype) = (&info.name, &info.shape, info.dtype);
+            let shape: Vec<u64> = shape.iter().map(|d| d.unwrap_or(0)).collect();
+            return Err(unfit(format!(
+                "{} bytes for input {index} {name:?}, which is {dtype} {shape:?} and takes {}",
+                bytes.len(),
+                memory.len()
+            )));
+        }
+        memory.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn invoke(&mut self) -> Result<()> {
+        let runs = self.entries.iter().filter_map(|e| e.run.as_ref());
+        for (index, run) in runs.enumerate() {
+            run(self.memory.io(index));
+        }
+        Ok(())
+    }
+
+    fn output(&self, index: usize) -> Result<&[u8]> {
+        let count = self.output_places.len();
+        let missing = || Error::InputMismatch(format!("no output {index}, the model has {count}"));
+        let place = self.output_places.get(index).ok_or_else(missing)?;
+        Ok(self.memory.bytes(*place).expect("placed when planned"))
+    }
+
+    fn proof(&self) -> &BackendProof {
+        &self.proof
+    }
+
+    fn nodes(&self) -> &[NodeInfo] {
+        &self.nodes
+    }
+
+    fn invoke_observed(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let mut step = 0;
+        for (index, entry) in self.entries.iter().enumerate() {
+            observer.started(index);
+            if let Some(run) = &entry.run {
+                run(self.memory.io(step));
+                step += 1;
+            }
+            let bytes = self.memory.bytes(entry.tap.place).expect("placed when planned");
+            observer.finished(index, &entry.tap.info, bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Loops over several tensors with strides: what broadcasting, transposing, slicing and expanding come
+//! down to. Dimensions that can be walked as one are merged, and the innermost is left to the caller.
+
+use crate::builtin::limits::MAX_RANK;
+
+/// A nest of loops that walks one dense result and `N` operands with strides, in elements.
+#[derive(Clone, Debug)]
+pub struct Nest<const N: usize> {
+    outer: Vec<(usize, [isize; N])>,
+    start: [isize; N],
+    /// Elements of a row of the result.
+    pub length: usize,
+    /// How each operand advances within a row.
+    pub strides: [isize; N],
+}
+
+impl<const N: usize> Nest<N> {
+    /// Over a result of `shape`; `strides` has one entry per dimension and operand, `start` says where
+    /// each operand begins.
+    pub fn new(shape: &[usize], strides: &[[isize; N]], start: [isize; N]) -> Self {
+        let mut loops: Vec<(usize, [isize; N])> = Vec::new();
+        for (&length, &stride) in shape.iter().zip(strides) {
+            if length == 1 {
+                continue;
+            }
+            let joins = |outer: &[isize; N]| (0..N).all(|k| outer[k] == stride[k] * length as isize);
+            match loops.last_mut() {
+                Some((count, outer)) if joins(outer) => {
+                    *count *= length;
+                    *outer = stride;
+                }
+                _ => loops.push((length, stride)),
+            }
+        }
+        let (length, strides) = loops.pop().unwrap_or((1, [1; N]));
+        Self { outer: loops, start, length, strides }
+    }
+
+    /// Over two or more operands broadcast to `shape`.
+    pub fn broadcast(shape: &[usize], operands: [&[usize]; N]) -> Self {
+        let all: [Vec<isize>; N] = operands.map(|o| broadcast_strides(shape, o));
+        let strides: Vec<[isize; N]> = (0..shape.len()).map(|d| std::array::from_fn(|k| all[k][d])).collect();
+        Self::new(shape, &strides, [0; N])
+    }
+
+    /// Calls `row` with the place in the result and in each operand of every row.
+    pub fn rows(&self, mut row: impl FnMut(usize, [usize; N])) {
+        if self.length == 0 || self.outer.iter().any(|(n, _)| *n == 0) {
+            return;
+        }
+        let rank = self.outer.len();
+        let mut index = [0usize; MAX_RANK];
+        let mut at = self.start;
+        let mut out = 0;
+        loop {
+            row(out, at.map(|p| p as usize));
+            out += self.length;
+            let mut d = rank;
+            loop {
+                if d == 0 {
+                    return;
+                }
+                d -= 1;
+                let (count, strides) = &self.outer[d];
+                index[d] += 1;
+                if index[d] < *count {
+                    (0..N).for_each(|k| at[k] += strides[k]);
+                    break;
+                }
+                index[d] = 0;
+                (0..N).for_each(|k| at[k] -= strides[k] * (*count as isize - 1));
+            }
+        }
+    }
+}
+
+impl Nest<1> {
+    /// Copies an operand in the order of the nest.
+    pub fn copy<T: Copy>(&self, from: &[T], to: &mut [T]) {
+        let (n, stride) = (self.length, self.strides[0]);
+        self.rows(|out, [at]| {
+            let to = &mut to[out..out + n];
+            match stride {
+                1 => to.copy_from_slice(&from[at..at + n]),
+                0 => to.fill(from[at]),
+                _ => (0..n).for_each(|i| to[i] = from[at.wrapping_add_signed(stride * i as isize)]),
+            }
+        });
+    }
+}
+
+impl Nest<2> {
+    /// Computes the result from two operands.
+    #[inline(always)]
+    pub fn map<A: Copy, B: Copy, C>(&self, a: &[A], b: &[B], c: &mut [C], f: impl Fn(A, B) -> C) {
+        let n = self.length;
+        self.rows(|out, [pa, pb]| {
+            let c = &mut c[out..out + n];
+            match self.strides {
+                [1, 1] => {
+                    for ((c, a), b) in c.iter_mut().zip(&a[pa..pa + n]).zip(&b[pb..pb + n]) {
+                        *c = f(*a, *b);
+                    }
+                }
+                [1, 0] => c.iter_mut().zip(&a[pa..pa + n]).for_each(|(c, a)| *c = f(*a, b[pb])),
+                [0, 1] => c.iter_mut().zip(&b[pb..pb + n]).for_each(|(c, b)| *c = f(a[pa], *b)),
+                [sa, sb] => {
+                    for (i, c) in c.iter_mut().enumerate() {
+                        let i = i as isize;
+                        *c = f(a[pa.wrapping_add_signed(sa * i)], b[pb.wrapping_add_signed(sb * i)]);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Strides of a dense tensor.
+pub fn dense_strides(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![1isize; shape.len()];
+    for d in (1..shape.len()).rev() {
+        strides[d - 1] = strides[d] * shape[d].max(1) as isize;
+    }
+    strides
+}
+
+/// Strides that walk `operand` along with a result of `shape` that it is broadcast to.
+pub fn broadcast_strides(shape: &[usize], operand: &[usize]) -> Vec<isize> {
+    let dense = dense_strides(operand);
+    let lead = shape.len() - operand.len();
+    let stride = |d: usize| match d.checked_sub(lead) {
+        Some(k) if operand[k] != 1 => dense[k],
+        _ => 0,
+    };
+    (0..shape.len()).map(stride).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposes() {
+        let x: Vec<i32> = (0..6).collect();
+        let mut y = [0; 6];
+        Nest::new(&[3, 2], &[[1], [3]], [0]).copy(&x, &mut y);
+        assert_eq!(y, [0, 3, 1, 4, 2, 5]);
+    }
+
+    #[test]
+    fn goes_backwards() {
+        let x: Vec<i32> = (0..6).collect();
+        let mut y = [0; 4];
+        Nest::new(&[2, 2], &[[3], [-2]], [2]).copy(&x, &mut y);
+        assert_eq!(y, [2, 0, 5, 3]);
+    }
+
+    #[test]
+    fn broadcasts_both_ways() {
+        let nest = Nest::broadcast(&[2, 3], [&[2, 1], &[3]]);
+        let mut y = [0; 6];
+        nest.map(&[10, 20], &[1, 2, 3], &mut y, |a, b| a + b);
+        assert_eq!(y, [11, 12, 13, 21, 22, 23]);
+    }
+
+    #[test]
+    fn merges_what_is_dense() {
+        let nest = Nest::broadcast(&[2, 3, 4], [&[2, 3, 4], &[2, 3, 4]]);
+        assert_eq!((nest.length, nest.outer.len()), (24, 0));
+        assert_eq!(Nest::broadcast(&[2, 3, 4], [&[2, 3, 4], &[4]]).outer.len(), 1);
+    }
+
+    #[test]
+    fn empty_and_scalar() {
+        let mut y = [7];
+        Nest::broadcast(&[], [&[], &[]]).map(&[3], &[4], &mut y, |a, b| a * b);
+        assert_eq!(y, [12]);
+        let mut none: [i32; 0] = [];
+        Nest::broadcast(&[0, 3], [&[0, 3], &[3]]).map(&[], &[1, 2, 3], &mut none, |a: i32, b: i32| a + b);
+    }
+}

@@ -1,0 +1,288 @@
+//! From a graph to a program: dead nodes go, every live node becomes steps (its own kernel, or a way
+//! round through f32), values that are only seen in another shape share memory, and all the rest gets a
+//! fixed place in one arena by when it is alive. Nothing of this is left for the invoke.
+
+use super::exec::{Entry, Program, Tap};
+use super::graph::{Fact, Graph, Node, ValueId};
+use super::kernels::Tier;
+use super::kernels::io::{Memory, Place};
+use super::kernels::memory::ALIGN;
+use super::lower::{self, Lowered};
+use super::ops::Operand;
+use super::tensor::Tensor;
+use super::{limits, step::Step};
+use crate::{Error, NodeInfo, Result};
+use protocol::{BackendProof, Fallback};
+
+/// A value of the plan: first those of the graph, by their number, then temporary ones.
+pub(crate) type Slot = usize;
+
+struct Planned {
+    step: Step,
+    name: String,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    facts: Vec<Fact>,
+    constants: Vec<Option<Tensor>>,
+    steps: Vec<Planned>,
+    fallbacks: Vec<Fallback>,
+    nodes: u32,
+}
+
+/// Plans a graph for a tier of kernels.
+///
+/// # Errors
+/// A node that no kernel does, or too much memory.
+pub(crate) fn plan(graph: &Graph, tier: Tier) -> Result<Program> {
+    let mut planner = Planner {
+        graph,
+        facts: graph.values().map(|(_, v)| v.fact.clone()).collect(),
+        constants: graph.values().map(|(_, v)| v.constant.clone()).collect(),
+        steps: Vec::new(),
+        fallbacks: Vec::new(),
+        nodes: 0,
+    };
+    let live = live_nodes(graph);
+    for ((_, node), _) in graph.nodes().zip(live).filter(|(_, live)| *live) {
+        let name = graph.get(node.outputs[0]).name.clone();
+        let place = format!("{} {name:?}", node.op.name());
+        planner.lower(node, &name, tier).map_err(|e| e.at(&place))?;
+        planner.nodes += 1;
+    }
+    planner.finish(tier)
+}
+
+fn live_nodes(graph: &Graph) -> Vec<bool> {
+    let mut wanted = vec![false; graph.values().count()];
+    graph.outputs().iter().for_each(|id| wanted[id.index()] = true);
+    let mut live = vec![false; graph.nodes().count()];
+    let nodes: Vec<_> = graph.nodes().collect();
+    for (id, node) in nodes.into_iter().rev() {
+        if node.outputs.iter().any(|o| wanted[o.index()]) {
+            live[id.index()] = true;
+            node.inputs.iter().for_each(|i| wanted[i.index()] = true);
+        }
+    }
+    live
+}
+
+impl Planner<'_> {
+    fn lower(&mut self, node: &Node, name: &str, tier: Tier) -> Result<()> {
+        let slots = |ids: &[ValueId]| ids.iter().map(|id| id.index()).collect::<Vec<Slot>>();
+        let (inputs, outputs) = (slots(&node.inputs), slots(&node.outputs));
+        let operand = |i: &Slot| Operand { fact: &self.facts[*i], constant: self.constants[*i].as_ref() };
+        let operands: Vec<Operand<'_>> = inputs.iter().map(operand).collect();
+        let results: Vec<Fact> = outputs.iter().map(|o| self.facts[*o].clone()).collect();
+        match lower::lower(&node.op, &operands, &results, tier)? {
+            Lowered::Direct(step) => self.push(step, name, inputs, outputs),
+            Lowered::ThroughF32 { before, step, after, reason } => {
+                let mut reals = Vec::new();
+                for (slot, converted) in inputs.into_iter().zip(before) {
+                    reals.push(match converted {
+                        lower::AsReal::Same => slot,
+                        lower::AsReal::Constant(tensor) => self.temporary_constant(tensor),
+                        lower::AsReal::Step(step, fact) => {
+                            let real = self.temporary(fact);
+                            self.push(step, name, vec![slot], vec![real]);
+                            real
+                        }
+                    });
+                }
+                let mut last = Vec::new();
+                let mut targets = Vec::new();
+                for (slot, converted) in outputs.into_iter().zip(after) {
+                    targets.push(match converted {
+                        Some((step, fact)) => {
+                            let real = self.temporary(fact);
+                            last.push((step, real, slot));
+                            real
+                        }
+                        None => slot,
+                    });
+                }
+                self.push(step, name, reals, targets);
+                last.into_iter().for_each(|(step, from, to)| self.push(step, name, vec![from], vec![to]));
+                let op = node.op.name().to_owned();
+                self.fallbacks.push(Fallback { node: name.to_owned(), op, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step, name: &str, inputs: Vec<Slot>, outputs: Vec<Slot>) {
+        self.steps.push(Planned { step, name: name.to_owned(), inputs, outputs });
+    }
+
+    fn temporary(&mut self, fact: Fact) -> Slot {
+        self.facts.push(fact);
+        self.constants.push(None);
+        self.facts.len() - 1
+    }
+
+    fn temporary_constant(&mut self, tensor: Tensor) -> Slot {
+        self.facts.push(Fact::new(tensor.dtype(), tensor.shape()));
+        self.constants.push(Some(tensor));
+        self.facts.len() - 1
+    }
+
+    fn finish(self, tier: Tier) -> Result<Program> {
+        let roots = self.roots();
+        let layout = Layout::new(&self, &roots)?;
+        let mut constants = Vec::new();
+        let mut places: Vec<Option<Place>> = layout.places;
+        let mut read = vec![false; self.facts.len()];
+        for planned in self.steps.iter().filter(|p| !p.step.packed) {
+            planned.inputs.iter().for_each(|i| read[roots[*i]] = true);
+        }
+        self.graph.outputs().iter().for_each(|o| read[roots[o.index()]] = true);
+        for (slot, constant) in self.constants.iter().enumerate() {
+            if let Some(tensor) = constant {
+                // A constant that was packed stays only as an empty operand.
+                let kept = if read[slot] { tensor.clone() } else { Tensor::zeros(tensor.dtype(), &[0])? };
+                places[slot] = Some(Place::Constant(constants.len()));
+                constants.push(kept);
+            }
+        }
+        let mut memory = Memory::new(layout.bytes, constants)?;
+        let place = |slot: &Slot| {
+            places[roots[*slot]]
+                .ok_or_else(|| Error::ModelInvalid("a value that nothing computes".to_owned()))
+        };
+        let mut entries = Vec::new();
+        let mut nodes = Vec::new();
+        for (planned, scratch) in self.steps.into_iter().zip(layout.scratch) {
+            let inputs = planned.inputs.iter().map(place).collect::<Result<Vec<_>>>()?;
+            let outputs = planned.outputs.iter().map(place).collect::<Result<Vec<_>>>()?;
+            let run = planned.step.run;
+            if run.is_some() {
+                memory.add_step(&inputs, &outputs, scratch)?;
+            }
+            nodes.push(NodeInfo { name: planned.name.clone(), op: planned.step.label.to_owned() });
+            let tap = Tap::new(&planned.name, &self.facts[planned.outputs[0]], outputs[0]);
+            entries.push(Entry { run, tap });
+        }
+        let interface = |ids: &[ValueId]| {
+            let tap = |id: &ValueId| {
+                let value = self.graph.get(*id);
+                Ok(Tap::new(&value.name, &value.fact, place(&id.index())?))
+            };
+            ids.iter().map(tap).collect::<Result<Vec<_>>>()
+        };
+        let proof = BackendProof {
+            runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernels: tier.name().to_owned(),
+            nodes_total: self.nodes,
+            nodes_on_backend: self.nodes - self.fallbacks.len() as u32,
+            partitions: 1,
+            fallbacks: self.fallbacks,
+        };
+        let (inputs, outputs) = (interface(self.graph.inputs())?, interface(self.graph.outputs())?);
+        Ok(Program::new(memory, entries, nodes, inputs, outputs, proof))
+    }
+
+    /// For every slot, the one whose memory it uses.
+    fn roots(&self) -> Vec<Slot> {
+        let mut roots: Vec<Slot> = (0..self.facts.len()).collect();
+        for planned in self.steps.iter().filter(|p| p.step.run.is_none()) {
+            roots[planned.outputs[0]] = roots[planned.inputs[0]];
+        }
+        roots
+    }
+}
+
+struct Layout {
+    places: Vec<Option<Place>>,
+    scratch: Vec<Place>,
+    bytes: usize,
+}
+
+/// Free and used parts of the arena at one moment of the program.
+#[derive(Default)]
+struct Arena {
+    free: Vec<(usize, usize)>,
+    end: usize,
+}
+
+impl Arena {
+    /// The smallest free part that is large enough, else more memory.
+    fn take(&mut self, bytes: usize) -> Result<usize> {
+        let need = bytes.max(1).next_multiple_of(ALIGN);
+        let fits = self.free.iter().enumerate().filter(|(_, (_, len))| *len >= need);
+        if let Some((i, _)) = fits.min_by_key(|(_, (_, len))| *len) {
+            let (offset, len) = self.free[i];
+            if len == need {
+                self.free.swap_remove(i);
+            } else {
+                self.free[i] = (offset + need, len - need);
+            }
+            return Ok(offset);
+        }
+        let offset = self.end;
+        self.end = offset
+            .checked_add(need)
+            .filter(|n| *n <= limits::MAX_ARENA_BYTES)
+            .ok_or_else(|| Error::Unsupported("more memory for activations than is allowed".to_owned()))?;
+        Ok(offset)
+    }
+
+    fn give_back(&mut self, offset: usize, bytes: usize) {
+        let mut part = (offset, bytes.max(1).next_multiple_of(ALIGN));
+        self.free.retain(|&(o, len)| {
+            let joins = o + len == part.0 || part.0 + part.1 == o;
+            if joins {
+                part = (o.min(part.0), len + part.1);
+            }
+            !joins
+        });
+        self.free.push(part);
+    }
+}
+
+impl Layout {
+    fn new(planner: &Planner<'_>, roots: &[Slot]) -> Result<Self> {
+        let count = planner.facts.len();
+        let mut last = vec![0usize; count];
+        for (at, planned) in planner.steps.iter().enumerate() {
+            planned.inputs.iter().chain(&planned.outputs).for_each(|s| last[roots[*s]] = at);
+        }
+        // Inputs are set once and read by every invoke, outputs are read after it.
+        let forever = planner.graph.inputs().iter().chain(planner.graph.outputs());
+        forever.for_each(|id| last[roots[id.index()]] = usize::MAX);
+        let mut layout = Self { places: vec![None; count], scratch: Vec::new(), bytes: 0 };
+        let mut arena = Arena::default();
+        for id in planner.graph.inputs() {
+            layout.place(&mut arena, planner, id.index())?;
+        }
+        for (at, planned) in planner.steps.iter().enumerate() {
+            for slot in planned.outputs.iter().map(|s| roots[*s]) {
+                layout.place(&mut arena, planner, slot)?;
+            }
+            let scratch = arena.take(planned.step.scratch)?;
+            layout.scratch.push(Place::Arena { offset: scratch, len: planned.step.scratch });
+            arena.give_back(scratch, planned.step.scratch);
+            let mut gone: Vec<Slot> =
+                planned.inputs.iter().chain(&planned.outputs).map(|s| roots[*s]).collect();
+            gone.sort_unstable();
+            gone.dedup();
+            for slot in gone.into_iter().filter(|s| last[*s] == at) {
+                if let Some(Place::Arena { offset, len }) = layout.places[slot] {
+                    arena.give_back(offset, len);
+                }
+            }
+        }
+        layout.bytes = arena.end;
+        Ok(layout)
+    }
+
+    fn place(&mut self, arena: &mut Arena, planner: &Planner<'_>, slot: Slot) -> Result<()> {
+        if self.places[slot].is_none() && planner.constants[slot].is_none() {
+            let len = planner.facts[slot].bytes();
+            self.places[slot] = Some(Place::Arena { offset: arena.take(len)?, len });
+        }
+        Ok(())
+    }
+}

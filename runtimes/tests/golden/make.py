@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Writes what the real runtimes answer, for the tests of the built-in engine.
+
+    pip install -r requirements.txt
+    python make.py            writes FAMILY/ (inputs and outputs of the shipped models) and extra.json
+
+Layout: FAMILY/index.json names the stored examples (`inputs.bin`, with type, shape and the factor and
+offset that make reals of them) and, for each model file, the raw little-endian outputs (`MODEL.bin`).
+extra.json holds, for further models that tests read from ../shared/zoo/extra when it is there, the output
+of one invoke on the seeded input of `seeded`.
+"""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from families import GOLDEN, SHIPPED, ZOO, load
+from reference import RUNTIMES, open_model, run
+
+# Inputs are most of the size: a spoken digit takes 8 KB.
+EXAMPLES = {"fashion_dscnn": 64, "fsdd_dscnn": 32}
+# Longer outputs are kept by their digest and their beginning.
+KEPT_BYTES = 256
+
+
+def write_family(name):
+    family, count = load(name), EXAMPLES[name]
+    folder = GOLDEN / name
+    folder.mkdir(exist_ok=True)
+    # Examples are ordered by label in some families: take them from all over.
+    every = slice(0, count * (len(family.y) // count), len(family.y) // count)
+    stored = family.x[every]
+    stored.tofile(folder / "inputs.bin")
+    index = dict(
+        inputs=dict(dtype=dtype(stored), shape=list(stored.shape), scale=family.scale, offset=family.offset),
+        labels=family.y[every].tolist(),
+        outputs=[],
+    )
+    for path in family.models():
+        if path.suffix not in RUNTIMES:
+            continue
+        out = run(path, family.real(every))
+        file = f"{path.name}.bin"
+        out.tofile(folder / file)
+        index["outputs"].append(dict(model=path.name, file=file, dtype=dtype(out), shape=list(out.shape)))
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def seeded(shape, dtype, seed):
+    """Input that tests make again: SplitMix64, one number per element, from its upper bits."""
+    n = int(np.prod(shape, dtype=np.int64))
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    if np.dtype(dtype).kind == "f":
+        # 24 bits, -1 to 1, exact in f32
+        x = (z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
+    else:
+        size = np.dtype(dtype).itemsize
+        x = (z >> np.uint64(64 - 8 * size)).astype(f"u{size}").view(dtype)
+    return x.astype(dtype).reshape(shape)
+
+
+def extra(path):
+    """One invoke in this process: some of these models end LiteRT by a signal."""
+    model = open_model(path)
+    for i, detail in enumerate(model.inputs):
+        x = seeded(detail["shape"], detail["dtype"], i)
+        model.interpreter.set_tensor(detail["index"], x)
+    model.invoke()
+    outputs = []
+    for detail in model.outputs:
+        y = np.ascontiguousarray(model.interpreter.get_tensor(detail["index"]))
+        outputs.append(dict(
+            dtype=dtype(y), shape=list(y.shape), sha256=hashlib.sha256(y.tobytes()).hexdigest(),
+            begins=y.reshape(-1)[: KEPT_BYTES // y.itemsize].tolist(),
+        ))
+    return outputs
+
+
+def write_extra():
+    models = []
+    for path in sorted((ZOO / "extra").rglob("*.tflite")):
+        name = str(path.relative_to(ZOO / "extra"))
+        child = subprocess.run([sys.executable, __file__, "--extra", str(path)], capture_output=True, text=True)
+        if child.returncode == 0:
+            models.append(dict(model=name, outputs=json.loads(child.stdout)))
+        else:
+            print(f"{name}: the real runtime fails ({child.returncode})", file=sys.stderr)
+    lines = ",\n".join(json.dumps(m) for m in models)
+    (GOLDEN / "extra.json").write_text(f"[\n{lines}\n]\n")
+
+
+def dtype(array):
+    kind = array.dtype.kind
+    return "bool" if kind == "b" else f"{kind}{8 * array.dtype.itemsize}"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    match sys.argv[1:]:
+        case []:
+            for name in SHIPPED:
+                write_family(name)
+            write_extra()
+        case ["--extra", path]:
+            from pathlib import Path
+
+            print(json.dumps(extra(Path(path))))
+        case _:
+            sys.exit(__doc__)

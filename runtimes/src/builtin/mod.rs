@@ -46,7 +46,7 @@ impl Runtime for Builtin {
             return Err(Error::Unsupported(message));
         }
         let bytes = std::fs::read(path).map_err(at)?;
-        let source = import::parse(bytes).map_err(|e| e.at(&path.display().to_string()))?;
+        let source = import::parse(bytes, path.parent()).map_err(|e| e.at(&path.display().to_string()))?;
         Ok(Box::new(Parsed(source)))
     }
 }

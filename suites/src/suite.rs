@@ -1,0 +1,123 @@
+//! A suite that was checked: plain values, and the data it names on demand.
+
+use crate::{Compare, Measure, SuiteError};
+use datasets::{DataError, Dataset, DatasetSpec, FileRef, Root};
+use protocol::{Format, Precision, RuntimeId, Sha256Hex, Task, VariantId};
+use std::io::Read;
+
+/// Number of seeded random examples when neither data nor `max_examples` is given.
+const RANDOM_EXAMPLES: u64 = 64;
+
+/// What is compared, on what data, and by which rules.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// `vision`; `ad-hoc` when models were named on the command line.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// How to find it again: the name of a built-in suite, the absolute path of a definition, or
+    /// `ad-hoc`.
+    pub origin: String,
+    /// Hash of the TOML text; of the empty text when ad hoc.
+    pub sha256: Sha256Hex,
+    /// What the outputs mean.
+    pub task: Task,
+    /// At least one; ids are unique.
+    pub variants: Vec<Variant>,
+    /// Position of the reference in `variants`.
+    pub reference: usize,
+    /// At least one; unique.
+    pub runtimes: Vec<RuntimeId>,
+    /// Threads of every runtime.
+    pub threads: u16,
+    /// What the variants are fed; seeded random inputs without it.
+    pub dataset: Option<DatasetSpec>,
+    /// Where the paths of `dataset` start.
+    pub root: Root,
+    /// How variants are measured.
+    pub measure: Measure,
+    /// What is compared and decided.
+    pub compare: Compare,
+}
+
+/// One model file of a suite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// `mobilenet@tflite-int8`.
+    pub id: VariantId,
+    /// The model file.
+    pub file: FileRef,
+    /// Its format, from its first bytes and its extension.
+    pub format: Format,
+    /// Its precision as the definition declares it. What the file really holds decides.
+    pub precision: Option<Precision>,
+}
+
+/// A variant on a runtime; the device comes in later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Position in [`Suite::variants`].
+    pub variant: usize,
+    /// Runtime and backend.
+    pub runtime: RuntimeId,
+    /// Threads.
+    pub threads: u16,
+}
+
+impl Suite {
+    /// Every variant on every runtime: runtimes outside, variants inside, both as defined.
+    pub fn cases(&self) -> Vec<Case> {
+        let variants = 0..self.variants.len();
+        let on = |runtime: &RuntimeId| {
+            let case = |variant| Case { variant, runtime: runtime.clone(), threads: self.threads };
+            variants.clone().map(case).collect::<Vec<_>>()
+        };
+        self.runtimes.iter().flat_map(on).collect()
+    }
+
+    /// Reads the examples; `None` when the suite has no data and random inputs are to be used.
+    ///
+    /// # Errors
+    /// Data that cannot be read or does not fit the task.
+    pub fn load_dataset(&self) -> Result<Option<Dataset>, SuiteError> {
+        let Some(spec) = &self.dataset else { return Ok(None) };
+        let dataset = datasets::load(spec, &self.root, self.measure.max_examples)?;
+        if self.task == Task::Classification && dataset.labels.is_empty() {
+            let problem = "has no labels, and classification needs one per example: name them, or set \
+                           task = \"agreement\" to compare with the reference only";
+            return Err(DataError::new(&dataset.name, problem).into());
+        }
+        if self.measure.example >= dataset.examples() {
+            let examples = dataset.examples();
+            let problem = format!("is {}, and there are {examples} examples, from 0", self.measure.example);
+            return Err(DataError::new("measure.example", problem).into());
+        }
+        Ok(Some(dataset))
+    }
+
+    /// How many random examples are made when the suite has no data.
+    pub fn random_examples(&self) -> u64 {
+        self.measure.max_examples.unwrap_or(RANDOM_EXAMPLES)
+    }
+}
+
+/// Format of a model file: TFLite says so in its first bytes, ONNX only in its name.
+///
+/// # Errors
+/// A file that cannot be read or is neither.
+pub(crate) fn format_of(file: &FileRef) -> Result<Format, DataError> {
+    let mut start = Vec::new();
+    let read = file.open()?.take(8).read_to_end(&mut start);
+    read.map_err(|e| DataError::new(file.path().display(), format_args!("cannot be read: {e}")))?;
+    if start.get(4..8) == Some(b"TFL3") {
+        return Ok(Format::Tflite);
+    }
+    let extension = file.path().extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("onnx") => Ok(Format::Onnx),
+        Some("tflite") => {
+            Err(DataError::new(file.path().display(), "is named .tflite, but holds no TFLite model"))
+        }
+        _ => Err(DataError::new(file.path().display(), "is neither a TFLite model nor named .onnx")),
+    }
+}

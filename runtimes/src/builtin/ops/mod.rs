@@ -18,6 +18,7 @@ pub use pad::PadMode;
 pub use pool2d::PoolKind;
 pub use reduce::ReduceKind;
 pub use requantize::Rounding;
+pub use resize::{Coordinates, ResizeMode};
 pub use slice::SliceRange;
 pub use unary::UnaryKind;
 pub use window::Window;
@@ -118,6 +119,7 @@ operators! {
     reinterpret::Reinterpret,
     requantize::Requantize,
     reshape::Reshape,
+    resize::Resize,
     select::Select,
     slice::Slice,
     softmax::Softmax,

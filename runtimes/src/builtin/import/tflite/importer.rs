@@ -6,7 +6,7 @@ use super::options::Clamp as Bounds;
 use super::schema::{Model, Operator, SubGraph, Tensor};
 use super::{facts, sparse};
 use crate::builtin::graph::{Fact, Graph, OutputType, ValueId};
-use crate::builtin::ops::{Clamp, Op};
+use crate::builtin::ops::{Clamp, Op, Reinterpret};
 use crate::builtin::tensor::Tensor as Constant;
 use crate::{Error, Result};
 use protocol::{DType, Quantization};
@@ -203,15 +203,19 @@ impl<'m, 'a> Importer<'m, 'a> {
         self.graph.add(&self.tensor(index)?.name, op, inputs)
     }
 
-    /// Declares the value of result `position`, which only moved elements: type and quantisation have to
-    /// be as the file states.
+    /// Declares the value of result `position`, whose elements were moved and not computed with. What the
+    /// file states of their quantisation is taken on, as the runtime does it: the bits stay.
     pub(super) fn moved(&mut self, operator: &Operator<'_>, position: usize, value: ValueId) -> Result<()> {
         let index = self.result(operator, position)?;
-        let stated = self.output_type(index)?;
-        if self.graph.fact(value).as_output() != stated {
-            let (is, stated) = (self.graph.fact(value).as_output(), stated);
-            return Err(Error::Unsupported(format!("moves {is:?} elements into {stated:?}")));
+        let (is, stated) = (self.graph.fact(value), self.output_type(index)?);
+        if is.dtype != stated.dtype {
+            return Err(invalid(format!("moves {} elements into a tensor of {}", is.dtype, stated.dtype)));
         }
+        let value = if is.quant == stated.quant {
+            value
+        } else {
+            self.step(operator, Reinterpret { quant: stated.quant }, &[value])?
+        };
         self.set(index, value);
         Ok(())
     }

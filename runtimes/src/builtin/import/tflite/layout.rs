@@ -5,7 +5,10 @@ use super::options;
 use super::schema::Operator;
 use crate::builtin::graph::ValueId;
 use crate::builtin::limits;
-use crate::builtin::ops::{Concat, Expand, Gather, Pad, PadMode, Reshape, Slice, SliceRange, Transpose};
+use crate::builtin::ops::{
+    Concat, Coordinates, Expand, Gather, Pad, PadMode, Reshape, Resize, ResizeMode, Slice, SliceRange,
+    Transpose,
+};
 use crate::builtin::tensor::Tensor as Constant;
 use crate::{Error, Result};
 use protocol::DType;
@@ -320,6 +323,53 @@ impl Importer<'_, '_> {
             y = self.step(operator, Expand { shape: wide }, &[y])?;
             y = self.reshaped(operator, y, &result)?;
         }
+        self.moved(operator, 0, y)
+    }
+
+    /// Operands: data, height and width of the result.
+    pub(super) fn resize(&mut self, operator: &Operator<'_>, linear: bool) -> Result<()> {
+        let options =
+            if linear { options::resize_bilinear(operator)? } else { options::resize_nearest(operator)? };
+        let x = self.operand(operator, 0)?;
+        let output = match sizes(&self.integers(operator, 1)?)?[..] {
+            [h, w] => [h, w],
+            ref other => return Err(invalid(format!("a size of {other:?}"))),
+        };
+        let coordinates = match options {
+            options::Resize { align_corners: true, .. } => Coordinates::AlignCorners,
+            options::Resize { half_pixel_centers: true, .. } => Coordinates::HalfPixel,
+            options::Resize { .. } => Coordinates::Asymmetric,
+        };
+        let mode = match coordinates {
+            _ if linear => ResizeMode::Linear,
+            Coordinates::Asymmetric => ResizeMode::Floor,
+            _ => ResizeMode::NearestCeil,
+        };
+        self.compute(operator, Resize { output, scale: None, coordinates, mode }, &[x])
+    }
+
+    /// Blocks of height and width into channels (or, with `undo`, back).
+    pub(super) fn space_to_depth(&mut self, operator: &Operator<'_>, undo: bool) -> Result<()> {
+        let block =
+            if undo { options::depth_to_space(operator)? } else { options::space_to_depth(operator)? };
+        let x = self.operand(operator, 0)?;
+        let shape = self.graph.shape(x).to_vec();
+        let area = block.saturating_mul(block);
+        let (split, perm, joined) = match shape[..] {
+            [n, h, w, c] if undo && c % area == 0 => {
+                let c = c / area;
+                let joined = [n, h.saturating_mul(block), w.saturating_mul(block), c];
+                ([n, h, w, block, block, c], vec![0, 1, 3, 2, 4, 5], joined)
+            }
+            [n, h, w, c] if !undo && h % block == 0 && w % block == 0 => {
+                let (h, w) = (h / block, w / block);
+                ([n, h, block, w, block, c], vec![0, 1, 3, 2, 4, 5], [n, h, w, c.saturating_mul(area)])
+            }
+            _ => return Err(invalid(format!("blocks of {block} in shape {shape:?}"))),
+        };
+        let y = self.reshaped(operator, x, &split)?;
+        let y = self.step(operator, Transpose { perm }, &[y])?;
+        let y = self.reshaped(operator, y, &joined)?;
         self.moved(operator, 0, y)
     }
 

@@ -113,6 +113,37 @@ pub(crate) fn arithmetic(op: &Operator<'_>) -> Result<Clamp> {
     }
 }
 
+/// `RESIZE_BILINEAR` and `RESIZE_NEAREST_NEIGHBOR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resize {
+    /// Corner pixels keep their place.
+    pub(crate) align_corners: bool,
+    /// Pixels are areas, not points.
+    pub(crate) half_pixel_centers: bool,
+}
+
+/// `RESIZE_BILINEAR`.
+pub(crate) fn resize_bilinear(op: &Operator<'_>) -> Result<Resize> {
+    let t = table(op, 15)?;
+    Ok(Resize { align_corners: t.flag(2, false)?, half_pixel_centers: t.flag(3, false)? })
+}
+
+/// `RESIZE_NEAREST_NEIGHBOR`.
+pub(crate) fn resize_nearest(op: &Operator<'_>) -> Result<Resize> {
+    let t = table(op, 74)?;
+    Ok(Resize { align_corners: t.flag(0, false)?, half_pixel_centers: t.flag(1, false)? })
+}
+
+/// `SPACE_TO_DEPTH`: block size.
+pub(crate) fn space_to_depth(op: &Operator<'_>) -> Result<usize> {
+    positive(&table(op, 19)?, 0, 0)
+}
+
+/// `DEPTH_TO_SPACE`: block size.
+pub(crate) fn depth_to_space(op: &Operator<'_>) -> Result<usize> {
+    positive(&table(op, 94)?, 0, 0)
+}
+
 /// `RESHAPE`: the shape when it is an attribute, empty when not.
 pub(crate) fn reshape(op: &Operator<'_>) -> Result<Vec<i64>> {
     Ok(table(op, 17)?.vector::<i32>(0)?.iter().take(9).map(i64::from).collect())

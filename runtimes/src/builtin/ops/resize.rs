@@ -1,0 +1,270 @@
+//! Height and width of `[n, h, w, c]` scaled up or down.
+
+use super::conv2d::dims4;
+use super::{Operand, Operator, Prepare, arity};
+use crate::builtin::graph::Fact;
+use crate::builtin::limits;
+use crate::builtin::step::Step;
+use crate::{Error, Result};
+use protocol::DType;
+
+/// Where an output pixel lies in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinates {
+    /// Pixels are areas: (i + ½) · scale − ½.
+    HalfPixel,
+    /// The same, but 0 where there is one output pixel.
+    PytorchHalfPixel,
+    /// The corner pixels of both lie on each other.
+    AlignCorners,
+    /// Pixels are points: i · scale.
+    Asymmetric,
+}
+
+/// What is made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResizeMode {
+    /// The pixel below.
+    Floor,
+    /// The pixel above.
+    Ceil,
+    /// The nearest, of two the lower one.
+    NearestFloor,
+    /// The nearest, of two the upper one.
+    NearestCeil,
+    /// Between the four around it.
+    Linear,
+}
+
+/// Operand: `[n, h, w, c]`. A nearest mode moves elements of any type; `Linear` computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resize {
+    /// Height and width of the result.
+    pub output: [usize; 2],
+    /// Input pixels per output pixel, where the model states it; else input size / output size.
+    pub scale: Option<[f32; 2]>,
+    /// Where output pixels lie.
+    pub coordinates: Coordinates,
+    /// What is made of it.
+    pub mode: ResizeMode,
+}
+
+/// Weight of one in the fixed point that int8 pixels are mixed with: 11 bits, as XNNPACK has it.
+const ONE: f32 = 2048.0;
+
+/// The two pixels that an output pixel lies between, and how far it is from the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Between {
+    low: usize,
+    high: usize,
+    part: f32,
+}
+
+impl Operator for Resize {
+    fn name(&self) -> &'static str {
+        if self.mode == ResizeMode::Linear { "ResizeLinear" } else { "ResizeNearest" }
+    }
+
+    fn infer(&self, inputs: &[Operand<'_>]) -> Result<Vec<Fact>> {
+        arity(inputs, 1, 1)?;
+        let x = inputs[0].fact;
+        let [n, h, w, c] = dims4(x)?;
+        let good = |s: &f32| s.is_finite() && *s > 0.0;
+        if h == 0 || w == 0 || !self.scale.iter().flatten().all(good) {
+            return Err(Error::ModelInvalid(format!("{self:?} of shape {:?}", x.shape)));
+        }
+        let shape = vec![n, self.output[0], self.output[1], c];
+        limits::elements(&shape)?;
+        let fact = Fact { shape, ..x.clone() };
+        Ok(vec![if self.mode == ResizeMode::Linear { fact.as_real() } else { fact }])
+    }
+
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        let [n, h, w, c] = dims4(x)?;
+        let (rows, columns) = (self.axis(0, h), self.axis(1, w));
+        let grid = Grid { images: n, size: [h, w], channels: c, rows, columns };
+        if self.mode != ResizeMode::Linear {
+            return Ok((x.as_output() == out.as_output()).then(|| nearest(grid, x.dtype)));
+        }
+        let same = x.per_tensor().is_some() && x.as_output() == out.as_output();
+        Ok(match (x.dtype, out.dtype) {
+            (DType::F32, DType::F32) => Some(Step::map("resize_linear.f32", move |x, y| {
+                grid.mix(x, y, |part| part, mix_f32);
+            })),
+            (DType::I8, DType::I8) if same => Some(Step::map("resize_linear.i8", move |x, y| {
+                grid.mix(x, y, fixed, |[a, b, c, d]: [i8; 4], row, column| {
+                    mix_fixed([a, b, c, d].map(i32::from), row, column) as i8
+                });
+            })),
+            (DType::U8, DType::U8) if same => Some(Step::map("resize_linear.u8", move |x, y| {
+                grid.mix(x, y, fixed, |[a, b, c, d]: [u8; 4], row, column| {
+                    mix_fixed([a, b, c, d].map(i32::from), row, column) as u8
+                });
+            })),
+            _ => None,
+        })
+    }
+}
+
+impl Resize {
+    /// Where the output pixels of one dimension lie in an input of `length` pixels.
+    fn axis(&self, dimension: usize, length: usize) -> Vec<Between> {
+        let outputs = self.output[dimension];
+        let aligned = self.coordinates == Coordinates::AlignCorners && outputs > 1;
+        let scale = match self.scale {
+            _ if aligned => (length - 1) as f32 / (outputs - 1) as f32,
+            Some(scale) => scale[dimension],
+            None => length as f32 / outputs as f32,
+        };
+        let half = match self.coordinates {
+            Coordinates::HalfPixel => true,
+            Coordinates::PytorchHalfPixel => outputs > 1,
+            Coordinates::AlignCorners | Coordinates::Asymmetric => false,
+        };
+        let last = length - 1;
+        let place = |i: usize| {
+            let i = i as f32;
+            // Nearest pixels are taken of the unshifted coordinate: ½ less and ½ more need not cancel.
+            let (point, nearest) = if half {
+                ((i * scale) + (0.5 * scale - 0.5), ((i + 0.5) * scale).floor())
+            } else {
+                (i * scale, (i * scale + 0.5).floor())
+            };
+            let low = point.floor();
+            let pick = match self.mode {
+                ResizeMode::Floor => low,
+                ResizeMode::Ceil => point.ceil(),
+                ResizeMode::NearestCeil => nearest,
+                ResizeMode::NearestFloor => (point - 0.5).ceil(),
+                ResizeMode::Linear => low.max(0.0),
+            };
+            let low = (pick.max(0.0) as usize).min(last);
+            let part = (point.clamp(0.0, last as f32) - low as f32).clamp(0.0, 1.0);
+            Between { low, high: (low + 1).min(last), part }
+        };
+        (0..outputs).map(place).collect()
+    }
+}
+
+/// Output pixels over input pixels.
+#[derive(Debug)]
+struct Grid {
+    images: usize,
+    size: [usize; 2],
+    channels: usize,
+    rows: Vec<Between>,
+    columns: Vec<Between>,
+}
+
+impl Grid {
+    /// Mixes the four pixels around each output pixel; `weight` prepares a part for `mix`.
+    fn mix<T: Copy, W: Copy>(
+        &self,
+        x: &[T],
+        y: &mut [T],
+        weight: impl Fn(f32) -> W,
+        mix: impl Fn([T; 4], W, W) -> T,
+    ) {
+        let [h, w] = self.size;
+        let c = self.channels;
+        let mut results = y.chunks_exact_mut(c.max(1));
+        for image in 0..self.images {
+            let pixel = |row: usize, column: usize| &x[((image * h + row) * w + column) * c..][..c];
+            for row in &self.rows {
+                for (column, y) in self.columns.iter().zip(&mut results) {
+                    let (top, bottom) = (pixel(row.low, column.low), pixel(row.high, column.low));
+                    let (top2, bottom2) = (pixel(row.low, column.high), pixel(row.high, column.high));
+                    let (vertical, horizontal) = (weight(row.part), weight(column.part));
+                    for (k, y) in y.iter_mut().enumerate() {
+                        *y = mix([top[k], top2[k], bottom[k], bottom2[k]], vertical, horizontal);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies the first of the pixels around each output pixel, whatever the elements are.
+fn nearest(grid: Grid, dtype: DType) -> Step {
+    let size = dtype.size() * grid.channels;
+    Step::new("resize_nearest", move |inputs, mut outputs, _| {
+        let x = inputs.bytes(0);
+        let [h, w] = grid.size;
+        let mut results = outputs.bytes(0).chunks_exact_mut(size.max(1));
+        for image in 0..grid.images {
+            for row in &grid.rows {
+                let line = &x[(image * h + row.low) * w * size..][..w * size];
+                for (column, y) in grid.columns.iter().zip(&mut results) {
+                    y.copy_from_slice(&line[column.low * size..][..size]);
+                }
+            }
+        }
+    })
+}
+
+fn mix_f32([a, b, c, d]: [f32; 4], row: f32, column: f32) -> f32 {
+    let (top, bottom) = (a + (b - a) * column, c + (d - c) * column);
+    top + (bottom - top) * row
+}
+
+/// A part in 11 bits.
+fn fixed(part: f32) -> i32 {
+    (part * ONE).round_ties_even() as i32
+}
+
+fn mix_fixed([a, b, c, d]: [i32; 4], row: i32, column: i32) -> i32 {
+    let (top, bottom) = ((a << 11) + (b - a) * column, (c << 11) + (d - c) * column);
+    ((top << 11) + (bottom - top) * row + (1 << 21)) >> 22
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::graph::Graph;
+    use crate::builtin::tensor::Tensor;
+
+    fn resize(coordinates: Coordinates, mode: ResizeMode, output: [usize; 2]) -> Vec<f32> {
+        let mut g = Graph::new();
+        let x = Tensor::from_elements(&[1, 2, 2, 1], &[0.0f32, 1.0, 2.0, 3.0]).unwrap();
+        let x = g.constant("x", x, None).unwrap();
+        let y = g.add("y", Resize { output, scale: None, coordinates, mode }, &[x]).unwrap();
+        g.constant_value(y).unwrap().elements::<f32>().unwrap().to_vec()
+    }
+
+    #[test]
+    fn known_pictures() {
+        use Coordinates::{AlignCorners, Asymmetric, HalfPixel};
+        use ResizeMode::{Floor, Linear, NearestCeil};
+        assert_eq!(resize(AlignCorners, Linear, [3, 3]), [0.0, 0.5, 1.0, 1.0, 1.5, 2.0, 2.0, 2.5, 3.0]);
+        assert_eq!(resize(HalfPixel, Linear, [1, 4]), [1.0, 1.25, 1.75, 2.0]);
+        assert_eq!(resize(Asymmetric, Linear, [2, 4]), [0.0, 0.5, 1.0, 1.0, 2.0, 2.5, 3.0, 3.0]);
+        assert_eq!(resize(Asymmetric, Floor, [2, 4]), [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+        assert_eq!(resize(AlignCorners, NearestCeil, [3, 1]), [0.0, 2.0, 2.0]);
+        assert_eq!(resize(HalfPixel, NearestCeil, [1, 1]), [3.0]);
+    }
+
+    #[test]
+    fn fixed_point_is_exact_at_the_pixels_and_rounds_between() {
+        let pixels = [-128, 127, 5, -7];
+        assert_eq!(mix_fixed(pixels, 0, 0), -128);
+        assert_eq!(mix_fixed(pixels, 0, 2048), 127);
+        assert_eq!(mix_fixed(pixels, 2048, 2048), -7);
+        assert_eq!(mix_fixed([0, 1, 0, 1], 0, 1024), 1, "a half rounds up");
+    }
+
+    #[test]
+    fn empty_and_absurd_sizes_are_refused() {
+        let mut g = Graph::new();
+        let x = g.input("x", Fact::new(DType::F32, &[1, 0, 2, 1])).unwrap();
+        let op = |output| Resize {
+            output,
+            scale: None,
+            coordinates: Coordinates::HalfPixel,
+            mode: ResizeMode::Linear,
+        };
+        assert!(g.add("y", op([2, 2]), &[x]).is_err());
+        let x = g.input("x", Fact::new(DType::F32, &[1, 2, 2, 1])).unwrap();
+        assert!(g.add("y", op([1 << 20, 1 << 20]), &[x]).is_err());
+    }
+}

@@ -4,10 +4,15 @@
 
 #![expect(unsafe_code, reason = "typed views of memory and SIMD instructions; every block says why it holds")]
 
+pub(crate) mod conv;
+pub(crate) mod depthwise;
+pub(crate) mod gemm;
 pub mod io;
 pub mod memory;
 pub mod nest;
+pub(crate) mod pixels;
 pub mod quant;
+pub(crate) mod simd;
 
 /// A set of kernels, by what the processor must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,227 @@
+//! How a window walks over an image, and the copy of the image with its border that it walks over. With
+//! the border in memory no inner loop ever asks whether a pixel exists.
+
+use super::gemm::Segments;
+use super::quant::Quantized;
+use crate::Result;
+use crate::builtin::limits;
+use crate::builtin::ops::Window;
+
+/// Sizes of a convolution or pool over `[n, h, w, c]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// `[n, h, w, c]`
+    pub(crate) input: [usize; 4],
+    /// Height and width of the kernel.
+    pub(crate) kernel: [usize; 2],
+    /// Height and width of the output.
+    pub(crate) output: [usize; 2],
+    /// Stride, dilation, padding.
+    pub(crate) window: Window,
+}
+
+impl Geometry {
+    /// Output pixels of all images.
+    pub(crate) fn pixels(&self) -> usize {
+        self.input[0] * self.output[0] * self.output[1]
+    }
+
+    fn padded(&self) -> [usize; 2] {
+        let w = &self.window;
+        [0, 1].map(|d| self.input[d + 1] + w.before[d] + w.after[d])
+    }
+
+    /// Whether there is a border.
+    pub(crate) fn has_border(&self) -> bool {
+        self.window.before != [0, 0] || self.window.after != [0, 0]
+    }
+
+    /// Whether every output pixel is made of just the same input pixel.
+    pub(crate) fn pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.window.stride == [1, 1] && !self.has_border()
+    }
+
+    /// Elements of the image with border, `channels` per pixel.
+    ///
+    /// # Errors
+    /// Too many.
+    pub(crate) fn bordered(&self, channels: usize) -> Result<usize> {
+        let [h, w] = self.padded();
+        limits::elements(&[self.input[0], h, w, channels])
+    }
+
+    /// Where output pixels start in the image with border.
+    pub(crate) fn walk(&self, channels: usize) -> Walk {
+        if self.pointwise() {
+            return Walk { counts: [1, 1, self.pixels()], strides: [0, 0, channels] };
+        }
+        let [h, w] = self.padded();
+        let [sh, sw] = self.window.stride;
+        Walk {
+            counts: [self.input[0], self.output[0], self.output[1]],
+            strides: [h * w * channels, sh * w * channels, sw * channels],
+        }
+    }
+
+    /// Where the kernel's taps lie from a start, each `length` channels of `channels`. Taps that touch
+    /// become one segment when all channels are read.
+    pub(crate) fn segments(&self, channels: usize, length: usize) -> Segments {
+        let [kh, kw] = self.kernel;
+        let [dh, dw] = self.window.dilation;
+        let row = self.padded()[1] * channels;
+        if length == channels && (dw == 1 || kw == 1) {
+            return Segments { offsets: (0..kh).map(|y| y * dh * row).collect(), length: kw * channels };
+        }
+        let taps = (0..kh).flat_map(|y| (0..kw).map(move |x| y * dh * row + x * dw * channels));
+        Segments { offsets: taps.collect(), length }
+    }
+
+    /// Offsets of the taps from a start, one by one.
+    pub(crate) fn taps(&self, channels: usize) -> Vec<usize> {
+        let [kh, kw] = self.kernel;
+        let [dh, dw] = self.window.dilation;
+        let row = self.padded()[1] * channels;
+        (0..kh).flat_map(|y| (0..kw).map(move |x| y * dh * row + x * dw * channels)).collect()
+    }
+
+    /// Copies an image into one with border: `put` makes a row of elements, the border is `edge`.
+    #[inline(always)]
+    pub(crate) fn copy<T: Copy, U: Copy>(
+        &self,
+        x: &[T],
+        y: &mut [U],
+        channels: usize,
+        edge: U,
+        put: impl Fn(&[T], &mut [U]),
+    ) {
+        let [n, h, w, c] = self.input;
+        if !self.has_border() {
+            put(&x[..n * h * w * c], &mut y[..n * h * w * channels]);
+            return;
+        }
+        let [_, pw] = self.padded();
+        let ([top, left], [bottom, right]) = (self.window.before, self.window.after);
+        let (row, inner) = (pw * channels, w * channels);
+        let mut at = 0;
+        for image in 0..n {
+            y[at..at + top * row].fill(edge);
+            at += top * row;
+            for line in 0..h {
+                y[at..at + left * channels].fill(edge);
+                at += left * channels;
+                put(&x[(image * h + line) * w * c..][..w * c], &mut y[at..at + inner]);
+                at += inner;
+                y[at..at + right * channels].fill(edge);
+                at += right * channels;
+            }
+            y[at..at + bottom * row].fill(edge);
+            at += bottom * row;
+        }
+    }
+}
+
+/// Starts of output pixels: images, rows, columns, and the distance between neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    pub(crate) counts: [usize; 3],
+    pub(crate) strides: [usize; 3],
+}
+
+impl Walk {
+    /// Elements from the beginning to the last start; `None` when there are no pixels.
+    pub(crate) fn last(&self) -> Option<usize> {
+        let last = |d: usize| Some(self.counts[d].checked_sub(1)? * self.strides[d]);
+        Some(last(0)? + last(1)? + last(2)?)
+    }
+
+    /// Number of pixels.
+    pub(crate) fn pixels(&self) -> usize {
+        self.counts.iter().product()
+    }
+}
+
+/// Walks starts one by one without multiplying.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starts<'a> {
+    walk: &'a Walk,
+    index: [usize; 3],
+    at: [usize; 3],
+}
+
+impl<'a> Starts<'a> {
+    pub(crate) fn new(walk: &'a Walk) -> Self {
+        Self { walk, index: [0; 3], at: [0; 3] }
+    }
+
+    /// The next start.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> usize {
+        let start = self.at[2];
+        self.index[2] += 1;
+        self.at[2] += self.walk.strides[2];
+        if self.index[2] == self.walk.counts[2] {
+            self.next_row();
+        }
+        start
+    }
+
+    #[inline(never)]
+    fn next_row(&mut self) {
+        let Walk { counts, strides } = self.walk;
+        self.index[2] = 0;
+        self.index[1] += 1;
+        self.at[1] += strides[1];
+        if self.index[1] == counts[1] {
+            self.index[1] = 0;
+            self.at[0] += strides[0];
+            self.at[1] = self.at[0];
+        }
+        self.at[2] = self.at[1];
+    }
+}
+
+/// Quantised elements as their distance from the zero point.
+#[inline(always)]
+pub(crate) fn centred<T: Quantized>(x: &[T], y: &mut [i16], zero: i32) {
+    let zero = zero as i16;
+    for (x, y) in x.iter().zip(y) {
+        *y = (x.wide() as i16).wrapping_sub(zero);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry() -> Geometry {
+        let window = Window { stride: [1, 2], dilation: [1, 1], before: [1, 0], after: [0, 1] };
+        Geometry { input: [2, 2, 3, 2], kernel: [2, 2], output: [2, 2], window }
+    }
+
+    #[test]
+    fn a_walk_visits_every_start_in_order() {
+        let walk = geometry().walk(2);
+        let mut starts = Starts::new(&walk);
+        let all: Vec<usize> = (0..walk.pixels()).map(|_| starts.take()).collect();
+        assert_eq!(all, [0, 4, 8, 12, 24, 28, 32, 36]);
+        assert_eq!(walk.last(), Some(36));
+    }
+
+    #[test]
+    fn the_border_is_filled() {
+        let g = geometry();
+        let x: Vec<i32> = (1..=24).collect();
+        let mut y = vec![-1; g.bordered(2).unwrap()];
+        g.copy(&x, &mut y, 2, 0, |x, y| y.copy_from_slice(x));
+        assert_eq!(y[..16], [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0]);
+        assert_eq!(y[40..], [19, 20, 21, 22, 23, 24, 0, 0]);
+        assert!(y.iter().all(|v| *v >= 0));
+    }
+
+    #[test]
+    fn kernel_rows_are_one_segment() {
+        let s = geometry().segments(2, 2);
+        assert_eq!((s.offsets, s.length), (vec![0, 8], 4));
+        assert_eq!(geometry().segments(2, 1).offsets, [0, 2, 8, 10]);
+    }
+}

@@ -11,6 +11,8 @@ pub mod ops;
 mod plan;
 pub mod step;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
 
 use crate::{CompileOptions, Error, Model, Result, Runtime, Session};
 use import::Source;

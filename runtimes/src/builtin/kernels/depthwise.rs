@@ -13,7 +13,7 @@ use super::quant::Requant;
 use super::simd::{Kernel, LANES, Simd, dispatch};
 use crate::Result;
 
-/// Weights as `[bias; c] [tap; c]... [scale; c]`, `c` rounded up to whole vectors.
+/// Weights as `[bias; c] [tap; c]... [scale; c] [late bias; c]`, `c` rounded up to whole vectors.
 #[derive(Debug)]
 pub(crate) struct PackedDepthwise {
     data: Buffer,
@@ -25,28 +25,34 @@ pub(crate) struct PackedDepthwise {
 }
 
 impl PackedDepthwise {
-    /// From `weights[tap][channel]`; `scale` is one or one per channel and only used for bytes.
-    pub(crate) fn new(weights: &[f32], bias: &[f32], scale: &[f32], channels: usize) -> Result<Self> {
+    /// From `weights[tap][channel]`. `scale` is one for all or one per channel, and both it and the late
+    /// bias are for those that finish with them. What is missing is 1, or 0.
+    pub(crate) fn new(
+        weights: &[f32],
+        bias: &[f32],
+        scale: &[f32],
+        late_bias: &[f32],
+        channels: usize,
+    ) -> Result<Self> {
         let padded = channels.next_multiple_of(LANES);
         let taps = weights.len() / channels.max(1);
-        let mut data = Buffer::of::<f32>((taps + 2) * padded)?;
+        let mut data = Buffer::of::<f32>((taps + 3) * padded)?;
         let all = data.elements_mut::<f32>();
         for c in 0..channels {
-            all[c] = bias.get(c).copied().unwrap_or(0.0);
-            for t in 0..taps {
-                all[(t + 1) * padded + c] = weights[t * channels + c];
-            }
-            all[(taps + 1) * padded + c] =
-                if scale.len() == 1 { scale[0] } else { scale.get(c).copied().unwrap_or(1.0) };
+            let mut put = |row: usize, v: f32| all[row * padded + c] = v;
+            put(0, bias.get(c).copied().unwrap_or(0.0));
+            (0..taps).for_each(|t| put(t + 1, weights[t * channels + c]));
+            put(taps + 1, scale.get(if scale.len() == 1 { 0 } else { c }).copied().unwrap_or(1.0));
+            put(taps + 2, late_bias.get(c).copied().unwrap_or(0.0));
         }
         Ok(Self { data, padded, channels, taps })
     }
 
     /// Whether integer weights and biases give exact sums for inputs of at most `largest` in magnitude.
-    pub(crate) fn exact(weights: &[i8], bias: Option<&[i32]>, channels: usize, largest: i32) -> bool {
+    pub(crate) fn exact(weights: &[i8], bias: &[i32], channels: usize, largest: i32) -> bool {
         (0..channels).all(|c| {
             let sum: i64 = weights.iter().skip(c).step_by(channels).map(|w| i64::from(*w).abs()).sum();
-            let bias = bias.map_or(0, |b| i64::from(b[c]).abs());
+            let bias = bias.get(c).map_or(0, |b| i64::from(*b).abs());
             sum * i64::from(largest) + bias < 1 << 24
         })
     }
@@ -56,11 +62,11 @@ impl PackedDepthwise {
 pub(crate) trait FinishDepthwise: Copy {
     /// Element type of the results.
     type Out: Copy + Default;
-    /// Eight results.
+    /// Eight results; `scale` and `bias` point to those of the channels.
     ///
     /// # Safety
-    /// As [`Simd`]; `scale` is readable and `out` writable for eight elements.
-    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, out: *mut Self::Out);
+    /// As [`Simd`]; `scale` and `bias` are readable and `out` writable for eight elements.
+    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, bias: *const f32, out: *mut Self::Out);
 }
 
 /// f32 results, cut to a range.
@@ -70,7 +76,7 @@ pub(crate) struct Cut(pub(crate) f32, pub(crate) f32);
 impl FinishDepthwise for Cut {
     type Out = f32;
     #[inline(always)]
-    unsafe fn finish<S: Simd>(self, sum: S::F, _scale: *const f32, out: *mut f32) {
+    unsafe fn finish<S: Simd>(self, sum: S::F, _scale: *const f32, _bias: *const f32, out: *mut f32) {
         // SAFETY: the trait's contract.
         unsafe { S::store(out, S::min(S::splat(self.1), S::max(S::splat(self.0), sum))) }
     }
@@ -83,9 +89,42 @@ pub(crate) struct Bytes(pub(crate) Requant);
 impl FinishDepthwise for Bytes {
     type Out = u8;
     #[inline(always)]
-    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, out: *mut u8) {
+    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, _bias: *const f32, out: *mut u8) {
         // SAFETY: the trait's contract.
         unsafe { store_requantized::<S>(self.0, S::mul(sum, S::load(scale)), out) }
+    }
+}
+
+/// f32 results of integers that were quantised at run time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rescaled {
+    /// Scale of the activations.
+    pub(crate) factor: f32,
+    /// (sum · scale) · factor, as TFLite; else sum · (factor · scale), as ONNX graphs spell it.
+    pub(crate) channel_first: bool,
+    /// Range of the results.
+    pub(crate) range: (f32, f32),
+}
+
+impl FinishDepthwise for Rescaled {
+    type Out = f32;
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, bias: *const f32, out: *mut f32) {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let (factor, scale, bias) = (S::splat(self.factor), S::load(scale), S::load(bias));
+            let product = if self.channel_first {
+                S::mul(S::mul(sum, scale), factor)
+            } else {
+                S::mul(sum, S::mul(factor, scale))
+            };
+            Cut(self.range.0, self.range.1).finish::<S>(
+                S::add(product, bias),
+                std::ptr::null(),
+                std::ptr::null(),
+                out,
+            );
+        }
     }
 }
 
@@ -169,7 +208,7 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
         let PackedDepthwise { padded, channels, taps, .. } = *self.packed;
         let step = self.walk.strides[2];
         let weights = self.packed.data.elements::<f32>().as_ptr();
-        // SAFETY: the contract of `run`; weights have `taps + 2` rows of `padded`.
+        // SAFETY: the contract of `run`; weights have `taps + 3` rows of `padded`.
         unsafe {
             let weights = weights.add(c);
             let x = x.add(c);
@@ -196,11 +235,12 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
                 for v in 0..V {
                     let at = c + v * LANES;
                     let out = y.add(p * channels + at);
+                    let (scale, bias) = (scale.add(v * LANES), scale.add(padded + v * LANES));
                     if at + LANES <= channels {
-                        self.finish.finish::<S>(sums[p][v], scale.add(v * LANES), out);
+                        self.finish.finish::<S>(sums[p][v], scale, bias, out);
                     } else {
                         let mut results = [E::Out::default(); LANES];
-                        self.finish.finish::<S>(sums[p][v], scale.add(v * LANES), results.as_mut_ptr());
+                        self.finish.finish::<S>(sums[p][v], scale, bias, results.as_mut_ptr());
                         std::ptr::copy_nonoverlapping(results.as_ptr(), out, channels - at);
                     }
                 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod conv;
 pub(crate) mod depthwise;
+pub(crate) mod dynamic;
 pub(crate) mod gemm;
 pub mod io;
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod nest;
 pub(crate) mod pixels;
 pub mod quant;
 pub(crate) mod simd;
+pub(crate) mod wide;
 
 /// A set of kernels, by what the processor must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

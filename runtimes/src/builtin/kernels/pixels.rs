@@ -1,8 +1,10 @@
 //! How a window walks over an image, and the copy of the image with its border that it walks over. With
 //! the border in memory no inner loop ever asks whether a pixel exists.
 
+use super::Tier;
 use super::gemm::Segments;
 use super::quant::Quantized;
+use super::simd::{Kernel, Simd, dispatch};
 use crate::Result;
 use crate::builtin::limits;
 use crate::builtin::ops::Window;
@@ -55,6 +57,11 @@ impl Geometry {
         if self.pointwise() {
             return Walk { counts: [1, 1, self.pixels()], strides: [0, 0, channels] };
         }
+        self.image_walk(channels)
+    }
+
+    /// As [`Geometry::walk`], line by line even where lines touch.
+    pub(crate) fn image_walk(&self, channels: usize) -> Walk {
         let [h, w] = self.padded();
         let [sh, sw] = self.window.stride;
         Walk {
@@ -180,12 +187,105 @@ impl<'a> Starts<'a> {
     }
 }
 
-/// Quantised elements as their distance from the zero point.
-#[inline(always)]
-pub(crate) fn centred<T: Quantized>(x: &[T], y: &mut [i16], zero: i32) {
-    let zero = zero as i16;
-    for (x, y) in x.iter().zip(y) {
-        *y = (x.wide() as i16).wrapping_sub(zero);
+/// How the channels of a pixel are laid out in the image with border: each `multiplier` times, and a rest
+/// up to `padded` that nobody reads the results of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    /// Channels of a pixel of the input.
+    pub(crate) channels: usize,
+    /// Copies of each.
+    pub(crate) multiplier: usize,
+    /// Channels of a pixel of the image with border.
+    pub(crate) padded: usize,
+}
+
+impl Spread {
+    /// Channels as they are.
+    pub(crate) fn none(channels: usize) -> Self {
+        Self { channels, multiplier: 1, padded: channels }
+    }
+
+    /// Writes a row of pixels.
+    #[inline(always)]
+    pub(crate) fn row<T: Copy, U: Copy>(&self, x: &[T], y: &mut [U], f: impl Fn(T) -> U) {
+        if self.padded == self.channels {
+            x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
+            return;
+        }
+        for (x, y) in x.chunks_exact(self.channels).zip(y.chunks_exact_mut(self.padded)) {
+            if self.multiplier == 1 {
+                x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
+            } else {
+                for (x, y) in x.iter().zip(y.chunks_exact_mut(self.multiplier)) {
+                    y.fill(f(*x));
+                }
+            }
+        }
+    }
+}
+
+/// Copies an image into one with border.
+pub(crate) struct Bordered<'a, T, U> {
+    pub(crate) geometry: &'a Geometry,
+    pub(crate) spread: Spread,
+    pub(crate) x: &'a [T],
+    pub(crate) y: &'a mut [U],
+}
+
+impl Bordered<'_, f32, f32> {
+    /// Elements as they are.
+    pub(crate) fn plain(self) {
+        let Self { geometry, spread, x, y } = self;
+        if spread.padded == spread.channels {
+            geometry.copy(x, y, spread.padded, 0.0, |x, y| y.copy_from_slice(x));
+        } else {
+            geometry.copy(x, y, spread.padded, 0.0, |x, y| spread.row(x, y, |v| v));
+        }
+    }
+}
+
+/// Small integers that elements less their zero point are written as.
+pub(crate) trait Small: Copy {
+    /// Zero.
+    const ZERO: Self;
+    /// From an i32 of at most 17 bits.
+    fn small(v: i32) -> Self;
+}
+
+impl Small for i16 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn small(v: i32) -> Self {
+        v as i16
+    }
+}
+
+impl Small for f32 {
+    const ZERO: Self = 0.0;
+    #[inline(always)]
+    fn small(v: i32) -> Self {
+        v as f32
+    }
+}
+
+impl<T: Quantized, U: Small> Bordered<'_, T, U> {
+    /// Quantised elements as their distance from the zero point.
+    pub(crate) fn centred(self, tier: Tier, zero: i32) {
+        dispatch(tier, Centred { all: self, zero });
+    }
+}
+
+struct Centred<'a, T, U> {
+    all: Bordered<'a, T, U>,
+    zero: i32,
+}
+
+impl<T: Quantized, U: Small> Kernel for Centred<'_, T, U> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { all: Bordered { geometry, spread, x, y }, zero } = self;
+        let put = |x: &[T], y: &mut [U]| spread.row(x, y, |v| U::small(v.wide() - zero));
+        geometry.copy(x, y, spread.padded, U::ZERO, put);
     }
 }
 

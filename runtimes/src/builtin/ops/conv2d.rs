@@ -1,8 +1,10 @@
 //! 2-D convolution over `[n, h, w, c]`, grouped or not, with bias and range.
 
+use super::product::Product;
 use super::window::Window;
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::pixels::Geometry;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -52,8 +54,12 @@ impl Operator for Conv2d {
         Ok(vec![Fact { shape: vec![n, oh, ow, oc], ..x.clone() }.as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (input, [channels, kh, kw, _]) = (dims4(on.inputs[0].fact)?, dims4(on.inputs[1].fact)?);
+        let [_, oh, ow, _] = dims4(&on.outputs[0])?;
+        let geometry = Geometry { input, kernel: [kh, kw], output: [oh, ow], window: self.window };
+        let Self { groups, clamp, dynamic, .. } = *self;
+        Product { geometry, groups, channels, clamp, dynamic, fully_connected: false }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

@@ -1,9 +1,11 @@
 //! Depthwise 2-D convolution over `[n, h, w, c]`, with bias and range.
 
 use super::conv2d::{Dynamic, check_bias, dims4};
+use super::depthwise::Depthwise;
 use super::window::Window;
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::pixels::Geometry;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -37,8 +39,12 @@ impl Operator for DepthwiseConv2d {
         Ok(vec![Fact { shape: vec![n, oh, ow, oc], ..x.clone() }.as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (input, [_, kh, kw, channels]) = (dims4(on.inputs[0].fact)?, dims4(on.inputs[1].fact)?);
+        let [_, oh, ow, _] = dims4(&on.outputs[0])?;
+        let geometry = Geometry { input, kernel: [kh, kw], output: [oh, ow], window: self.window };
+        let Self { clamp, dynamic, .. } = *self;
+        Depthwise { geometry, channels, clamp, dynamic }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

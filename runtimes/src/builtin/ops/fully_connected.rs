@@ -1,8 +1,11 @@
 //! Fully connected layer.
 
 use super::conv2d::{Dynamic, check_bias};
+use super::product::Product;
+use super::window::Window;
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::pixels::Geometry;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -42,8 +45,13 @@ impl Operator for FullyConnected {
         Ok(vec![Fact { shape, ..x.clone() }.as_real()])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let [channels, depth] = [on.inputs[1].fact.shape[0], on.inputs[1].fact.shape[1]];
+        let rows = on.inputs[0].fact.len() / depth.max(1);
+        let window = Window::default();
+        let geometry = Geometry { input: [rows, 1, 1, depth], kernel: [1, 1], output: [1, 1], window };
+        let Self { clamp, dynamic, .. } = *self;
+        Product { geometry, groups: 1, channels, clamp, dynamic, fully_connected: true }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

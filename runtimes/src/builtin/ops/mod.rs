@@ -2,6 +2,10 @@
 //! attributes, the shape rule, and the preparation of a step that computes it.
 
 mod activation;
+#[cfg(test)]
+mod conv_tests;
+mod depthwise;
+mod product;
 pub mod window;
 
 use super::graph::Fact;

@@ -280,7 +280,11 @@ pub(crate) mod tests {
         let mut rows = Vec::new();
         let array = open(&file).unwrap();
         assert_eq!((array.rows(), array.row.as_slice()), (3, [2].as_slice()));
-        array.for_rows([0, 2].into_iter(), |i, row| Ok(rows.push((i, row.bytes)))).unwrap();
+        let keep = |index, row: Encoded| {
+            rows.push((index, row.bytes));
+            Ok(())
+        };
+        array.for_rows([0, 2].into_iter(), keep).unwrap();
         assert_eq!(rows, [(0, vec![1, 0, 2, 0]), (2, vec![5, 0, 6, 0])]);
     }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 use suites::{BUILTIN, FILES, Side, Suite, contrasts, lookup};
 
 fn suite(name: &str) -> Suite {
-    lookup(name).unwrap()
+    lookup(name).expect("a built-in suite")
 }
 
 fn ids(suite: &Suite) -> Vec<&str> {

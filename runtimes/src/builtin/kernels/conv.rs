@@ -2,7 +2,7 @@
 //! output channel a column.
 
 use super::Tier;
-use super::gemm::{Finish, PackedF32, PackedI8, ROWS_F32, ROWS_I8, Segments, Tile, tile_f32, tile_i8};
+use super::gemm::{Finish, PackedI8, ROWS_F32, ROWS_I8, Segments, Tile, ViewF32, tile_f32, tile_i8};
 use super::pixels::{Starts, Walk};
 use super::simd::{Kernel, Simd, dispatch};
 
@@ -41,18 +41,19 @@ impl Layout {
 pub(crate) fn conv_f32(
     tier: Tier,
     layout: &Layout,
-    packed: &PackedF32,
+    packed: ViewF32<'_>,
     range: (f32, f32),
     x: &[f32],
     y: &mut [f32],
 ) {
+    assert_eq!(layout.segments.depth(), packed.depth);
     layout.check(x.len(), 0, packed.columns, y.len());
     dispatch(tier, ConvF32 { layout, packed, range, x, y });
 }
 
 struct ConvF32<'a> {
     layout: &'a Layout,
-    packed: &'a PackedF32,
+    packed: ViewF32<'a>,
     range: (f32, f32),
     x: &'a [f32],
     y: &'a mut [f32],

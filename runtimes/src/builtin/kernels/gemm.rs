@@ -31,7 +31,8 @@ impl Segments {
         Self { offsets: vec![0], length }
     }
 
-    fn depth(&self) -> usize {
+    /// Elements of a row.
+    pub(crate) fn depth(&self) -> usize {
         self.offsets.len() * self.length
     }
 
@@ -45,28 +46,63 @@ impl Segments {
 #[derive(Debug)]
 pub(crate) struct PackedF32 {
     data: Buffer,
-    block: usize,
-    /// Columns in all.
-    pub(crate) columns: usize,
+    columns: usize,
+    depth: usize,
 }
 
 impl PackedF32 {
     /// From `weights[column][depth]` and `bias[column]` (or none).
     pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, columns: usize, depth: usize) -> Result<Self> {
-        let block = (depth + 1) * COLUMNS;
-        let mut data = Buffer::of::<f32>(columns.div_ceil(COLUMNS) * block)?;
-        let packed = data.elements_mut::<f32>();
-        for column in 0..columns {
-            let (b, j) = (column / COLUMNS, column % COLUMNS);
-            let block = &mut packed[b * block..][..block];
-            block[j] = bias.map_or(0.0, |b| b[column]);
-            for (k, w) in weights[column * depth..][..depth].iter().enumerate() {
-                block[(k + 1) * COLUMNS + j] = *w;
-            }
-        }
-        Ok(Self { data, block, columns })
+        let mut data = Buffer::of::<f32>(Self::elements(columns, depth))?;
+        pack_f32(data.elements_mut(), bias, columns, depth, |column, k| weights[column * depth + k]);
+        Ok(Self { data, columns, depth })
     }
 
+    /// Elements that packed weights take.
+    pub(crate) fn elements(columns: usize, depth: usize) -> usize {
+        columns.next_multiple_of(COLUMNS).saturating_mul(depth + 1)
+    }
+
+    /// The packed weights.
+    pub(crate) fn view(&self) -> ViewF32<'_> {
+        ViewF32 { data: self.data.elements(), columns: self.columns, depth: self.depth }
+    }
+}
+
+/// Packs weights; `at(column, k)` reads them.
+pub(crate) fn pack_f32(
+    to: &mut [f32],
+    bias: Option<&[f32]>,
+    columns: usize,
+    depth: usize,
+    at: impl Fn(usize, usize) -> f32,
+) {
+    for (b, block) in to.chunks_exact_mut((depth + 1) * COLUMNS).enumerate() {
+        let first = b * COLUMNS;
+        for (j, value) in block[..COLUMNS].iter_mut().enumerate() {
+            *value = bias.and_then(|b| b.get(first + j)).copied().unwrap_or(0.0);
+        }
+        let count = columns.saturating_sub(first).min(COLUMNS);
+        for (k, row) in block[COLUMNS..].chunks_exact_mut(COLUMNS).enumerate() {
+            for (j, value) in row.iter_mut().enumerate() {
+                *value = if j < count { at(first + j, k) } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Packed f32 weights, wherever they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ViewF32<'a> {
+    /// As [`pack_f32`] wrote them.
+    pub(crate) data: &'a [f32],
+    /// Columns in all.
+    pub(crate) columns: usize,
+    /// Elements of a row.
+    pub(crate) depth: usize,
+}
+
+impl<'a> ViewF32<'a> {
     /// Number of blocks.
     pub(crate) fn blocks(&self) -> usize {
         self.columns.div_ceil(COLUMNS)
@@ -74,11 +110,12 @@ impl PackedF32 {
 
     /// Bytes of all blocks.
     pub(crate) fn bytes(&self) -> usize {
-        self.data.bytes().len()
+        size_of_val(self.data)
     }
 
-    fn block(&self, index: usize) -> &[f32] {
-        &self.data.elements()[index * self.block..][..self.block]
+    fn block(&self, index: usize) -> &'a [f32] {
+        let block = (self.depth + 1) * COLUMNS;
+        &self.data[index * block..][..block]
     }
 }
 
@@ -98,20 +135,19 @@ pub(crate) struct Tile<T, O, const R: usize> {
 /// All columns of block `index` for one tile, cut to `min..=max`.
 ///
 /// # Safety
-/// Every row is readable at all segments, every wanted row's results are writable for all columns, and
+/// Every row is readable at all segments, which are as deep as the weights, every wanted row's results are writable for all columns, and
 /// the processor has the instructions of `S`.
 #[inline(always)]
 pub(crate) unsafe fn tile_f32<S: Simd>(
     tile: &Tile<f32, f32, ROWS_F32>,
     segments: &Segments,
-    packed: &PackedF32,
+    packed: ViewF32<'_>,
     index: usize,
     range: (f32, f32),
 ) {
-    debug_assert_eq!(packed.block, (segments.depth() + 1) * COLUMNS);
     let weights = packed.block(index).as_ptr();
     let columns = (packed.columns - index * COLUMNS).min(COLUMNS);
-    // SAFETY: the caller's promise; the block has as many elements as the segments need, as asserted.
+    // SAFETY: the caller's promise; the block has as many elements as the segments need.
     unsafe {
         let out = tile.out.add(index * COLUMNS);
         macro_rules! rows {

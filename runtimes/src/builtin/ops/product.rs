@@ -161,7 +161,7 @@ impl Product {
         let label = self.label(["conv2d.f32", "fully_connected.f32"]);
         if !geometry.has_border() {
             return Ok(Some(Step::map(label, move |x: &[f32], y: &mut [f32]| {
-                parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed, range, x, y));
+                parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, x, y));
             })));
         }
         let bytes = limits::bytes(&[geometry.bordered(c)?], 4)?;
@@ -170,7 +170,9 @@ impl Product {
             let spread = Spread::none(c);
             Bordered { geometry: &geometry, spread, x: inputs.get(0), y: &mut *bordered }.plain();
             let y = outputs.get(0);
-            parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed, range, bordered, y));
+            parts
+                .iter()
+                .for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, bordered, y));
         });
         Ok(Some(step.with_scratch(bytes)))
     }

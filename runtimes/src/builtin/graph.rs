@@ -6,7 +6,7 @@
 //! the result is quantised as the output value says. How that is computed (integer kernels, or a way
 //! round through f32) is decided when the graph is planned.
 
-use super::ops::{self, Op, Operand};
+use super::ops::{self, Dialect, Op, Operand};
 use super::tensor::Tensor;
 use super::{limits, lower};
 use crate::{Error, Result};
@@ -175,12 +175,23 @@ pub struct Graph {
     outputs: Vec<ValueId>,
     constant_bytes: usize,
     fold_work: u64,
+    dialect: Dialect,
 }
 
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty graph whose quantised operators compute as the runtime of a format does.
+    pub fn with_dialect(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
+    /// Whose quantised arithmetic the graph's operators reproduce.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Adds an input.
@@ -402,7 +413,7 @@ impl Graph {
         if work > limits::MAX_FOLD_WORK {
             return Err(Error::Unsupported("too much work in constant operands".to_owned()));
         }
-        let tensors = lower::evaluate(op, &operands, facts)?;
+        let tensors = lower::evaluate(op, &operands, facts, self.dialect)?;
         self.fold_work = work;
         Ok(Some(tensors))
     }

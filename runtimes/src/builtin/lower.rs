@@ -5,11 +5,24 @@ use super::graph::Fact;
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
-use super::ops::{Op, Operand, Operator, Prepare, Requantize, Rounding};
+use super::ops::{Dialect, Op, Operand, Operator, Prepare, Requantize, Rounding};
 use super::step::Step;
 use super::tensor::Tensor;
 use crate::{Error, Result};
 use protocol::DType;
+
+/// What a graph is lowered to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) tier: Tier,
+    pub(crate) dialect: Dialect,
+}
+
+impl Target {
+    fn prepare<'a>(self, inputs: &'a [Operand<'a>], outputs: &'a [Fact]) -> Prepare<'a> {
+        Prepare { inputs, outputs, tier: self.tier, dialect: self.dialect }
+    }
+}
 
 /// How a node is computed.
 pub(crate) enum Lowered {
@@ -42,8 +55,8 @@ pub(crate) enum AsReal {
 ///
 /// # Errors
 /// No kernel does it, not even in f32.
-pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], tier: Tier) -> Result<Lowered> {
-    if let Some(step) = op.prepare(&Prepare { inputs, outputs, tier })? {
+pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], on: Target) -> Result<Lowered> {
+    if let Some(step) = op.prepare(&on.prepare(inputs, outputs))? {
         return Ok(Lowered::Direct(step));
     }
     let types = || {
@@ -63,11 +76,15 @@ pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], tier: Tie
         before.push(match (input.fact.quant.is_some(), input.constant) {
             (false, _) => AsReal::Same,
             (true, Some(_)) => {
-                let tensors =
-                    evaluate(&Op::Requantize(Requantize::default()), &[*input], &[real(input.fact)])?;
+                let tensors = evaluate(
+                    &Op::Requantize(Requantize::default()),
+                    &[*input],
+                    &[real(input.fact)],
+                    on.dialect,
+                )?;
                 AsReal::Constant(tensors.into_iter().next().expect("one result"))
             }
-            (true, None) => AsReal::Step(convert(input.fact, &real(input.fact), tier)?, real(input.fact)),
+            (true, None) => AsReal::Step(convert(input.fact, &real(input.fact), on)?, real(input.fact)),
         });
     }
     let operand = |((fact, input), converted): ((_, &Operand<'_>), &_)| match converted {
@@ -79,11 +96,11 @@ pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], tier: Tie
     let operands: Vec<Operand<'_>> =
         owned.iter().map(|(fact, constant)| Operand { fact, constant: constant.as_ref() }).collect();
     let results: Vec<Fact> = outputs.iter().map(real).collect();
-    let step = op.prepare(&Prepare { inputs: &operands, outputs: &results, tier })?;
+    let step = op.prepare(&on.prepare(&operands, &results))?;
     let step = step.ok_or_else(|| Error::Unsupported(types()))?;
     let after = outputs.iter().zip(&results).map(|(fact, real)| {
         let needed = fact.quant.is_some();
-        needed.then(|| Ok((convert(real, fact, tier)?, real.clone()))).transpose()
+        needed.then(|| Ok((convert(real, fact, on)?, real.clone()))).transpose()
     });
     let after = after.collect::<Result<Vec<_>>>()?;
     Ok(Lowered::ThroughF32 { before, step, after, reason: format!("{}: computed in f32", types()) })
@@ -97,18 +114,15 @@ fn describe(fact: &Fact) -> String {
     }
 }
 
-fn convert(from: &Fact, to: &Fact, tier: Tier) -> Result<Step> {
-    let on = Prepare {
-        inputs: &[Operand { fact: from, constant: None }],
-        outputs: std::slice::from_ref(to),
-        tier,
-    };
-    let rounding = if matches!(to.dtype, DType::I16 | DType::U16) {
-        Rounding::DivideAway
-    } else {
-        Rounding::MultiplyEven
+fn convert(from: &Fact, to: &Fact, on: Target) -> Result<Step> {
+    let rounding = match (on.dialect, to.dtype) {
+        (Dialect::Onnx, _) => Rounding::DivideEven,
+        (Dialect::Tflite, DType::I16 | DType::U16) => Rounding::DivideAway,
+        (Dialect::Tflite, _) => Rounding::MultiplyEven,
     };
     let none = || Error::Unsupported(format!("no conversion from {} to {}", describe(from), describe(to)));
+    let operand = [Operand { fact: from, constant: None }];
+    let on = on.prepare(&operand, std::slice::from_ref(to));
     Requantize { rounding }.prepare(&on)?.ok_or_else(none)
 }
 
@@ -117,8 +131,13 @@ fn convert(from: &Fact, to: &Fact, tier: Tier) -> Result<Step> {
 ///
 /// # Errors
 /// As [`lower`].
-pub(crate) fn evaluate(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact]) -> Result<Vec<Tensor>> {
-    match lower(op, inputs, outputs, Tier::Portable)? {
+pub(crate) fn evaluate(
+    op: &Op,
+    inputs: &[Operand<'_>],
+    outputs: &[Fact],
+    dialect: Dialect,
+) -> Result<Vec<Tensor>> {
+    match lower(op, inputs, outputs, Target { tier: Tier::Portable, dialect })? {
         Lowered::Direct(step) => run_once(&step, inputs, outputs),
         Lowered::ThroughF32 { before, step, after, .. } => {
             let facts: Vec<Fact> = inputs.iter().map(|i| i.fact.clone().as_real()).collect();

@@ -7,7 +7,7 @@ use super::graph::{Fact, Graph, Node, ValueId};
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
-use super::lower::{self, Lowered};
+use super::lower::{self, Lowered, Target};
 use super::ops::Operand;
 use super::tensor::Tensor;
 use super::{limits, step::Step};
@@ -77,7 +77,7 @@ impl Planner<'_> {
         let operand = |i: &Slot| Operand { fact: &self.facts[*i], constant: self.constants[*i].as_ref() };
         let operands: Vec<Operand<'_>> = inputs.iter().map(operand).collect();
         let results: Vec<Fact> = outputs.iter().map(|o| self.facts[*o].clone()).collect();
-        match lower::lower(&node.op, &operands, &results, tier)? {
+        match lower::lower(&node.op, &operands, &results, Target { tier, dialect: self.graph.dialect() })? {
             Lowered::Direct(step) => self.push(step, name, inputs, outputs),
             Lowered::ThroughF32 { before, step, after, reason } => {
                 let mut reals = Vec::new();

@@ -45,6 +45,19 @@ pub struct Prepare<'a> {
     pub outputs: &'a [Fact],
     /// Kernels to use.
     pub tier: Tier,
+    /// Whose quantised arithmetic to reproduce.
+    pub dialect: Dialect,
+}
+
+/// Whose quantised arithmetic a graph's numbers come from: the formats define real arithmetic and leave
+/// roundings to their runtimes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// LiteRT with XNNPACK.
+    #[default]
+    Tflite,
+    /// ONNX Runtime.
+    Onnx,
 }
 
 /// What every operator does.

@@ -6,3 +6,4 @@ pub mod record;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod verdict;

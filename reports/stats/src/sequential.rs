@@ -28,6 +28,26 @@ pub const PLAIN_LEVEL: f64 = 0.98;
 pub const MIN_UNITS: usize = LOOKS[0];
 /// Units beyond this are not used.
 pub const MAX_UNITS: usize = LOOKS[8];
+/// What all looks together cost: where the one-sided p-value at n units is p, and c = p · 40 / n, the chance
+/// that chance alone gets so far at any look is c times the second number. The cut-offs are the case
+/// c = 0.00387 (1 %) and c = 0.02335 (5 %); the rest is from 4 million simulated paths, but for the first
+/// row, which is the sum of all looks and an upper bound.
+const LOOK_COST: [(f64, f64); 14] = [
+    (1e-9, 4.25),
+    (1e-5, 3.5),
+    (1e-4, 3.375),
+    (3e-4, 3.181),
+    (1e-3, 2.896),
+    (0.00387, 0.01 / 0.00387),
+    (0.01, 2.378),
+    (0.02335, 0.05 / 0.02335),
+    (0.05, 1.935),
+    (0.1, 1.724),
+    (0.2, 1.501),
+    (0.3, 1.367),
+    (0.5, 1.195),
+    (1.0, 1.0),
+];
 /// Chance with which the minimum detectable effect would have been found.
 pub const DETECTION_POWER: f64 = 0.9;
 
@@ -94,8 +114,12 @@ pub struct Look {
     pub equivalence: Option<Interval>,
     /// The plain t interval.
     pub plain: Interval,
-    /// p-values against a ratio of 1, not adjusted for looks.
+    /// p-values against a ratio of 1 for a single look at the end.
     pub p: PValues,
+    /// p-values against a ratio of 1 that stay true however often the data was looked at before:
+    /// `greater` or `less` is at most 1 % where the decision interval excludes 1. `None` below
+    /// [`MIN_UNITS`].
+    pub p_adjusted: Option<PValues>,
     /// The answer.
     pub call: Call,
 }
@@ -118,7 +142,7 @@ pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
     let p = paired.test(0.0);
     let Some((difference, equivalence)) = cutoffs(used.len()) else {
         let call = Call::Undecided;
-        return Ok(Look { paired, decision: None, equivalence: None, plain, p, call });
+        return Ok(Look { paired, decision: None, equivalence: None, plain, p, p_adjusted: None, call });
     };
     let named = |cutoff: f64, level: f64| {
         paired.interval(1.0 - 2.0 * cutoff).map(|interval| Interval { level, ..interval })
@@ -131,8 +155,26 @@ pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
         equivalence: Some(equivalence),
         plain,
         p,
+        p_adjusted: Some(PValues::from_sides(
+            adjusted(p.greater, difference),
+            adjusted(p.less, difference),
+        )),
         call: call(paired.mean, &decision, &equivalence, rule),
     })
+}
+
+/// The answer for a log ratio that is known without error.
+pub fn exact(log_ratio: f64, rule: &Rule) -> Call {
+    let least = rule.min_effect.ln_1p();
+    if log_ratio.is_nan() {
+        Call::Undecided
+    } else if log_ratio.abs() <= least {
+        Call::Equivalent
+    } else if log_ratio > 0.0 {
+        Call::Higher
+    } else {
+        Call::Lower
+    }
 }
 
 fn call(mean: f64, decision: &Interval, equivalence: &Interval, rule: &Rule) -> Call {
@@ -147,6 +189,18 @@ fn call(mean: f64, decision: &Interval, equivalence: &Interval, rule: &Rule) -> 
     } else {
         Call::Undecided
     }
+}
+
+/// What a one-sided p-value is worth after all looks, see [`LOOK_COST`]. `cutoff` is that of the look.
+fn adjusted(p: f64, cutoff: f64) -> f64 {
+    let c = (p * DIFFERENCE_CUTOFFS[LOOKS.len() - 1] / cutoff).min(1.0);
+    let above = LOOK_COST.partition_point(|(at, _)| *at < c);
+    let factor = match (above.checked_sub(1).and_then(|i| LOOK_COST.get(i)), LOOK_COST.get(above)) {
+        (Some((c0, f0)), Some((c1, f1))) => f0 + (f1 - f0) * (c / c0).ln() / (c1 / c0).ln(),
+        (None, Some((_, first))) => *first,
+        (_, None) => 1.0,
+    };
+    (c * factor).min(1.0)
 }
 
 /// Cut-offs for a difference and for equivalence at the last look that `units` reach.
@@ -227,6 +281,13 @@ mod tests {
     }
 
     #[test]
+    fn exact_values_need_no_units() {
+        let call = |ratio: f64| exact(ratio.ln(), &rule());
+        assert_eq!((call(1.02), call(0.98), call(1.005)), (Call::Higher, Call::Lower, Call::Equivalent));
+        assert_eq!((call(f64::NAN), call(0.0)), (Call::Undecided, Call::Lower));
+    }
+
+    #[test]
     fn few_units_call_nothing() {
         let found = look(&series(0.5, 5), &rule()).unwrap();
         assert_eq!((found.call, found.decision, found.minimum_detectable()), (Call::Undecided, None, None));
@@ -258,6 +319,20 @@ mod tests {
         let mut y = series(0.1, 6);
         y.push(-5.0);
         assert_eq!(decide(&[Path { log_ratios: &y, rule: rule() }]), Ok(Next::Stop));
+    }
+
+    #[test]
+    fn adjusted_p_meets_the_cutoffs() {
+        for cutoff in DIFFERENCE_CUTOFFS {
+            assert!((adjusted(cutoff, cutoff) - 0.01).abs() < 1e-12);
+        }
+        let mut last = 0.0;
+        for i in 0..=1000 {
+            let p = adjusted(10f64.powf(-12.0 + 12.0 * f64::from(i) / 1000.0), DIFFERENCE_CUTOFFS[2]);
+            assert!(last <= p && p <= 1.0, "{last} {p}");
+            last = p;
+        }
+        assert_eq!((adjusted(0.0, 0.001), adjusted(1.0, 0.001)), (0.0, 1.0));
     }
 
     #[test]

@@ -1,0 +1,206 @@
+//! Why a verdict is what it is, and what a reader must know about it. Sentences name the side; whoever
+//! prints them knows its variant.
+
+use std::fmt;
+
+/// Which side of a contrast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The one that is judged.
+    Candidate,
+    /// The one it is compared with.
+    Reference,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Candidate => "candidate",
+            Self::Reference => "reference",
+        })
+    }
+}
+
+/// One fact about a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// No unit holds a value of both sides.
+    NoUnits,
+    /// Trials of a side did not end well.
+    TrialsFailed {
+        /// Whose.
+        side: Side,
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+        /// What the first one said.
+        first: String,
+    },
+    /// The same input gave different outputs.
+    OutputsUnstable {
+        /// Whose.
+        side: Side,
+    },
+    /// Blocks were dropped because the device changed its state.
+    BlocksDropped {
+        /// How many.
+        dropped: usize,
+        /// Of how many.
+        of: usize,
+        /// Why the first one was.
+        first: String,
+    },
+    /// The model that ran on the device is not the one in the plan.
+    ModelMismatch {
+        /// Whose.
+        side: Side,
+    },
+    /// The two sides did not read the same input bytes.
+    InputMismatch,
+    /// Nothing shows that the backend asked for ran.
+    BackendNotProven {
+        /// Whose.
+        side: Side,
+    },
+    /// The outputs of a side are missing.
+    NoOutputs {
+        /// Whose.
+        side: Side,
+        /// Why.
+        why: String,
+    },
+    /// The two sides' outputs cannot be laid side by side.
+    OutputsDiffer {
+        /// How.
+        how: String,
+    },
+    /// Outputs that are not finite numbers.
+    NotFinite {
+        /// Whose.
+        side: Side,
+        /// How many values.
+        values: u64,
+    },
+    /// Not measured on this device.
+    NotMeasured,
+    /// Too few units for any call.
+    TooFewUnits {
+        /// Units there are.
+        units: usize,
+        /// Units it takes.
+        needed: usize,
+    },
+    /// Enough units for a call, and none could be made.
+    Undecided {
+        /// Units used.
+        units: usize,
+    },
+    /// Too few examples to tell.
+    UndecidedExamples {
+        /// Examples.
+        examples: u64,
+        /// Least drop they show, as a share.
+        visible: f64,
+    },
+    /// Better or worse for certain, and yet inside the margin.
+    WithinMargin {
+        /// The margin, as a share.
+        margin: f64,
+    },
+    /// Every output is bit for bit the same.
+    Identical,
+    /// Every process gave the same number.
+    Deterministic,
+    /// Other work took the core of a side for part of the time.
+    Contended {
+        /// Whose.
+        side: Side,
+        /// Trials with wall over CPU time above the limit.
+        trials: usize,
+        /// Of how many.
+        of: usize,
+        /// Highest CPU pressure seen around them, in percent, where the kernel tells.
+        pressure_percent: Option<f64>,
+    },
+    /// Trials that hit their time limit before their number of iterations.
+    CutShort {
+        /// Whose.
+        side: Side,
+        /// How many trials.
+        trials: usize,
+    },
+    /// Part of the graph ran elsewhere than on the backend asked for.
+    PartialBackend {
+        /// Whose.
+        side: Side,
+        /// Nodes on the backend.
+        on_backend: u32,
+        /// Nodes in all.
+        total: u32,
+    },
+    /// The sign-flip test does not find what the t test found.
+    CrossCheck {
+        /// Its p-value on the side of the verdict.
+        sign_flip_p: f64,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUnits => f.write_str("no unit holds a value of both sides"),
+            Self::TrialsFailed { side, failed, of, first } => {
+                write!(f, "{failed} of {of} trials of the {side} failed: {first}")
+            }
+            Self::OutputsUnstable { side } => {
+                write!(f, "the {side} gives different outputs for the same input")
+            }
+            Self::BlocksDropped { dropped, of, first } => {
+                write!(f, "{dropped} of {of} blocks dropped: {first}")
+            }
+            Self::ModelMismatch { side } => {
+                write!(f, "the model of the {side} on the device is not the file of the plan")
+            }
+            Self::InputMismatch => f.write_str("the two sides did not read the same input bytes"),
+            Self::BackendNotProven { side } => {
+                write!(f, "nothing shows that the backend asked for ran the {side}")
+            }
+            Self::NoOutputs { side, why } => write!(f, "no outputs of the {side}: {why}"),
+            Self::OutputsDiffer { how } => write!(f, "the outputs cannot be compared: {how}"),
+            Self::NotFinite { side, values } => {
+                write!(f, "{values} output values of the {side} are NaN or infinite")
+            }
+            Self::NotMeasured => f.write_str("not measured on this device"),
+            Self::TooFewUnits { units, needed } => {
+                write!(f, "{units} units, a call needs {needed}: measure more")
+            }
+            Self::Undecided { units } => write!(f, "not decided after {units} units"),
+            Self::UndecidedExamples { examples, visible } => {
+                let points = visible * 100.0;
+                write!(f, "{examples} examples do not show a drop below {points:.2} percentage points")
+            }
+            Self::WithinMargin { margin } => {
+                write!(f, "certain, and inside the margin of {:.3} %", margin * 100.0)
+            }
+            Self::Identical => f.write_str("every output is bit for bit the same"),
+            Self::Deterministic => f.write_str("the same number in every process"),
+            Self::Contended { side, trials, of, pressure_percent } => {
+                write!(f, "other work took the core in {trials} of {of} trials of the {side}")?;
+                match pressure_percent {
+                    Some(percent) => write!(f, " (CPU pressure up to {percent:.1} %)"),
+                    None => Ok(()),
+                }
+            }
+            Self::CutShort { side, trials } => {
+                write!(f, "{trials} trials of the {side} were cut short by their time limit")
+            }
+            Self::PartialBackend { side, on_backend, total } => {
+                write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")
+            }
+            Self::CrossCheck { sign_flip_p } => {
+                write!(f, "the sign-flip test does not confirm it (p = {sign_flip_p:.4})")
+            }
+        }
+    }
+}

@@ -4,8 +4,9 @@
 use super::SHOWN_LEVEL;
 use super::cost::{first_inference_ns, init_ns, memory_peak_bytes};
 use super::guard::{failure, is_contended};
-use super::outputs::CaseOutputs;
+use super::quality::Answers;
 use super::units::{SteadyTimes, steady_samples};
+use crate::accuracy::correct;
 use crate::record::{CaseIndex, Purpose, RunRecord, TrialRecord, UnitRecord};
 use protocol::{BackendProof, Outcome};
 use stats::{Estimate, Interval, Percentile, effective_sample_size, order_statistic_interval, wilson};
@@ -88,7 +89,7 @@ pub struct PercentileRow {
 pub(super) fn summary(
     record: &RunRecord,
     case: CaseIndex,
-    outputs: Option<&Result<CaseOutputs<'_>, String>>,
+    answers: &Result<Answers<'_>, String>,
 ) -> CaseSummary {
     let of_case = |unit: &'_ UnitRecord| unit.trials.iter().position(|t| t.case == case);
     let all: Vec<(&UnitRecord, &TrialRecord)> =
@@ -122,20 +123,17 @@ pub(super) fn summary(
         memory_peak_bytes: peaks.map(|p| p.median),
         memory_peak_range: peaks.map(|p| (p.min, p.max)),
         model_bytes: plan.map_or(0, |c| c.model_bytes),
-        accuracy_top1: outputs.and_then(|o| o.as_ref().ok()).and_then(|o| accuracy(record, o)),
+        accuracy_top1: answers.as_ref().ok().and_then(|a| accuracy(record, a)),
         proof: all.iter().find_map(|(_, t)| t.loaded.as_ref()).map(|l| l.proof.clone()),
         contended: good.iter().filter(|(u, t)| one_thread && is_contended(t, u)).count(),
         latency,
     }
 }
 
-fn accuracy(record: &RunRecord, outputs: &CaseOutputs<'_>) -> Option<Estimate> {
-    let labels = &record.plan.dataset.labels;
-    if labels.len() != outputs.examples() {
-        return None;
-    }
-    let right = outputs.top1.iter().zip(labels).filter(|(a, label)| **a == Some(**label)).count();
-    wilson(right as u64, labels.len() as u64, SHOWN_LEVEL).ok()
+fn accuracy(record: &RunRecord, answers: &Answers<'_>) -> Option<Estimate> {
+    let correct = correct(&answers.predictions, &record.plan.dataset.labels)?;
+    let right = correct.iter().filter(|right| **right).count();
+    wilson(right as u64, correct.len() as u64, SHOWN_LEVEL).ok()
 }
 
 fn latency(good: &[(&UnitRecord, &TrialRecord)]) -> Option<LatencySummary> {

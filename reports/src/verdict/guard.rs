@@ -45,6 +45,11 @@ pub(super) fn latency(view: &ContrastView<'_>) -> Findings {
         if cut > 0 {
             found.notes.push(Reason::CutShort { side, trials: cut });
         }
+        let cold = |t: &TrialRecord| t.warmed_up.is_some_and(|w| !w.settled);
+        let cold = trials(view, side, Purpose::Performance).filter(|(_, t)| cold(t)).count();
+        if cold > 0 {
+            found.notes.push(Reason::NotSettled { side, trials: cold });
+        }
     }
     found
 }

@@ -7,7 +7,6 @@
 mod case;
 mod cost;
 mod guard;
-mod outputs;
 mod quality;
 mod reason;
 mod sequential;
@@ -16,8 +15,8 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use crate::accuracy::Flip;
 pub use case::{CaseSummary, LatencySummary, PercentileRow};
-pub use quality::{Flip, FlipKind};
 pub use reason::{Reason, Side};
 pub use sequential::next_step;
 pub use units::UnitPair;
@@ -177,21 +176,20 @@ pub struct AccuracyEvidence {
     pub margin: f64,
     /// Never called better or worse below this, as a share.
     pub least_effect: f64,
-    /// Examples that one has right and the other wrong, in order.
+    /// Examples that exactly one of the two has right, in order.
     pub flips: Vec<Flip>,
 }
 
 /// Draws every conclusion there is from the units that are complete.
 pub fn verdicts(record: &RunRecord) -> Verdicts {
-    let predictions: Vec<_> =
-        (0..record.plan.cases.len()).map(|case| outputs::CaseOutputs::of(record, case)).collect();
-    let cases =
-        (0..record.plan.cases.len()).map(|case| case::summary(record, case, predictions.get(case))).collect();
+    let answers: Vec<_> =
+        (0..record.plan.cases.len()).map(|case| quality::Answers::of(record, case)).collect();
+    let cases = answers.iter().enumerate().map(|(case, found)| case::summary(record, case, found)).collect();
     let mut rows = Vec::new();
     for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
         let view = ContrastView { record, contrast, cases: *cases };
         rows.extend(cost::rows(&view));
-        rows.extend(quality::rows(&view, &predictions));
+        rows.extend(quality::rows(&view, &answers));
     }
     add_q_values(&mut rows);
     Verdicts { cases, rows }

@@ -1,14 +1,14 @@
 //! Rows for what a variant is worth: accuracy on labelled examples, and how far its outputs are from the
 //! reference's. Paired by example; both sides saw the same bytes.
 
-use super::guard;
-use super::outputs::{CaseOutputs, Differences};
+use super::guard::{self, failure};
 use super::reason::{Reason, Side};
 use super::{
     ACCURACY_ALPHA, AccuracyEvidence, ContrastRow, ContrastView, Evidence, LEAST_EFFECT_SHARE, MARGIN_ALPHA,
     SHOWN_LEVEL, Verdict,
 };
-use crate::record::{Purpose, Task};
+use crate::accuracy::{Differences, Flip, Outputs, accuracy_trial, correct, differences, flips, outputs};
+use crate::record::{CaseIndex, Purpose, RunRecord, Task};
 use protocol::{Direction, Metric, metric};
 use stats::sequential::DETECTION_POWER;
 use stats::{
@@ -16,46 +16,45 @@ use stats::{
     tango_interval, tango_non_inferiority, wilson,
 };
 
-/// Which way an example went over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FlipKind {
-    /// Right by the reference, wrong by the candidate.
-    Lost,
-    /// Wrong by the reference, right by the candidate.
-    Gained,
+/// Outputs of a case and what they answer.
+pub(super) struct Answers<'a> {
+    outputs: Outputs<'a>,
+    /// Class per example, see [`Outputs::predictions`].
+    pub(super) predictions: Vec<Option<u32>>,
 }
 
-/// An example that one side has right and the other wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flip {
-    /// Index of the example in the dataset.
-    pub example: usize,
-    /// Which way.
-    pub kind: FlipKind,
-    /// The right class.
-    pub label: u32,
-    /// Answer of the candidate; `None` if its outputs hold a NaN.
-    pub candidate: Option<u32>,
-    /// Answer of the reference; `None` if its outputs hold a NaN.
-    pub reference: Option<u32>,
+impl<'a> Answers<'a> {
+    /// From the trial that stands for the case; why not, in words.
+    pub(super) fn of(record: &'a RunRecord, case: CaseIndex) -> Result<Self, String> {
+        if let Some(outputs) = outputs(record, case) {
+            return Ok(Self { outputs, predictions: outputs.predictions() });
+        }
+        if accuracy_trial(record, case).is_some() {
+            return Err("the file of outputs is missing, damaged or empty".to_owned());
+        }
+        let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Accuracy);
+        let mut trials = units.flat_map(|unit| &unit.trials).filter(|trial| trial.case == case);
+        let failed = trials.find_map(|trial| failure(&trial.outcome));
+        Err(failed.unwrap_or_else(|| "no accuracy trial was run".to_owned()))
+    }
 }
 
 /// Both sides' outputs, differences and what to know about them.
 struct Sides<'a> {
-    candidate: &'a CaseOutputs<'a>,
-    reference: &'a CaseOutputs<'a>,
+    candidate: &'a Answers<'a>,
+    reference: &'a Answers<'a>,
     differences: Differences,
     notes: Vec<Reason>,
 }
 
-pub(super) fn rows(view: &ContrastView<'_>, outputs: &[Result<CaseOutputs<'_>, String>]) -> Vec<ContrastRow> {
+pub(super) fn rows(view: &ContrastView<'_>, answers: &[Result<Answers<'_>, String>]) -> Vec<ContrastRow> {
     let labelled = view.task() == Task::Classification;
     let names: &[&str] = match labelled {
         true => &["accuracy_top1", "agreement_top1", "max_abs_error", "cosine", "sqnr_db"],
         false => &["agreement_top1", "max_abs_error", "cosine", "sqnr_db"],
     };
     let metrics = names.iter().filter_map(|name| metric(name));
-    match sides(view, outputs) {
+    match sides(view, answers) {
         Ok(sides) => metrics.map(|m| row(view, m, &sides)).collect(),
         Err(reasons) => {
             let verdict = |m: &Metric| is_judged(view, m).then_some(Verdict::Invalid);
@@ -76,12 +75,12 @@ fn is_judged(view: &ContrastView<'_>, metric: &Metric) -> bool {
 
 fn sides<'a>(
     view: &ContrastView<'_>,
-    outputs: &'a [Result<CaseOutputs<'a>, String>],
+    answers: &'a [Result<Answers<'a>, String>],
 ) -> Result<Sides<'a>, Vec<Reason>> {
     let found = guard::common(view, Purpose::Accuracy);
     let mut broken = found.broken;
-    let mut side = |side: Side| match outputs.get(view.side(side)) {
-        Some(Ok(outputs)) => Some(outputs),
+    let mut side = |side: Side| match answers.get(view.side(side)) {
+        Some(Ok(answers)) => Some(answers),
         Some(Err(why)) => {
             broken.push(Reason::NoOutputs { side, why: why.clone() });
             None
@@ -97,13 +96,15 @@ fn sides<'a>(
     if !broken.is_empty() {
         return Err(broken);
     }
-    let differences = candidate.differences(reference).map_err(|how| vec![Reason::OutputsDiffer { how }])?;
+    let differences = differences(candidate.outputs, reference.outputs)
+        .map_err(|error| vec![Reason::OutputsDiffer { how: error.to_string() }])?;
     let mut notes = Vec::new();
     if differences.identical {
         notes.push(Reason::Identical);
     }
-    for (side, outputs) in [(Side::Candidate, candidate), (Side::Reference, reference)] {
-        let values = outputs.not_finite();
+    let not_finite = differences.nan + differences.infinite;
+    for (side, values) in [(Side::Candidate, not_finite), (Side::Reference, differences.reference_not_finite)]
+    {
         if values > 0 {
             notes.push(Reason::NotFinite { side, values });
         }
@@ -122,7 +123,7 @@ fn row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> C
     match metric.name {
         "accuracy_top1" => accuracy_row(view, metric, sides),
         "agreement_top1" => agreement_row(view, metric, sides),
-        "max_abs_error" => shown(sides.differences.max_abs),
+        "max_abs_error" => shown(sides.differences.max_abs_error),
         "cosine" => shown(sides.differences.cosine),
         _ => shown(sides.differences.sqnr_db),
     }
@@ -130,57 +131,32 @@ fn row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> C
 
 fn accuracy_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> ContrastRow {
     let labels = &view.record.plan.dataset.labels;
-    if labels.len() != sides.candidate.examples() || labels.is_empty() {
-        let how = format!("{} labels for {} examples", labels.len(), sides.candidate.examples());
+    let invalid = |how: String| {
         let reasons = vec![Reason::OutputsDiffer { how }];
-        return ContrastRow { verdict: Some(Verdict::Invalid), reasons, ..view.row(metric) };
-    }
-    let flips = flips(sides, labels);
-    let table = table(sides, labels, &flips);
-    let n = table.n() as f64;
-    let row = ContrastRow {
-        candidate: Some((table.both + table.gained) as f64 / n),
-        reference: Some((table.both + table.lost) as f64 / n),
-        reasons: sides.notes.clone(),
-        ..view.row(metric)
+        ContrastRow { verdict: Some(Verdict::Invalid), reasons, ..view.row(metric) }
     };
-    match evidence(table, view.record.plan.suite.accuracy_margin, flips) {
-        Ok(evidence) => {
-            let (verdict, reason) = judge(&evidence, metric.better, sides.differences.identical);
-            let mut reasons: Vec<Reason> = reason.into_iter().collect();
-            reasons.extend(row.reasons.clone());
-            let p_value = Some(evidence.mid_p.two_sided);
-            let evidence = Evidence::Accuracy(Box::new(evidence));
-            ContrastRow { verdict: Some(verdict), reasons, p_value, evidence, ..row }
-        }
-        Err(error) => {
-            let reasons = vec![Reason::OutputsDiffer { how: error.to_string() }];
-            ContrastRow { verdict: Some(Verdict::Invalid), reasons, ..row }
-        }
+    let right = |answers: &Answers<'_>| correct(&answers.predictions, labels);
+    let (Some(candidate), Some(reference)) = (right(sides.candidate), right(sides.reference)) else {
+        return invalid(format!("{} labels for {} examples", labels.len(), sides.differences.examples));
+    };
+    let flips = flips(&sides.candidate.predictions, &sides.reference.predictions, labels);
+    let margin = view.record.plan.suite.accuracy_margin;
+    let found = PairedTable::count(&candidate, &reference).and_then(|table| evidence(table, margin, flips));
+    let evidence = match found {
+        Ok(evidence) => evidence,
+        Err(error) => return invalid(error.to_string()),
+    };
+    let (verdict, reason) = judge(&evidence, metric.better, sides.differences.identical);
+    let share = |right: u64| Some(right as f64 / evidence.table.n() as f64);
+    ContrastRow {
+        candidate: share(evidence.table.both + evidence.table.gained),
+        reference: share(evidence.table.both + evidence.table.lost),
+        verdict: Some(verdict),
+        reasons: reason.into_iter().chain(sides.notes.iter().cloned()).collect(),
+        p_value: Some(evidence.mid_p.two_sided),
+        evidence: Evidence::Accuracy(Box::new(evidence)),
+        ..view.row(metric)
     }
-}
-
-fn flips(sides: &Sides<'_>, labels: &[u32]) -> Vec<Flip> {
-    let answers = sides.candidate.top1.iter().zip(&sides.reference.top1);
-    let examples = labels.iter().zip(answers).enumerate();
-    examples
-        .filter_map(|(example, (&label, (&candidate, &reference)))| {
-            let kind = match (candidate == Some(label), reference == Some(label)) {
-                (false, true) => FlipKind::Lost,
-                (true, false) => FlipKind::Gained,
-                _ => return None,
-            };
-            Some(Flip { example, kind, label, candidate, reference })
-        })
-        .collect()
-}
-
-fn table(sides: &Sides<'_>, labels: &[u32], flips: &[Flip]) -> PairedTable {
-    let right = sides.candidate.top1.iter().zip(labels).filter(|(a, label)| **a == Some(**label)).count();
-    let lost = flips.iter().filter(|f| f.kind == FlipKind::Lost).count() as u64;
-    let gained = flips.len() as u64 - lost;
-    let both = right as u64 - gained;
-    PairedTable { both, lost, gained, neither: labels.len() as u64 - both - lost - gained }
 }
 
 fn evidence(table: PairedTable, margin: f64, flips: Vec<Flip>) -> Result<AccuracyEvidence, StatsError> {
@@ -228,14 +204,13 @@ fn judge(evidence: &AccuracyEvidence, better: Direction, identical: bool) -> (Ve
 /// The share of examples with the same answer. Judged only without labels: equivalent when disagreement is
 /// below the margin, worse when it is above, each beyond chance.
 fn agreement_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> ContrastRow {
-    let n = sides.candidate.examples() as u64;
-    let answers = sides.candidate.top1.iter().zip(&sides.reference.top1);
-    let agreed = answers.filter(|(a, b)| a.is_some() && a == b).count() as u64;
+    let pairs = sides.candidate.predictions.iter().zip(&sides.reference.predictions);
+    let agreed = pairs.filter(|(a, b)| a.is_some() && a == b).count() as u64;
+    let n = sides.differences.examples as u64;
     let row = ContrastRow { reasons: sides.notes.clone(), ..view.row(metric) };
-    let Ok(shown) = wilson(agreed, n, SHOWN_LEVEL) else { return row };
-    if !sides.candidate.has_classes() {
+    let (Some(_), Ok(shown)) = (sides.differences.agreement_top1, wilson(agreed, n, SHOWN_LEVEL)) else {
         return ContrastRow { reasons: vec![Reason::NotMeasured], ..row };
-    }
+    };
     let verdict = is_judged(view, metric).then(|| {
         let margin = view.record.plan.suite.accuracy_margin;
         let bound = |alpha: f64| clopper_pearson(n - agreed, n, 1.0 - 2.0 * alpha).map(|e| e.interval);

@@ -130,6 +130,13 @@ pub enum Reason {
         /// How many trials.
         trials: usize,
     },
+    /// Trials whose times still had a trend when warm-up hit its time limit.
+    NotSettled {
+        /// Whose.
+        side: Side,
+        /// How many trials.
+        trials: usize,
+    },
     /// Part of the graph ran elsewhere than on the backend asked for.
     PartialBackend {
         /// Whose.
@@ -194,6 +201,9 @@ impl fmt::Display for Reason {
             }
             Self::CutShort { side, trials } => {
                 write!(f, "{trials} trials of the {side} were cut short by their time limit")
+            }
+            Self::NotSettled { side, trials } => {
+                write!(f, "{trials} trials of the {side} were not settled when warm-up ended")
             }
             Self::PartialBackend { side, on_backend, total } => {
                 write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")

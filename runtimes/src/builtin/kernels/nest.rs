@@ -43,6 +43,13 @@ impl<const N: usize> Nest<N> {
         Self::new(shape, &strides, [0; N])
     }
 
+    /// Elements of the first operand from the lowest to the highest that is visited.
+    pub fn reach(&self) -> usize {
+        let inner = (self.length.saturating_sub(1), self.strides);
+        let steps = self.outer.iter().map(|(n, s)| (n.saturating_sub(1), *s)).chain([inner]);
+        steps.map(|(n, s)| n * s[0].unsigned_abs()).sum::<usize>() + 1
+    }
+
     /// Calls `row` with the place in the result and in each operand of every row.
     pub fn rows(&self, mut row: impl FnMut(usize, [usize; N])) {
         if self.length == 0 || self.outer.iter().any(|(n, _)| *n == 0) {

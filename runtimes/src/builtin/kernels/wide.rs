@@ -109,6 +109,13 @@ impl Multiplier {
         Self { m: m as i32, e }
     }
 
+    /// Divided by a count, as TFLite folds the division of a mean into the multiplier.
+    pub fn divided(self, count: u64) -> Self {
+        let shift = (count.max(1).ilog2() as i32).min(32).min(31 + self.e).max(0);
+        let m = ((i64::from(self.m) << shift) as u64 / count.max(1)) as i32;
+        Self { m, e: self.e - shift }
+    }
+
     /// `x` times the multiplier with two roundings, as 32-bit fixed point does it: the high half of the
     /// doubled product, then the shift, each to the nearest, ties away from zero in the second.
     pub fn twice_rounded(self, x: i32) -> i32 {

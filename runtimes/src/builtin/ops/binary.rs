@@ -77,10 +77,13 @@ impl Operator for Binary {
 
     fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let (a, b, out) = (on.inputs[0].fact, on.inputs[1].fact, &on.outputs[0]);
-        if [a, b, out].iter().any(|f| f.quant.is_some()) || a.dtype != b.dtype || a.dtype != out.dtype {
+        if a.dtype != b.dtype || a.dtype != out.dtype {
             return Ok(None);
         }
         let nest = Nest::broadcast(&out.shape, [&a.shape, &b.shape]);
+        if [a, b, out].iter().any(|f| f.quant.is_some()) {
+            return Ok(super::quantized_binary::prepare(*self, on, nest));
+        }
         Ok(match out.dtype {
             DType::F32 => Some(floats(self.kind, self.clamp, nest)),
             DType::I32 if self.clamp.is_none() => integers::<i32>(self.kind, nest),

@@ -6,6 +6,8 @@ mod activation;
 mod conv_tests;
 mod depthwise;
 mod product;
+mod quantized_binary;
+mod quantized_softmax;
 pub mod window;
 
 use super::graph::Fact;

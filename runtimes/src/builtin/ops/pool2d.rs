@@ -2,9 +2,12 @@
 
 use super::conv2d::dims4;
 use super::window::Window;
-use super::{Clamp, Operand, Operator, Prepare, arity};
+use super::{Clamp, Dialect, Operand, Operator, Prepare, arity};
 use crate::Result;
+use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::{self, Element};
+use crate::builtin::kernels::quant::Quantized;
 use crate::builtin::step::Step;
 
 /// Which pool.
@@ -47,12 +50,164 @@ impl Operator for Pool2d {
         Ok(vec![Fact { shape: vec![n, oh, ow, c], ..x.clone() }])
     }
 
-    fn prepare(&self, _on: &Prepare<'_>) -> Result<Option<Step>> {
-        Ok(None)
+    fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        let [_, oh, ow, _] = dims4(out)?;
+        let pool = Pool { input: dims4(x)?, output: [oh, ow], kernel: self.kernel, window: self.window };
+        let (clamp, kind) = (self.clamp, self.kind);
+        if x.quant.is_none() && out.quant.is_none() && x.dtype == DType::F32 && out.dtype == DType::F32 {
+            return Ok(Some(match kind {
+                PoolKind::Max => Step::map("max_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
+                    pool.run(x, y, f32::NEG_INFINITY, |a, x| if x > a { x } else { a }, |y, _| clamp.apply(y));
+                }),
+                PoolKind::Average | PoolKind::AverageWithPadding => {
+                    let all = (kind == PoolKind::AverageWithPadding).then_some(self.kernel[0] * self.kernel[1]);
+                    Step::map("average_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
+                        let mean = |y: f32, n: usize| clamp.apply(y / all.unwrap_or(n) as f32);
+                        pool.run(x, y, 0.0, |a, x| a + x, mean);
+                    })
+                }
+            }));
+        }
+        let exact = kind == PoolKind::Max || (kind == PoolKind::Average && on.dialect == Dialect::Tflite);
+        if !exact || !super::same_elements(x, out) {
+            return Ok(None);
+        }
+        Ok(match (x.dtype, x.per_tensor()) {
+            (DType::I8, Some((scale, zero))) => integers::<i8>(pool, kind, clamp.quantized::<i8>(scale, zero)),
+            (DType::U8, Some((scale, zero))) => integers::<u8>(pool, kind, clamp.quantized::<u8>(scale, zero)),
+            (DType::I16, Some((scale, zero))) => integers::<i16>(pool, kind, clamp.quantized::<i16>(scale, zero)),
+            _ => None,
+        })
     }
 
     fn work(&self, _inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {
         let taps = (self.kernel[0] as u64).saturating_mul(self.kernel[1] as u64);
         (outputs[0].len() as u64).saturating_mul(taps)
+    }
+}
+
+/// The loops of a pool.
+#[derive(Clone, Copy)]
+struct Pool {
+    input: [usize; 4],
+    output: [usize; 2],
+    kernel: [usize; 2],
+    window: Window,
+}
+
+impl Pool {
+    /// Taps of output `at` of dimension `d` that lie inside the input, as positions in it.
+    #[inline(always)]
+    fn inside(&self, d: usize, at: usize) -> impl Iterator<Item = usize> + use<> {
+        let Window { stride, dilation, before, .. } = self.window;
+        let (start, step, length) = (at * stride[d], dilation[d], self.input[d + 1]);
+        let taps = (0..self.kernel[d]).map(move |k| (start + k * step).wrapping_sub(before[d]));
+        taps.filter(move |p| *p < length)
+    }
+
+    /// Folds every window from `zero` with `take`, then `finish` with the number of elements.
+    #[inline(always)]
+    fn run<T: Element, A: Element>(
+        &self,
+        x: &[T],
+        y: &mut [A],
+        zero: A,
+        take: impl Fn(A, T) -> A,
+        finish: impl Fn(A, usize) -> A,
+    ) {
+        let [n, h, w, c] = self.input;
+        let [oh, ow] = self.output;
+        if c == 0 {
+            return;
+        }
+        for (at, y) in y.chunks_exact_mut(c).take(n * oh * ow).enumerate() {
+            let (ox, oy, image) = (at % ow, at / ow % oh, at / ow / oh);
+            y.fill(zero);
+            let mut count = 0;
+            for row in self.inside(0, oy) {
+                for column in self.inside(1, ox) {
+                    let pixel = &x[((image * h + row) * w + column) * c..][..c];
+                    y.iter_mut().zip(pixel).for_each(|(y, x)| *y = take(*y, *x));
+                    count += 1;
+                }
+            }
+            y.iter_mut().for_each(|y| *y = finish(*y, count));
+        }
+    }
+}
+
+fn integers<T: Quantized + Ord>(pool: Pool, kind: PoolKind, (min, max): (i32, i32)) -> Option<Step> {
+    let cut = move |v: i32| T::narrow(v.clamp(min, max));
+    if kind == PoolKind::Max {
+        return Some(Step::map("max_pool2d.int", move |x: &[T], y: &mut [T]| {
+            pool.run(x, y, T::narrow(T::MIN), |a, x| if x > a { x } else { a }, |y, _| cut(y.wide()));
+        }));
+    }
+    let [_, _, _, c] = pool.input;
+    let step = Step::new("average_pool2d.int", move |inputs, mut outputs, scratch| {
+        let sums = memory::elements_mut::<i32>(scratch).expect("scratch memory of whole elements");
+        let (x, y) = (inputs.get::<T>(0), outputs.get::<T>(0));
+        let [n, h, w, _] = pool.input;
+        let [oh, ow] = pool.output;
+        for (at, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
+            // One output pixel at a time, so that its sums fit the scratch memory.
+            let (ox, oy, image) = (at % ow, at / ow % oh, at / ow / oh);
+            debug_assert!(image < n);
+            sums.fill(0);
+            let mut count = 0;
+            for row in pool.inside(0, oy) {
+                for column in pool.inside(1, ox) {
+                    let pixel = &x[((image * h + row) * w + column) * c..][..c];
+                    sums.iter_mut().zip(pixel).for_each(|(s, x)| *s += x.wide());
+                    count += 1;
+                }
+            }
+            y.iter_mut().zip(sums.iter()).for_each(|(y, s)| *y = cut(rounded_mean(*s, count)));
+        }
+    });
+    Some(step.with_scratch(c * 4))
+}
+
+/// The mean to the nearest, ties away from zero.
+fn rounded_mean(sum: i32, count: i32) -> i32 {
+    let half = count / 2;
+    if count == 0 {
+        0
+    } else if sum > 0 {
+        (sum + half) / count
+    } else {
+        (sum - half) / count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, near, quantized};
+
+    const WINDOW: Window = Window { stride: [2, 1], dilation: [1, 1], before: [1, 0], after: [0, 1] };
+
+    fn op(kind: PoolKind) -> Pool2d {
+        Pool2d { kind, kernel: [2, 2], window: WINDOW, clamp: Clamp::NONE }
+    }
+
+    #[test]
+    fn known_windows() {
+        // 3 x 2: windows of rows (0), (1, 2) and columns (0, 1), (1).
+        let x = Given::input(&[1, 3, 2, 1], &[1f32, 2.0, 3.0, -4.0, 5.0, 6.5]);
+        let x = std::slice::from_ref(&x);
+        near(op(PoolKind::Max), x, &[2.0, 2.0, 6.5, 6.5], 0.0);
+        near(op(PoolKind::Average), x, &[1.5, 2.0, 2.625, 1.25], 0.0);
+        near(op(PoolKind::AverageWithPadding), x, &[0.75, 0.5, 2.625, 0.625], 0.0);
+    }
+
+    #[test]
+    fn integers_round_away_from_zero() {
+        let x = Given::input(&[1, 3, 2, 1], &[1i8, 2, 3, -4, -5, -8]).quantized(&[0.5], &[3], 0);
+        let got: Vec<i8> = exact(op(PoolKind::Average), &[x.clone()], quantized(DType::I8, 0.5, 3));
+        assert_eq!(got, [2, 2, -4, -6]);
+        let got: Vec<i8> = exact(op(PoolKind::Max), &[x], quantized(DType::I8, 0.5, 3));
+        assert_eq!(got, [2, 2, 3, -4]);
     }
 }

@@ -1,9 +1,11 @@
 //! Sums, means and extremes along dimensions.
 
-use super::{Operand, Operator, Prepare, arity};
+use super::{Dialect, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::memory::{self, Element};
 use crate::builtin::kernels::nest::{Nest, dense_strides};
+use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -93,7 +95,7 @@ impl Operator for Reduce {
     fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         if x.quant.is_some() || out.quant.is_some() {
-            return Ok(None);
+            return Ok(self.quantized(x, out, on.dialect));
         }
         if matches!(self.kind, ReduceKind::ArgMax | ReduceKind::ArgMin) {
             return Ok(self.index(x, out));
@@ -117,6 +119,40 @@ impl Operator for Reduce {
 }
 
 impl Reduce {
+    fn quantized(&self, x: &Fact, out: &Fact, dialect: Dialect) -> Option<Step> {
+        let walk = self.walk(x);
+        let count: usize = self.axes.iter().map(|a| x.shape[*a]).product();
+        let extreme = matches!(self.kind, ReduceKind::Max | ReduceKind::Min);
+        if extreme && super::same_elements(x, out) {
+            return match x.dtype {
+                DType::I8 => Some(extremes::<i8>(self.kind, walk)),
+                DType::U8 => Some(extremes::<u8>(self.kind, walk)),
+                DType::I16 => Some(extremes::<i16>(self.kind, walk)),
+                _ => None,
+            };
+        }
+        let ((sx, zx), (sy, zy)) = (x.per_tensor()?, out.per_tensor()?);
+        // 2^23 elements of 8 bits cannot overflow a sum of 32 bits, nor 2^15 of 16.
+        let fits = if x.dtype == DType::I16 { count <= 1 << 15 } else { count <= 1 << 23 };
+        if self.kind != ReduceKind::Mean || count == 0 || !fits || x.dtype != out.dtype {
+            return None;
+        }
+        let shift = -(count as i32).wrapping_mul(zx);
+        let scale = match dialect {
+            Dialect::Tflite => sx / sy / count as f32,
+            Dialect::Onnx => sx / (sy * count as f32),
+        };
+        match x.dtype {
+            DType::I8 => Some(mean::<i8>(walk, shift, byte_mean(scale, zy, -128, 127))),
+            DType::U8 => Some(mean::<u8>(walk, shift, byte_mean(scale, zy, 0, 255))),
+            DType::I16 if zx == 0 && zy == 0 && dialect == Dialect::Tflite => {
+                let multiplier = Multiplier::new(f64::from(sx) / f64::from(sy)).divided(count as u64);
+                Some(mean::<i16>(walk, 0, move |sum| multiplier.twice_rounded(sum).clamp(-32768, 32767)))
+            }
+            _ => None,
+        }
+    }
+
     /// Walks the operand; says for each row where in the result it belongs.
     fn walk(&self, x: &Fact) -> Nest<1> {
         let kept: Vec<usize> =
@@ -190,6 +226,41 @@ fn fold<T: Element>(
     })
 }
 
+fn extremes<T: Quantized + Ord>(kind: ReduceKind, walk: Nest<1>) -> Step {
+    if kind == ReduceKind::Max {
+        fold("reduce_max.int", walk, T::narrow(T::MIN), |a: T, x| if x > a { x } else { a }, |_| {})
+    } else {
+        fold("reduce_min.int", walk, T::narrow(T::MAX), |a: T, x| if x < a { x } else { a }, |_| {})
+    }
+}
+
+fn byte_mean(scale: f32, zero: i32, min: i32, max: i32) -> impl Fn(i32) -> i32 + Send + 'static {
+    let requant = Requant::new(min, max, zero);
+    move |sum| requant.apply(sum as f32 * scale)
+}
+
+/// The mean of integers: `finish` makes a result of a sum, after `shift` was added to it.
+fn mean<T: Quantized>(walk: Nest<1>, shift: i32, finish: impl Fn(i32) -> i32 + Send + 'static) -> Step {
+    let outputs = walk.reach();
+    let step = Step::new("reduce_mean.int", move |inputs, mut outputs, scratch| {
+        let sums = memory::elements_mut::<i32>(scratch).expect("scratch memory of whole elements");
+        let (x, y) = (inputs.get::<T>(0), outputs.get::<T>(0));
+        sums.fill(shift);
+        let stride = walk.strides[0];
+        walk.rows(|at, [out]| {
+            let row = &x[at..at + walk.length];
+            if stride == 0 {
+                sums[out] += row.iter().map(|v| v.wide()).sum::<i32>();
+            } else {
+                let target = sums[out..].iter_mut().step_by(stride.unsigned_abs());
+                row.iter().zip(target).for_each(|(x, y)| *y += x.wide());
+            }
+        });
+        y.iter_mut().zip(sums.iter()).for_each(|(y, sum)| *y = T::narrow(finish(*sum)));
+    });
+    step.with_scratch(outputs * 4)
+}
+
 fn floats(kind: ReduceKind, walk: Nest<1>, count: usize) -> Step {
     let none = |_: &mut [f32]| {};
     let scale = 1.0 / count as f32;
@@ -246,4 +317,43 @@ fn integers<T: Integer>(kind: ReduceKind, walk: Nest<1>) -> Option<Step> {
         _ => return None,
     };
     Some(fold("reduce.int", walk, zero, move |a, x| T::reduce(kind, a, x), |_| {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, near, on_all_tiers, quantized};
+
+    fn op(kind: ReduceKind, axes: &[usize]) -> Reduce {
+        Reduce { kind, axes: axes.to_vec(), keep_dims: false }
+    }
+
+    #[test]
+    fn along_any_dimensions() {
+        let x: Vec<f32> = (0..24).map(|v| v as f32).collect();
+        let x = [Given::input(&[2, 3, 4], &x)];
+        near(op(ReduceKind::Sum, &[1]), &x, &[12.0, 15.0, 18.0, 21.0, 48.0, 51.0, 54.0, 57.0], 0.0);
+        near(op(ReduceKind::Mean, &[0, 2]), &x, &[7.5, 11.5, 15.5], 0.0);
+        near(op(ReduceKind::Max, &[0, 1, 2]), &x, &[23.0], 0.0);
+        near(op(ReduceKind::Min, &[2]), &x, &[0.0, 4.0, 8.0, 12.0, 16.0, 20.0], 0.0);
+        near(op(ReduceKind::Sum, &[]), &x, &(0..24).map(|v| v as f32).collect::<Vec<_>>(), 0.0);
+    }
+
+    #[test]
+    fn the_first_of_equals_is_the_index() {
+        let x = [Given::input(&[2, 3], &[1f32, 3.0, 3.0, 5.0, -1.0, 5.0])];
+        assert_eq!(on_all_tiers::<i64>(op(ReduceKind::ArgMax, &[1]), &x, None)[0].1, [1, 0]);
+        assert_eq!(on_all_tiers::<i64>(op(ReduceKind::ArgMin, &[0]), &x, None)[0].1, [0, 1, 0]);
+    }
+
+    #[test]
+    fn quantised_means() {
+        let x = [Given::input(&[1, 2, 2, 2], &[1i8, 10, 2, 20, 3, 30, 5, 41]).quantized(&[0.5], &[1], 0)];
+        // Means less zero point: 1.75 and 24.25; times 0.5 / 0.25, ties to even, plus 3.
+        let got: Vec<i8> = exact(op(ReduceKind::Mean, &[1, 2]), &x, quantized(DType::I8, 0.25, 3));
+        assert_eq!(got, [7, 51]);
+        let x = [Given::input(&[1, 3, 1], &[1i16, 2, 2]).quantized(&[0.5], &[0], 0)];
+        let got: Vec<i16> = exact(op(ReduceKind::Mean, &[1]), &x, quantized(DType::I16, 0.5, 0));
+        assert_eq!(got, [2]);
+    }
 }

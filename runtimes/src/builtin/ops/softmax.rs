@@ -1,6 +1,6 @@
 //! Softmax along the last dimension.
 
-use super::{Operand, Operator, Prepare, arity};
+use super::{Operand, quantized_softmax, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
@@ -30,7 +30,11 @@ impl Operator for Softmax {
     }
 
     fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
-        if [on.inputs[0].fact, &on.outputs[0]].iter().any(|f| f.dtype != DType::F32) {
+        let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+        if x.quant.is_some() || out.quant.is_some() {
+            return Ok(quantized_softmax::prepare(*self, x, out, on.dialect));
+        }
+        if x.dtype != DType::F32 || out.dtype != DType::F32 {
             return Ok(None);
         }
         let columns = on.outputs[0].shape.last().copied().unwrap_or(1).max(1);

@@ -83,3 +83,17 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
         _ => unsafe { kernel.run::<portable::Portable>() },
     }
 }
+
+/// Runs plain loops compiled for a tier.
+pub(crate) fn vectorised(tier: Tier, run: impl FnOnce()) {
+    dispatch(tier, Plain(run));
+}
+
+struct Plain<F>(F);
+
+impl<F: FnOnce()> Kernel for Plain<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        (self.0)();
+    }
+}

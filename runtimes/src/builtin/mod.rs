@@ -8,6 +8,7 @@ pub mod kernels;
 pub mod limits;
 mod lower;
 pub mod ops;
+pub mod passes;
 mod plan;
 pub mod step;
 pub mod tensor;
@@ -69,6 +70,7 @@ impl Model for Parsed {
         let shapes: Option<Vec<Vec<usize>>> =
             options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect());
         let graph = self.0.build(shapes.as_deref(), &options.taps)?;
+        let graph = passes::optimize(&graph, &options.taps)?;
         Ok(Box::new(prepare(&graph, Tier::detect())?))
     }
 }

@@ -33,8 +33,11 @@ pub struct FormatEntry {
     pub detect: fn(&[u8]) -> bool,
     /// Parses; bounded and free of panics on any input. The folder is where a model that came from a file
     /// may have further files.
-    pub parse: fn(Vec<u8>, Option<&Path>) -> Result<Box<dyn Source>>,
+    pub parse: Parse,
 }
+
+/// Reads a file's bytes.
+pub type Parse = fn(Vec<u8>, Option<&Path>) -> Result<Box<dyn Source>>;
 
 /// Every format, in the order in which they are tried.
 pub const FORMATS: &[FormatEntry] = &[tflite::FORMAT, onnx::FORMAT];

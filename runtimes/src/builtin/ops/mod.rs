@@ -127,6 +127,7 @@ operators! {
     concat::Concat,
     conv2d::Conv2d,
     depthwise_conv2d::DepthwiseConv2d,
+    dynamic_quantize::DynamicQuantize,
     expand::Expand,
     fully_connected::FullyConnected,
     gather::Gather,

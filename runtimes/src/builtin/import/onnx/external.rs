@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Where a constant says its data is.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ExternalRef<'a> {
+pub(super) struct ExternalRef<'a> {
     location: &'a str,
     offset: Option<&'a str>,
     length: Option<&'a str>,
@@ -20,7 +20,7 @@ pub struct ExternalRef<'a> {
 
 /// The folder that external data may come from.
 #[derive(Clone, Debug)]
-pub struct ExternalData {
+pub(super) struct ExternalData {
     folder: Option<PathBuf>,
 }
 
@@ -60,12 +60,12 @@ impl<'a> ExternalRef<'a> {
 
 impl ExternalData {
     /// No second file may be opened.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { folder: None }
     }
 
     /// Files below `folder` may be opened, if there is one.
-    pub fn below(folder: Option<&Path>) -> Self {
+    pub(super) fn below(folder: Option<&Path>) -> Self {
         let here = |folder: &Path| {
             if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
         };

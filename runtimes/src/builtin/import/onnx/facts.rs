@@ -17,7 +17,7 @@ const MAX_TRACE: usize = 16;
 ///
 /// # Errors
 /// Not an ONNX model, or inputs and outputs that are no tensors of numbers.
-pub fn facts(data: &[u8]) -> Result<ModelFacts> {
+pub(super) fn facts(data: &[u8]) -> Result<ModelFacts> {
     let model = Model::parse(data)?;
     let index = Index::new(&model.graph);
     let constants = index.constants();
@@ -146,11 +146,10 @@ impl<'a, 'g> Index<'a, 'g> {
         if !matches!(dtype, DType::I8 | DType::U8 | DType::I16 | DType::U16) {
             return None;
         }
-        let reader = |node: &&Node<'_>| {
-            node.op_type == "DequantizeLinear" && node.inputs.first() == Some(&name)
-                || node.op_type == "QuantizeLinear" && node.outputs.first() == Some(&name)
-        };
-        let node = self.graph.nodes.iter().find(reader)?;
+        let node = self.dequantizer(name).or_else(|| {
+            let quantizer = self.producers.get(name)?;
+            (quantizer.op_type == "QuantizeLinear").then_some(*quantizer)
+        })?;
         let number = |index: usize| {
             let tensor = self.constants.get(node.inputs.get(index)?)?;
             let data = tensor.data(&super::external::ExternalData::none()).ok()?;
@@ -162,6 +161,20 @@ impl<'a, 'g> Index<'a, 'g> {
         let zero_point =
             number(2).map_or_else(|| vec![0; scale.len()], |z| z.iter().map(|z| *z as i32).collect());
         (scale.len() == 1).then_some(Quantization { scale, zero_point, axis: 0 })
+    }
+
+    /// The node that dequantises a value, perhaps after moving it.
+    fn dequantizer(&self, name: &str) -> Option<&'g Node<'a>> {
+        let mut name = name;
+        for _ in 0..MAX_TRACE {
+            let node = self.graph.nodes.iter().find(|node| node.inputs.first() == Some(&name))?;
+            match node.op_type {
+                "DequantizeLinear" => return Some(node),
+                "Transpose" | "Reshape" | "Unsqueeze" | "Squeeze" => name = node.outputs.first()?,
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Names of constants that only say how others are quantised.
@@ -291,7 +304,7 @@ impl<'a, 'g> Index<'a, 'g> {
 
 impl Node<'_> {
     /// Operator with its domain in front, unless that is ONNX's own.
-    pub fn qualified_op(&self) -> String {
+    pub(super) fn qualified_op(&self) -> String {
         if same_domain(self.domain, "") {
             self.op_type.to_owned()
         } else {

@@ -1,7 +1,10 @@
 //! ONNX files: the reader, what `inspect` says about them, and the importer.
 
+mod call;
 mod external;
 mod facts;
+mod importer;
+mod ops;
 mod proto;
 mod tensor;
 #[cfg(test)]
@@ -9,8 +12,8 @@ mod testing;
 mod wire;
 
 use super::{FormatEntry, Source};
+use crate::Result;
 use crate::builtin::graph::Graph;
-use crate::{Error, Result};
 use external::ExternalData;
 use protocol::ModelFacts;
 use std::path::Path;
@@ -40,8 +43,7 @@ impl Source for OnnxSource {
         &self.facts
     }
 
-    fn build(&self, _input_shapes: Option<&[Vec<usize>]>, _keep: &[String]) -> Result<Graph> {
-        let _parts = (&self.data, &self.external);
-        Err(Error::Unsupported("the ONNX importer is on its way".to_owned()))
+    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
+        importer::import(&self.data, &self.external, &self.facts, input_shapes, keep)
     }
 }

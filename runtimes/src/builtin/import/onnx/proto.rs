@@ -10,17 +10,17 @@ use thiserror::Error;
 
 /// Nodes of one graph. The largest public exports have some ten thousand; an empty node costs two bytes in
 /// the file and a hundred times that here.
-pub const MAX_NODES: usize = 200_000;
+pub(super) const MAX_NODES: usize = 200_000;
 /// Initializers, inputs or outputs of one graph.
-pub const MAX_VALUES: usize = 200_000;
+pub(super) const MAX_VALUES: usize = 200_000;
 /// Inputs, outputs or attributes of one node.
-pub const MAX_PER_NODE: usize = 20_000;
+pub(super) const MAX_PER_NODE: usize = 20_000;
 /// Subgraphs inside subgraphs (`If`, `Loop`, `Scan` bodies).
-pub const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// Why the bytes are not an ONNX model.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ProtoError {
+pub(super) enum ProtoError {
     /// The framing is broken.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -48,75 +48,75 @@ impl From<ProtoError> for crate::Error {
 
 /// A whole file.
 #[derive(Clone, Debug)]
-pub struct Model<'a> {
+pub(super) struct Model<'a> {
     /// Version of the file format.
-    pub ir_version: i64,
+    pub(super) ir_version: i64,
     /// Program that wrote the file, may be empty.
-    pub producer_name: &'a str,
+    pub(super) producer_name: &'a str,
     /// Its version, may be empty.
-    pub producer_version: &'a str,
+    pub(super) producer_version: &'a str,
     /// Operator sets by domain; the empty domain is ONNX itself.
-    pub opsets: Vec<(&'a str, i64)>,
+    pub(super) opsets: Vec<(&'a str, i64)>,
     /// How many model-local functions the file defines.
-    pub functions: usize,
+    pub(super) functions: usize,
     /// The main graph.
-    pub graph: Graph<'a>,
+    pub(super) graph: Graph<'a>,
 }
 
 /// A graph or subgraph.
 #[derive(Clone, Debug, Default)]
-pub struct Graph<'a> {
+pub(super) struct Graph<'a> {
     /// Nodes; a valid file has them in topological order.
-    pub nodes: Vec<Node<'a>>,
+    pub(super) nodes: Vec<Node<'a>>,
     /// Constants by name.
-    pub initializers: Vec<Tensor<'a>>,
+    pub(super) initializers: Vec<Tensor<'a>>,
     /// Constants in coordinate form, which no importer here reads.
-    pub sparse_initializers: usize,
+    pub(super) sparse_initializers: usize,
     /// Inputs; before IR version 4 the initializers are among them.
-    pub inputs: Vec<ValueInfo<'a>>,
+    pub(super) inputs: Vec<ValueInfo<'a>>,
     /// Outputs.
-    pub outputs: Vec<ValueInfo<'a>>,
+    pub(super) outputs: Vec<ValueInfo<'a>>,
 }
 
 /// One operator call.
 #[derive(Clone, Debug, Default)]
-pub struct Node<'a> {
+pub(super) struct Node<'a> {
     /// Names of values; an empty name is an optional input left out.
-    pub inputs: Vec<&'a str>,
+    pub(super) inputs: Vec<&'a str>,
     /// Names of values; an empty name is an output nobody wants.
-    pub outputs: Vec<&'a str>,
+    pub(super) outputs: Vec<&'a str>,
     /// May be empty.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// Operator.
-    pub op_type: &'a str,
+    pub(super) op_type: &'a str,
     /// Operator's domain.
-    pub domain: &'a str,
+    pub(super) domain: &'a str,
     /// Attributes, unread.
-    pub attributes: Vec<Attribute<'a>>,
+    pub(super) attributes: Vec<Attribute<'a>>,
 }
 
 /// A named parameter of a node.
 #[derive(Clone, Copy, Debug)]
-pub struct Attribute<'a> {
+pub(super) struct Attribute<'a> {
     /// Its name.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     bytes: Bytes<'a>,
 }
 
 /// Name, element type and shape of an input or output.
 #[derive(Clone, Debug, Default)]
-pub struct ValueInfo<'a> {
+pub(super) struct ValueInfo<'a> {
     /// Name of the value.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// Element type by its number in onnx.proto, `None` for sequences, maps and optionals.
-    pub elem_type: Option<i32>,
+    pub(super) elem_type: Option<i32>,
     /// Dimensions, `None` where the file gives no shape at all.
-    pub shape: Option<Vec<Dim<'a>>>,
+    pub(super) shape: Option<Vec<Dim<'a>>>,
 }
 
 /// A dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dim<'a> {
+pub(super) enum Dim<'a> {
     /// Fixed.
     Value(i64),
     /// Open; the name may be empty.
@@ -125,7 +125,7 @@ pub enum Dim<'a> {
 
 impl<'a> Model<'a> {
     /// Reads a file.
-    pub fn parse(data: &'a [u8]) -> Result<Self, ProtoError> {
+    pub(super) fn parse(data: &'a [u8]) -> Result<Self, ProtoError> {
         const MESSAGE: &str = "ModelProto";
         let mut model = Self {
             ir_version: 0,
@@ -153,13 +153,13 @@ impl<'a> Model<'a> {
     }
 
     /// Version of the operator set of `domain`.
-    pub fn opset(&self, domain: &str) -> Option<i64> {
+    pub(super) fn opset(&self, domain: &str) -> Option<i64> {
         self.opsets.iter().find(|(name, _)| same_domain(name, domain)).map(|(_, version)| *version)
     }
 }
 
 /// The two spellings of ONNX's own domain are one.
-pub fn same_domain(a: &str, b: &str) -> bool {
+pub(super) fn same_domain(a: &str, b: &str) -> bool {
     let canonical = |domain| if domain == "ai.onnx" { "" } else { domain };
     canonical(a) == canonical(b)
 }
@@ -229,12 +229,12 @@ impl<'a> Node<'a> {
     }
 
     /// The attribute called `name`.
-    pub fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
+    pub(super) fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
         self.attributes.iter().find(|attribute| attribute.name == name).copied()
     }
 
     /// How messages call the node: its name, else its first output.
-    pub fn label(&self) -> &'a str {
+    pub(super) fn label(&self) -> &'a str {
         let output = self.outputs.iter().find(|output| !output.is_empty());
         if self.name.is_empty() { output.copied().unwrap_or("unnamed") } else { self.name }
     }
@@ -255,12 +255,12 @@ impl<'a> Attribute<'a> {
     }
 
     /// The integer, if it holds one.
-    pub fn int(&self) -> Result<Option<i64>, ProtoError> {
+    pub(super) fn int(&self) -> Result<Option<i64>, ProtoError> {
         self.last(3, int)
     }
 
     /// The real number, if it holds one.
-    pub fn float(&self) -> Result<Option<f32>, ProtoError> {
+    pub(super) fn float(&self) -> Result<Option<f32>, ProtoError> {
         self.last(2, |field, message| match field.value {
             Value::Fixed32(bits) => Ok(f32::from_bits(bits)),
             _ => Err(mismatch(field, message)),
@@ -268,17 +268,17 @@ impl<'a> Attribute<'a> {
     }
 
     /// The text, if it holds one.
-    pub fn text(&self) -> Result<Option<&'a str>, ProtoError> {
+    pub(super) fn text(&self) -> Result<Option<&'a str>, ProtoError> {
         self.last(4, text)
     }
 
     /// The tensor, if it holds one.
-    pub fn tensor(&self) -> Result<Option<Tensor<'a>>, ProtoError> {
+    pub(super) fn tensor(&self) -> Result<Option<Tensor<'a>>, ProtoError> {
         self.last(5, nested)?.map(Tensor::parse).transpose()
     }
 
     /// The integers it holds.
-    pub fn ints(&self) -> Result<Vec<i64>, ProtoError> {
+    pub(super) fn ints(&self) -> Result<Vec<i64>, ProtoError> {
         let mut all = Vec::new();
         for field in self.bytes.fields() {
             let field = field?;
@@ -290,7 +290,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The real numbers it holds.
-    pub fn floats(&self) -> Result<Vec<f32>, ProtoError> {
+    pub(super) fn floats(&self) -> Result<Vec<f32>, ProtoError> {
         let mut all = Vec::new();
         for field in self.bytes.fields() {
             let field = field?;
@@ -307,7 +307,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The subgraphs it holds. `depth` counts the graphs around them, the main graph being 0.
-    pub fn graphs(&self, depth: usize) -> Result<Vec<Graph<'a>>, ProtoError> {
+    pub(super) fn graphs(&self, depth: usize) -> Result<Vec<Graph<'a>>, ProtoError> {
         let mut all = Vec::new();
         for field in self.bytes.fields() {
             let field = field?;

@@ -13,20 +13,20 @@ use std::borrow::Cow;
 
 /// A constant, its data unread.
 #[derive(Clone, Debug, Default)]
-pub struct Tensor<'a> {
+pub(super) struct Tensor<'a> {
     /// Its name; empty for an attribute's tensor.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// Element type by its number in onnx.proto.
-    pub data_type: i32,
+    pub(super) data_type: i32,
     /// Dimensions as stored.
-    pub dims: Vec<i64>,
+    pub(super) dims: Vec<i64>,
     raw: Option<&'a [u8]>,
     external: Option<ExternalRef<'a>>,
     message: Option<Bytes<'a>>,
 }
 
 /// The element type that onnx.proto numbers so, if it is one that we calculate with.
-pub fn element_type(data_type: i32) -> Option<DType> {
+pub(super) fn element_type(data_type: i32) -> Option<DType> {
     Some(match data_type {
         1 => DType::F32,
         2 => DType::U8,
@@ -46,7 +46,7 @@ pub fn element_type(data_type: i32) -> Option<DType> {
 }
 
 /// The name onnx.proto gives a data type.
-pub fn element_type_name(data_type: i32) -> String {
+pub(super) fn element_type_name(data_type: i32) -> String {
     const NAMES: [&str; 24] = [
         "UNDEFINED",
         "FLOAT",
@@ -81,7 +81,7 @@ impl<'a> Tensor<'a> {
     const MESSAGE: &'static str = "TensorProto";
 
     /// Reads everything but the numbers.
-    pub fn parse(bytes: Bytes<'a>) -> std::result::Result<Self, ProtoError> {
+    pub(super) fn parse(bytes: Bytes<'a>) -> std::result::Result<Self, ProtoError> {
         let mut tensor = Self { message: Some(bytes), ..Self::default() };
         let mut external = ExternalRef::default();
         let mut elsewhere = false;
@@ -105,7 +105,7 @@ impl<'a> Tensor<'a> {
     ///
     /// # Errors
     /// One that we do not calculate with: strings, complex numbers, 8-bit floats, 4-bit integers.
-    pub fn dtype(&self) -> Result<DType> {
+    pub(super) fn dtype(&self) -> Result<DType> {
         element_type(self.data_type).ok_or_else(|| {
             let name = element_type_name(self.data_type);
             Error::Unsupported(format!("tensor `{}`: element type {name}", self.name))
@@ -116,7 +116,7 @@ impl<'a> Tensor<'a> {
     ///
     /// # Errors
     /// Negative, too many or too large.
-    pub fn shape(&self) -> Result<Vec<usize>> {
+    pub(super) fn shape(&self) -> Result<Vec<usize>> {
         let shape: Option<Vec<usize>> = self.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let shape = shape.ok_or_else(|| {
             Error::ModelInvalid(format!("tensor `{}`: a negative dimension in {:?}", self.name, self.dims))
@@ -130,7 +130,7 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// As [`Tensor::dtype`] and [`Tensor::shape`]; less or more data than they need; data in a second file
     /// that cannot be had.
-    pub fn data(&self, external: &ExternalData) -> Result<Cow<'a, [u8]>> {
+    pub(super) fn data(&self, external: &ExternalData) -> Result<Cow<'a, [u8]>> {
         let place = || format!("tensor `{}`", self.name);
         let dtype = self.dtype()?;
         let expected = limits::bytes(&self.shape()?, dtype.size()).map_err(|error| error.at(&place()))?;
@@ -149,11 +149,6 @@ impl<'a> Tensor<'a> {
             )));
         }
         Ok(data)
-    }
-
-    /// Whether the numbers live in another file.
-    pub fn is_external(&self) -> bool {
-        self.external.is_some()
     }
 
     /// The numbers out of the fields that onnx.proto has for each element type.

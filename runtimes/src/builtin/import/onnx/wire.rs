@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Why bytes are not a Protocol Buffers message. Offsets count from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum WireError {
+pub(super) enum WireError {
     /// The message ends inside a field.
     #[error("truncated: the field at byte {at} needs {needed} bytes, {left} are left")]
     Truncated {
@@ -61,7 +61,7 @@ pub enum WireError {
 
 /// The payload of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(super) enum Value<'a> {
     /// Wire type 0.
     Varint(u64),
     /// Wire type 1.
@@ -74,25 +74,25 @@ pub enum Value<'a> {
 
 /// A part of the file that remembers where it lies in it, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bytes<'a> {
+pub(super) struct Bytes<'a> {
     /// The bytes.
-    pub data: &'a [u8],
+    pub(super) data: &'a [u8],
     /// Offset of the first of them in the file.
-    pub at: usize,
+    pub(super) at: usize,
 }
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
+pub(super) struct Field<'a> {
     /// The field's number.
-    pub number: u32,
+    pub(super) number: u32,
     /// Its payload.
-    pub value: Value<'a>,
+    pub(super) value: Value<'a>,
 }
 
 /// Iterator over the fields of one message; ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     bytes: Bytes<'a>,
     position: usize,
     failed: bool,
@@ -100,12 +100,12 @@ pub struct Fields<'a> {
 
 impl<'a> Bytes<'a> {
     /// A whole file.
-    pub fn file(data: &'a [u8]) -> Self {
+    pub(super) fn file(data: &'a [u8]) -> Self {
         Self { data, at: 0 }
     }
 
     /// The fields of the message that these bytes are.
-    pub fn fields(self) -> Fields<'a> {
+    pub(super) fn fields(self) -> Fields<'a> {
         Fields { bytes: self, position: 0, failed: false }
     }
 }
@@ -186,13 +186,13 @@ fn read_varint(bytes: &[u8], at: usize) -> Result<(u64, usize), WireError> {
 
 /// Iterator over packed variable-length integers.
 #[derive(Clone, Debug)]
-pub struct PackedVarints<'a> {
+pub(super) struct PackedVarints<'a> {
     bytes: Bytes<'a>,
 }
 
 impl<'a> PackedVarints<'a> {
     /// The integers packed in `bytes`.
-    pub fn new(bytes: Bytes<'a>) -> Self {
+    pub(super) fn new(bytes: Bytes<'a>) -> Self {
         Self { bytes }
     }
 }

@@ -1,0 +1,270 @@
+//! From the nodes of an ONNX graph to nodes of ours, one after the other.
+//!
+//! A plain translation: every value keeps its name and the layout the file gives it, convolutions stand between
+//! transposes, quantisation and dequantisation are nodes. Nothing is fused here except what has no other form
+//! in the graph (dynamic quantisation); the passes do the rest. 16-bit floats are calculated as f32.
+
+use super::call::Call;
+use super::external::ExternalData;
+use super::ops;
+use super::proto::{Dim, Graph as OnnxGraph, Model, Node, ValueInfo, same_domain};
+use super::tensor::{Tensor as OnnxTensor, element_type, element_type_name};
+use crate::builtin::graph::{Fact, Graph, ValueId};
+use crate::builtin::ops::{Cast, Dialect};
+use crate::builtin::tensor::Tensor;
+use crate::{Error, Result};
+use protocol::{DType, ModelFacts, TensorInfo};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Versions of ONNX's own operators that are understood. Before 7, broadcasting worked otherwise.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+
+/// What is known while the nodes of one graph are read.
+pub(super) struct Importer<'a> {
+    /// The graph so far.
+    pub(super) graph: Graph,
+    /// Version of ONNX's own operators.
+    pub(super) opset: i64,
+    /// Graphs around the one being read.
+    pub(super) depth: usize,
+    external: &'a ExternalData,
+    keep: &'a [String],
+    values: HashMap<&'a str, ValueId>,
+    /// Names defined by the graph being read.
+    scope: Vec<&'a str>,
+    fused: HashSet<&'a str>,
+}
+
+/// Builds the graph of a file.
+///
+/// # Errors
+/// What is not supported or not valid, by operator and node.
+pub(super) fn import(
+    data: &[u8],
+    external: &ExternalData,
+    facts: &ModelFacts,
+    input_shapes: Option<&[Vec<usize>]>,
+    keep: &[String],
+) -> Result<Graph> {
+    let model = Model::parse(data)?;
+    check_opsets(&model)?;
+    if model.functions > 0 {
+        return Err(Error::Unsupported("functions defined in the model itself".to_owned()));
+    }
+    let mut importer = Importer {
+        graph: Graph::with_dialect(Dialect::Onnx),
+        opset: model.opset("").unwrap_or(*OPSETS.end()),
+        depth: 0,
+        external,
+        keep,
+        values: HashMap::new(),
+        scope: Vec::new(),
+        fused: HashSet::new(),
+    };
+    importer.constants(&model.graph)?;
+    importer.inputs(&model.graph, &facts.inputs, input_shapes)?;
+    importer.nodes(&model.graph)?;
+    importer.outputs(&model.graph)?;
+    Ok(importer.graph)
+}
+
+fn check_opsets(model: &Model<'_>) -> Result<()> {
+    let version = model.opset("").unwrap_or(*OPSETS.end());
+    if OPSETS.contains(&version) {
+        return Ok(());
+    }
+    let (first, last) = (OPSETS.start(), OPSETS.end());
+    Err(Error::Unsupported(format!("opset {version}; {first} to {last} are understood: convert the model")))
+}
+
+impl<'a> Importer<'a> {
+    /// The constants of a graph, by name.
+    pub(super) fn constants(&mut self, graph: &OnnxGraph<'a>) -> Result<()> {
+        if graph.sparse_initializers > 0 {
+            return Err(Error::Unsupported("sparse initializers".to_owned()));
+        }
+        for initializer in &graph.initializers {
+            let tensor = self.read(initializer)?;
+            let value = self.graph.constant(initializer.name, tensor, None)?;
+            self.define(initializer.name, value)?;
+        }
+        Ok(())
+    }
+
+    /// A constant of the file; 16-bit floats become f32.
+    pub(super) fn read(&self, tensor: &OnnxTensor<'a>) -> Result<Tensor> {
+        let shape = tensor.shape()?;
+        let read = Tensor::from_bytes(tensor.dtype()?, &shape, &tensor.data(self.external)?)?;
+        if !matches!(read.dtype(), DType::F16 | DType::BF16) {
+            return Ok(read);
+        }
+        let wide: Vec<f32> = read.to_f64()?.into_iter().map(|v| v as f32).collect();
+        Tensor::from_elements(&shape, &wide)
+    }
+
+    fn inputs(
+        &mut self,
+        graph: &OnnxGraph<'a>,
+        facts: &[TensorInfo],
+        shapes: Option<&[Vec<usize>]>,
+    ) -> Result<()> {
+        let fed: Vec<_> = graph.inputs.iter().filter(|info| !self.values.contains_key(info.name)).collect();
+        if let Some(shapes) = shapes.filter(|shapes| shapes.len() != fed.len()) {
+            let message = format!("{} input shapes for {} inputs", shapes.len(), fed.len());
+            return Err(Error::InputMismatch(message));
+        }
+        for (index, info) in fed.into_iter().enumerate() {
+            let given = shapes.and_then(|shapes| shapes.get(index));
+            let fact = input_fact(info, given.map(Vec::as_slice))
+                .map_err(|e| e.at(&format!("input `{}`", info.name)))?;
+            let quant = facts.get(index).and_then(|info| info.quantization.clone());
+            let fact = Fact { quant: quant.map(Arc::new), ..fact };
+            let half = matches!(fact.dtype, DType::F16 | DType::BF16);
+            let mut value = self.graph.input(info.name, fact)?;
+            if half {
+                value = self.graph.add(&self.inner_name(info.name), Cast { to: DType::F32 }, &[value])?;
+            }
+            self.define(info.name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Adds every node of a graph.
+    pub(super) fn nodes(&mut self, graph: &OnnxGraph<'a>) -> Result<()> {
+        let readers = ops::dynamic::Readers::new(graph);
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let place = || format!("{} `{}`", node.qualified_op(), node.label());
+            if node.outputs.iter().any(|output| self.fused.contains(output)) {
+                continue;
+            }
+            if let Some(fused) = ops::dynamic::fuse(self, &readers, index).map_err(|e| e.at(&place()))? {
+                self.fused.extend(fused);
+                continue;
+            }
+            self.node(node).map_err(|e| e.at(&place()))?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &Node<'a>) -> Result<()> {
+        let import = ops::find(node).ok_or_else(|| {
+            let known = same_domain(node.domain, "") || node.domain == "com.microsoft";
+            let hint = if known { "" } else { " (an operator of a domain of its own)" };
+            Error::Unsupported(format!("operator{hint}"))
+        })?;
+        if !ops::AWARE.contains(&node.op_type) && node.inputs.iter().any(|input| self.is_quantized(input)) {
+            return Err(Error::Unsupported("quantised integers taken as plain numbers".to_owned()));
+        }
+        let mut call = Call::new(self, node);
+        import(&mut call)?;
+        call.check_attributes()
+    }
+
+    fn is_quantized(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| self.graph.fact(*value).quant.is_some())
+    }
+
+    fn outputs(&mut self, graph: &OnnxGraph<'a>) -> Result<()> {
+        for info in &graph.outputs {
+            let value = self.output(info).map_err(|e| e.at(&format!("output `{}`", info.name)))?;
+            self.graph.output(value);
+        }
+        Ok(())
+    }
+
+    /// An output under its own name and in its own type.
+    fn output(&mut self, info: &ValueInfo<'a>) -> Result<ValueId> {
+        let value = self.value(info.name)?;
+        let declared = declared_type(info)?;
+        let dtype = self.graph.fact(value).dtype;
+        if dtype == DType::F32 && matches!(declared, DType::F16 | DType::BF16) {
+            return self.graph.add(info.name, Cast { to: declared }, &[value]);
+        }
+        if dtype != declared {
+            return Err(Error::ModelInvalid(format!("declared as {declared}, but its node gives {dtype}")));
+        }
+        if self.graph.get(value).name == info.name {
+            return Ok(value);
+        }
+        let shape = self.graph.shape(value).to_vec();
+        self.graph.add(info.name, crate::builtin::ops::Reshape { shape }, &[value])
+    }
+
+    /// The value of that name.
+    pub(super) fn value(&self, name: &str) -> Result<ValueId> {
+        let missing = || Error::ModelInvalid(format!("`{name}` is read before any node writes it"));
+        self.values.get(name).copied().ok_or_else(missing)
+    }
+
+    /// Gives a value its name.
+    pub(super) fn define(&mut self, name: &'a str, value: ValueId) -> Result<()> {
+        match self.values.insert(name, value) {
+            None => {
+                self.scope.push(name);
+                Ok(())
+            }
+            Some(_) => Err(Error::ModelInvalid(format!("`{name}` is written twice"))),
+        }
+    }
+
+    /// Runs for a subgraph: the names it defines go when it ends.
+    pub(super) fn scoped<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let outer = std::mem::take(&mut self.scope);
+        self.depth += 1;
+        let result = run(self);
+        self.depth -= 1;
+        for name in std::mem::replace(&mut self.scope, outer) {
+            self.values.remove(name);
+        }
+        result
+    }
+
+    /// The name of what comes before a value in the graph: its own, unless somebody wants to see the value.
+    pub(super) fn inner_name(&self, name: &str) -> String {
+        if self.keep.iter().any(|kept| kept == name) { format!("{name} (inner)") } else { name.to_owned() }
+    }
+}
+
+fn declared_type(info: &ValueInfo<'_>) -> Result<DType> {
+    info.elem_type.and_then(element_type).ok_or_else(|| {
+        let kind = info.elem_type.map_or_else(|| "no tensor".to_owned(), element_type_name);
+        Error::Unsupported(format!("its type is {kind}"))
+    })
+}
+
+/// Type and shape of an input: `given`, else the file's with 1 for what it leaves open.
+fn input_fact(info: &ValueInfo<'_>, given: Option<&[usize]>) -> Result<Fact> {
+    let dtype = declared_type(info)?;
+    let declared = info.shape.as_deref();
+    let dims = match (given, declared) {
+        (Some(given), Some(declared)) => {
+            let fits = |(given, declared): (&usize, &Dim<'_>)| match declared {
+                Dim::Value(value) => i64::try_from(*given) == Ok(*value),
+                Dim::Param(_) => true,
+            };
+            if given.len() != declared.len() || !given.iter().zip(declared).all(fits) {
+                return Err(Error::InputMismatch(format!(
+                    "shape {given:?} for one declared as {declared:?}"
+                )));
+            }
+            given.to_vec()
+        }
+        (Some(given), None) => given.to_vec(),
+        (None, Some(declared)) => declared.iter().map(file_dim).collect::<Result<_>>()?,
+        (None, None) => {
+            let message = "the file gives it no shape: say which with an input shape";
+            return Err(Error::InputMismatch(message.to_owned()));
+        }
+    };
+    Ok(Fact::new(dtype, &dims))
+}
+
+fn file_dim(dim: &Dim<'_>) -> Result<usize> {
+    match dim {
+        Dim::Value(value) => {
+            usize::try_from(*value).map_err(|_| Error::ModelInvalid(format!("a dimension of {value}")))
+        }
+        Dim::Param(_) => Ok(1),
+    }
+}

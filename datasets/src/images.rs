@@ -17,7 +17,7 @@ use std::io::Cursor;
 pub(crate) const EXTENSIONS: &[&str] = &["bmp", "jpeg", "jpg", "png"];
 
 /// Most bytes a decoder may hold for one image.
-const MAX_DECODED_BYTES: u64 = 1 << 30;
+const MAX_DECODED_BYTES: u64 = 256 << 20;
 
 pub(crate) fn load(
     spec: &DatasetSpec,

@@ -122,8 +122,9 @@ fn example(record: &StringRecord, columns: &Columns) -> Result<Decoded, String> 
 
 fn words(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("a row has {len} fields, and the rows before it have {expected_len}")
+        csv::ErrorKind::UnequalLengths { expected_len, len, pos } => {
+            let line = pos.as_ref().map_or_else(|| "a line".to_owned(), |p| format!("line {}", p.line()));
+            format!("{line} has {len} fields, and the lines before it have {expected_len}")
         }
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8 text".to_owned(),
         _ => format!("is not a CSV table: {error}"),

@@ -8,6 +8,7 @@ mod depthwise;
 mod product;
 mod quantized_binary;
 mod quantized_softmax;
+mod quantized_unary;
 pub mod window;
 
 use super::graph::Fact;

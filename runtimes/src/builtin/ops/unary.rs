@@ -1,11 +1,10 @@
 //! Functions of one number, element by element.
 
-use super::{Dialect, Operand, Operator, Prepare, arity};
+use super::{Operand, Operator, Prepare, arity, quantized_unary};
 use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::Element;
-use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::step::Step;
 
 /// Which function.
@@ -108,15 +107,8 @@ impl Operator for Unary {
 
     fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
-        if x.quant.is_some() && out.quant.is_some() && x.dtype == out.dtype {
-            return Ok(match x.dtype {
-                DType::I8 => self.table::<i8>(x, out, on.dialect),
-                DType::U8 => self.table::<u8>(x, out, on.dialect),
-                _ => None,
-            });
-        }
         if x.quant.is_some() || out.quant.is_some() || x.dtype != out.dtype {
-            return Ok(None);
+            return Ok(quantized_unary::prepare(self.kind, on));
         }
         Ok(match x.dtype {
             DType::F32 => floats(self.kind),
@@ -129,24 +121,6 @@ impl Operator for Unary {
             }
             _ => None,
         })
-    }
-}
-
-impl Unary {
-    /// A table of all 256 results.
-    fn table<T: Quantized>(&self, x: &Fact, out: &Fact, dialect: Dialect) -> Option<Step> {
-        let ((sx, zx), (sy, zy)) = (x.per_tensor()?, out.per_tensor()?);
-        let requant = Requant::new(T::MIN, T::MAX, zy);
-        let inverse = 1.0 / sy;
-        let result = |q: i32| {
-            let real = self.kind.real((q - zx) as f32 * sx);
-            let scaled = if dialect == Dialect::Onnx { real / sy } else { real * inverse };
-            T::narrow(requant.apply(scaled))
-        };
-        let table: Vec<T> = (T::MIN..=T::MAX).map(result).collect();
-        Some(Step::map("unary.table", move |x: &[T], y: &mut [T]| {
-            x.iter().zip(y).for_each(|(x, y)| *y = table[(x.wide() - T::MIN) as usize & 255]);
-        }))
     }
 }
 

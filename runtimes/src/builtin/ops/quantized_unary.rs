@@ -1,0 +1,184 @@
+//! Functions of one quantised number: a table where there are 256 of them, the runtimes' own fixed point
+//! where that gives other bits.
+
+use super::{Dialect, Prepare, UnaryKind};
+use crate::builtin::graph::Fact;
+use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::wide::Multiplier;
+use crate::builtin::step::Step;
+use protocol::DType;
+
+/// A step for a quantised operand and result, when there is one.
+pub(super) fn prepare(kind: UnaryKind, on: &Prepare<'_>) -> Option<Step> {
+    let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
+    let (from, to) = (Affine::of(x)?, Affine::of(out)?);
+    match (x.dtype, out.dtype) {
+        (DType::I8, DType::I8) => Some(table::<i8>(kind, on.dialect, from, to)),
+        (DType::U8, DType::U8) => Some(table::<u8>(kind, on.dialect, from, to)),
+        (DType::I16, DType::I16) if on.dialect == Dialect::Tflite => wide(kind, from, to),
+        _ => None,
+    }
+}
+
+/// Scale and zero point.
+#[derive(Clone, Copy, Debug)]
+struct Affine {
+    scale: f32,
+    zero: i32,
+}
+
+impl Affine {
+    fn of(fact: &Fact) -> Option<Self> {
+        fact.per_tensor().map(|(scale, zero)| Self { scale, zero })
+    }
+}
+
+fn table<T: Quantized>(kind: UnaryKind, dialect: Dialect, from: Affine, to: Affine) -> Step {
+    let requant = Requant::new(T::MIN, T::MAX, to.zero);
+    let through_reals = |q: i32| {
+        let real = kind.real((q - from.zero) as f32 * from.scale);
+        requant.apply(match dialect {
+            Dialect::Tflite => real * (1.0 / to.scale),
+            Dialect::Onnx => real / to.scale,
+        })
+    };
+    let entry = |q: i32| match (kind, dialect) {
+        (UnaryKind::LeakyRelu { slope }, Dialect::Tflite) => {
+            leaky_relu_8(q - from.zero, from.scale / to.scale, slope) + to.zero
+        }
+        _ => through_reals(q),
+    };
+    let entries: Vec<T> = (T::MIN..=T::MAX).map(|q| T::narrow(entry(q).clamp(T::MIN, T::MAX))).collect();
+    Step::map("table.8", move |x: &[T], y: &mut [T]| {
+        x.iter().zip(y).for_each(|(x, y)| *y = entries[(x.wide() - T::MIN) as usize]);
+    })
+}
+
+/// XNNPACK's leaky ReLU: multipliers of eight fractional bits.
+fn leaky_relu_8(x: i32, ratio: f32, slope: f32) -> i32 {
+    let factor = if x >= 0 { ratio } else { ratio * slope };
+    // Beyond 16 bits XNNPACK refuses the operator.
+    let multiplier = (256.0 * factor).round_ties_even().clamp(-32768.0, 32767.0) as i32;
+    (x * multiplier + 128) >> 8
+}
+
+fn wide(kind: UnaryKind, from: Affine, to: Affine) -> Option<Step> {
+    let map = |label, f: Box<dyn Fn(i32) -> i32 + Send>| {
+        Some(Step::map(label, move |x: &[i16], y: &mut [i16]| {
+            x.iter().zip(y).for_each(|(x, y)| *y = f(i32::from(*x)) as i16);
+        }))
+    };
+    match kind {
+        UnaryKind::LeakyRelu { slope } => {
+            // The ratios are taken in f32.
+            let positive = Multiplier::new(f64::from(from.scale / to.scale));
+            let slope = from.scale * slope / to.scale;
+            let negative = Multiplier::new(f64::from(slope.abs()));
+            let sign = if slope < 0.0 { -1 } else { 1 };
+            map(
+                "leaky_relu.i16",
+                Box::new(move |x| {
+                    let x = x - from.zero;
+                    let y = if x >= 0 { positive.twice_rounded(x) } else { sign * negative.twice_rounded(x) };
+                    (y + to.zero).clamp(-32768, 32767)
+                }),
+            )
+        }
+        UnaryKind::Logistic | UnaryKind::Tanh => {
+            let curve = Curve::new(from, to)?;
+            match kind {
+                UnaryKind::Logistic => map("logistic.i16", Box::new(move |x| curve.logistic(x))),
+                _ => map("tanh.i16", Box::new(move |x| curve.tanh(x))),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The logistic function of int16 numbers: 256 entries over 0 to 10.7 in steps of 1/24, linear between.
+struct Curve {
+    entries: Vec<i32>,
+    multiplier: i32,
+    shift: u32,
+}
+
+impl Curve {
+    /// Only for results of scale 2⁻¹⁵, and not for operands of scale 2⁻¹¹ or 2⁻¹², which the runtime
+    /// computes otherwise.
+    fn new(from: Affine, to: Affine) -> Option<Self> {
+        let special = [1.0 / 2048.0, 1.0 / 4096.0].contains(&from.scale);
+        if from.zero != 0 || to.zero != 0 || to.scale != 1.0 / 32768.0 || special {
+            return None;
+        }
+        let mut multiplier = f64::from(from.scale) * 4096.0 * 3.0;
+        let mut shift = 0;
+        while multiplier <= 32767.0 / 2.0 && shift <= 30 {
+            shift += 1;
+            multiplier *= 2.0;
+        }
+        if multiplier >= 32768.0 {
+            return None;
+        }
+        // Every entry is moved by half of what the middle of its chord misses.
+        let exact = |i: f64| 65536.0 / (1.0 + (-i / 24.0).exp());
+        let entry = |i: i32| {
+            let (left, middle, right) =
+                (exact(f64::from(i)), exact(f64::from(i) + 0.5), exact(f64::from(i + 1)));
+            (left + (middle - (left + right) / 2.0) / 2.0).round() as i32
+        };
+        let mut entries: Vec<i32> = (0..256).map(entry).collect();
+        entries[255] = 0xffff;
+        Some(Self { entries, multiplier: multiplier as i32, shift })
+    }
+
+    fn scaled(&self, x: i32) -> i32 {
+        let round = if self.shift > 0 { 1i64 << (self.shift - 1) } else { 0 };
+        // 31 bits of product, shifted by at least one when it is large.
+        ((i64::from(x) * i64::from(self.multiplier) + round) >> self.shift) as i32
+    }
+
+    /// The entry and its successor for a place in steps of 2^`bits`, mixed; `None` beyond the table.
+    fn between(&self, place: u32, bits: u32) -> Option<i32> {
+        let index = (place >> bits) as usize;
+        let (left, right) = (*self.entries.get(index)?, *self.entries.get(index + 1)?);
+        Some((left << bits) + (place & ((1 << bits) - 1)) as i32 * (right - left))
+    }
+
+    fn logistic(&self, x: i32) -> i32 {
+        let x = self.scaled(x);
+        let y = self.between(x.unsigned_abs(), 9).unwrap_or(0x7fff << 10);
+        (if x >= 0 { y + (1 << 9) } else { (1 << 25) - y + (1 << 9) - 1 }) >> 10
+    }
+
+    fn tanh(&self, x: i32) -> i32 {
+        let x = self.scaled(x);
+        let y = self.between(x.unsigned_abs(), 8).unwrap_or(0xffff << 8);
+        (if x >= 0 { y - (1 << 23) + (1 << 7) } else { (1 << 23) - y + (1 << 7) - 1 }) >> 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: Affine = Affine { scale: 1.0 / 32768.0, zero: 0 };
+
+    #[test]
+    fn curves_are_near_their_functions() {
+        let curve = Curve::new(Affine { scale: 0.0005, zero: 0 }, UNIT).unwrap();
+        for x in (-32768..=32767).step_by(97) {
+            let real = f64::from(x) * 0.0005;
+            let logistic = 1.0 / (1.0 + (-real).exp());
+            assert!((f64::from(curve.logistic(x)) / 32768.0 - logistic).abs() < 1e-4, "logistic {x}");
+            assert!((f64::from(curve.tanh(x)) / 32768.0 - real.tanh()).abs() < 1e-4, "tanh {x}");
+        }
+        assert!(Curve::new(Affine { scale: 1.0 / 4096.0, zero: 0 }, UNIT).is_none());
+        assert!(Curve::new(UNIT, Affine { scale: 0.5, zero: 0 }).is_none());
+    }
+
+    #[test]
+    fn leaky_relu_rounds_in_eight_bits() {
+        assert_eq!([-10, -1, 0, 1, 10].map(|x| leaky_relu_8(x, 1.0, 0.1)), [-1, 0, 0, 1, 10]);
+        assert_eq!(leaky_relu_8(255, 1e9, 1.0), (255 * 32767 + 128) >> 8);
+    }
+}

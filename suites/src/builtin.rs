@@ -12,7 +12,7 @@ pub struct Builtin {
     pub name: &'static str,
     /// Path of its definition, from the root of the repository.
     pub path: &'static str,
-    text: &'static str,
+    pub(crate) text: &'static str,
 }
 
 impl Builtin {

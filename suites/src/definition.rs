@@ -237,3 +237,60 @@ fn with_nearest(message: &str) -> String {
         _ => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BUILTIN, FILES};
+    use protocol::Rng;
+
+    fn root() -> Root {
+        Root::Shipped { folder: "suites", files: FILES }
+    }
+
+    /// One to six random changes of a text: characters lost, doubled, replaced, moved.
+    fn mutate(rng: &mut Rng, good: &str) -> String {
+        let mut chars: Vec<char> = good.chars().collect();
+        for _ in 0..=rng.below(5) {
+            let at = rng.below(chars.len().max(1) as u64) as usize;
+            let span = (rng.below(12) as usize + 1).min(chars.len() - at);
+            let strange = ['"', '[', ']', '{', '}', '=', '\n', '.', '-', '9', '\0', 'é', '\u{202e}'];
+            match rng.below(5) {
+                0 => drop(chars.drain(at..at + span)),
+                1 => {
+                    let part = chars[at..at + span].to_vec();
+                    chars.splice(at..at, part);
+                }
+                2 => chars.truncate(at),
+                3 => chars[at] = strange[rng.below(strange.len() as u64) as usize],
+                _ => chars.insert(at, strange[rng.below(strange.len() as u64) as usize]),
+            }
+            if chars.is_empty() {
+                break;
+            }
+        }
+        chars.into_iter().collect()
+    }
+
+    /// Through the parser of the built-in suites, so that files are found and all rules are reached.
+    #[test]
+    fn mutated_definitions_are_parsed_or_refused() {
+        let mut rng = Rng::new(7);
+        let (mut parsed, mut refused) = (0, 0);
+        for round in 0..6_000 {
+            let builtin = &BUILTIN[round % BUILTIN.len()];
+            match parse(&mutate(&mut rng, builtin.text), builtin.path, builtin.name, root()) {
+                Ok(suite) => {
+                    parsed += 1;
+                    assert!(suite.reference < suite.variants.len() && !suite.runtimes.is_empty());
+                }
+                Err(error) => {
+                    refused += 1;
+                    let text = error.to_string();
+                    assert!(text.starts_with(builtin.path) && text.len() < 3_000, "round {round}: {text}");
+                }
+            }
+        }
+        assert!(parsed > 100 && refused > 100, "{parsed} parsed, {refused} refused: too mild or too wild");
+    }
+}

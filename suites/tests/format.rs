@@ -28,7 +28,7 @@ fn parse(toml: &str) -> Suite {
     }
     let path = folder.path().join("suite.toml");
     fs::write(&path, toml).unwrap();
-    lookup(path.to_str().unwrap()).unwrap_or_else(|e| panic!("{e}\n{toml}"))
+    lookup(path.to_str().unwrap()).unwrap()
 }
 
 #[test]

@@ -166,8 +166,8 @@ fn evidence(table: PairedTable, margin: f64, flips: Vec<Flip>) -> Result<Accurac
     Ok(AccuracyEvidence {
         difference: tango_interval(&table, 1.0 - 2.0 * ACCURACY_ALPHA)?,
         equivalence: tango_interval(&table, 1.0 - 2.0 * MARGIN_ALPHA)?.interval,
-        mid_p: mcnemar_mid_p(&table),
-        exact: mcnemar_exact(&table),
+        mid_p: mcnemar_mid_p(&table)?,
+        exact: mcnemar_exact(&table)?,
         non_inferiority_p,
         non_inferior: non_inferiority_p < MARGIN_ALPHA,
         smallest_visible_drop: smallest_visible_drop(discordant, table.n(), MARGIN_ALPHA, DETECTION_POWER)?,

@@ -108,8 +108,10 @@ impl Bootstrap {
         let mut rng = Rng::new(self.seed);
         let mut values = Vec::with_capacity(self.resamples as usize);
         for index in 0..self.resamples as usize {
-            let picked = clusters.collect((0..clusters.len()).map(|_| rng.below(clusters.len())));
-            values.push(finite(index, statistic(&picked))?);
+            let mut picked: Vec<usize> = (0..clusters.len()).map(|_| rng.below(clusters.len())).collect();
+            // the same clusters in another order must not differ by a rounding: BCa counts equal values
+            picked.sort_unstable();
+            values.push(finite(index, statistic(&clusters.collect(picked.into_iter())))?);
         }
         values.sort_unstable_by(f64::total_cmp);
         Ok((point, values))

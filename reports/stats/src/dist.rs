@@ -1,7 +1,7 @@
 //! Distributions: normal, Student's t, binomial, beta. Total functions: outside of its range a function
-//! answers NaN, never a panic.
+//! answers NaN, never a panic. Degrees of freedom, trials and parameters go up to 1e9.
 
-use crate::special::{beta_both, binomial_density};
+use crate::special::{MAX_PARAMETER, beta_both, binomial_density, front_factor};
 use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::SQRT_2;
 
@@ -31,7 +31,7 @@ pub fn t_sf(t: f64, df: f64) -> f64 {
 
 /// The t with P(T > t) = `p`, for 0 < p < 1; NaN outside.
 pub fn t_quantile_upper(p: f64, df: f64) -> f64 {
-    if !(p > 0.0 && p < 1.0 && df > 0.0) {
+    if !(p > 0.0 && p < 1.0 && df > 0.0 && df <= MAX_PARAMETER) {
         return f64::NAN;
     }
     if p > 0.5 {
@@ -41,7 +41,31 @@ pub fn t_quantile_upper(p: f64, df: f64) -> f64 {
     while t_sf(high, df) > p && high < 1e150 {
         high *= 2.0;
     }
-    bisect(0.0, high, |t| t_sf(t, df) > p)
+    // Newton on the logarithms of t and of the tail, nearly a straight line far out; halving where a step
+    // would leave the bracket
+    let (mut low, mut t) = (0.0, 0.5 * high);
+    for _ in 0..200 {
+        let tail = t_sf(t, df);
+        if tail > p {
+            low = t;
+        } else {
+            high = t;
+        }
+        let slope = t_front_factor(t, df) / tail;
+        let newton = t * ((tail.ln() - p.ln()) / slope).exp();
+        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
+        if (next - t).abs() <= 1e-15 * t {
+            break;
+        }
+        t = next;
+    }
+    t
+}
+
+/// t times the density of Student's t.
+fn t_front_factor(t: f64, df: f64) -> f64 {
+    let t2 = (t * t).min(1e300);
+    front_factor(0.5 * df, 0.5, df / (df + t2), t2 / (df + t2))
 }
 
 /// P(X = k) for X binomial(n, p).
@@ -76,7 +100,7 @@ pub fn binomial_sf(k: u64, n: u64, p: f64) -> f64 {
 
 /// The x with P(B ≤ x) = `p` for B beta(a, b); NaN outside of the range of any argument.
 pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if !((0.0..=1.0).contains(&p) && a > 0.0 && b > 0.0) {
+    if !((0.0..=1.0).contains(&p) && beta_both(a, b, 0.5, 0.5).0.is_finite()) {
         return f64::NAN;
     }
     // searched from the end it is near to, where floating point is dense

@@ -80,3 +80,12 @@ pub(crate) fn check_open_unit(what: &'static str, value: f64) -> Result<(), Stat
         Err(StatsError::OutOfRange { what, value, range: "strictly between 0 and 1" })
     }
 }
+
+/// Counts that the distributions here were checked for.
+pub(crate) fn check_count(what: &'static str, n: u64) -> Result<(), StatsError> {
+    let most = crate::special::MAX_PARAMETER as usize - 1;
+    match usize::try_from(n) {
+        Ok(got) if got <= most => Ok(()),
+        _ => Err(StatsError::TooMany { what, most, got: usize::try_from(n).unwrap_or(usize::MAX) }),
+    }
+}

@@ -6,7 +6,7 @@
 //! score method stays at 5 %.
 
 use crate::dist::{binomial_cdf, binomial_pmf, bisect, normal_quantile, normal_sf};
-use crate::error::{StatsError, check_open_unit};
+use crate::error::{StatsError, check_count, check_open_unit};
 use crate::interval::{Estimate, Interval, PValues};
 
 /// Counts of examples by who has them right.
@@ -64,18 +64,20 @@ impl PairedTable {
 }
 
 /// McNemar's exact test. `greater`: the candidate is right more often. 1 where nothing differs.
-pub fn mcnemar_exact(table: &PairedTable) -> PValues {
+pub fn mcnemar_exact(table: &PairedTable) -> Result<PValues, StatsError> {
     let n = table.discordant();
+    check_count("McNemar's test", n)?;
     // P(at least as many gains) = P(at most as many losses), by symmetry of one half
-    PValues::from_sides(binomial_cdf(table.lost, n, 0.5), binomial_cdf(table.gained, n, 0.5))
+    Ok(PValues::from_sides(binomial_cdf(table.lost, n, 0.5), binomial_cdf(table.gained, n, 0.5)))
 }
 
 /// McNemar's mid-p test: the exact test with half of the observed outcome's probability taken off, which
 /// brings its error rate from about half of the nominal one to about the nominal one.
-pub fn mcnemar_mid_p(table: &PairedTable) -> PValues {
+pub fn mcnemar_mid_p(table: &PairedTable) -> Result<PValues, StatsError> {
     let n = table.discordant();
+    let exact = mcnemar_exact(table)?;
     let half = 0.5 * binomial_pmf(table.lost, n, 0.5);
-    PValues::from_sides(binomial_cdf(table.lost, n, 0.5) - half, binomial_cdf(table.gained, n, 0.5) - half)
+    Ok(PValues::from_sides(exact.greater - half, exact.less - half))
 }
 
 /// Tango's score statistic for "candidate minus reference = `delta`"; falls as `delta` grows.
@@ -104,6 +106,7 @@ pub fn tango_interval(table: &PairedTable, level: f64) -> Result<Estimate, Stats
     let Some(point) = table.difference() else {
         return Err(StatsError::TooFew { what: "Tango's interval", needed: 1, got: 0 });
     };
+    check_count("Tango's interval", table.n())?;
     let z = -normal_quantile((1.0 - level) / 2.0);
     let low = bisect(-1.0, point, |delta| tango_score(table, delta) > z);
     let high = bisect(point, 1.0, |delta| tango_score(table, delta) > -z);
@@ -117,6 +120,7 @@ pub fn tango_non_inferiority(table: &PairedTable, margin: f64) -> Result<f64, St
     if table.n() == 0 {
         return Err(StatsError::TooFew { what: "non-inferiority", needed: 1, got: 0 });
     }
+    check_count("non-inferiority", table.n())?;
     Ok(normal_sf(tango_score(table, -margin)))
 }
 
@@ -139,7 +143,7 @@ mod tests {
     fn mcnemar_by_hand() {
         // 1 loss, 5 gains: P(X <= 1), X ~ Bin(6, 1/2), is 7/64; its last term 6/64
         let t = table(90, 1, 5, 4);
-        let (exact, mid) = (mcnemar_exact(&t), mcnemar_mid_p(&t));
+        let (exact, mid) = (mcnemar_exact(&t).unwrap(), mcnemar_mid_p(&t).unwrap());
         assert!((exact.greater - 7.0 / 64.0).abs() < 1e-12 && (exact.two_sided - 14.0 / 64.0).abs() < 1e-12);
         assert!((mid.greater - 4.0 / 64.0).abs() < 1e-12 && (mid.two_sided - 8.0 / 64.0).abs() < 1e-12);
     }
@@ -147,11 +151,19 @@ mod tests {
     #[test]
     fn nothing_differs() {
         let t = table(10, 0, 0, 2);
-        assert_eq!(mcnemar_exact(&t).two_sided, 1.0);
-        assert_eq!(mcnemar_mid_p(&t).two_sided, 1.0);
+        assert_eq!(mcnemar_exact(&t).unwrap().two_sided, 1.0);
+        assert_eq!(mcnemar_mid_p(&t).unwrap().two_sided, 1.0);
         let interval = tango_interval(&t, 0.95).unwrap();
         assert_eq!(interval.point, 0.0);
         assert!(interval.interval.low < -0.2 && interval.interval.high > 0.2);
+    }
+
+    #[test]
+    fn counts_beyond_reason_are_refused() {
+        let t = table(u64::MAX, u64::MAX, 3, 4);
+        assert!(matches!(mcnemar_exact(&t), Err(StatsError::TooMany { .. })));
+        assert!(matches!(tango_interval(&t, 0.95), Err(StatsError::TooMany { .. })));
+        assert!(matches!(tango_non_inferiority(&t, 0.01), Err(StatsError::TooMany { .. })));
     }
 
     #[test]

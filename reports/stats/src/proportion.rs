@@ -1,7 +1,7 @@
 //! Intervals for one proportion: Wilson to show, Clopper–Pearson where a bound is claimed.
 
 use crate::dist::{beta_quantile, beta_quantile_upper, normal_quantile};
-use crate::error::{StatsError, check_open_unit};
+use crate::error::{StatsError, check_count, check_open_unit};
 use crate::interval::{Estimate, Interval};
 
 fn check(hits: u64, n: u64, level: f64) -> Result<f64, StatsError> {
@@ -9,6 +9,7 @@ fn check(hits: u64, n: u64, level: f64) -> Result<f64, StatsError> {
     if n == 0 {
         return Err(StatsError::TooFew { what: "proportion", needed: 1, got: 0 });
     }
+    check_count("proportion", n)?;
     if hits > n {
         return Err(StatsError::OutOfRange { what: "hits", value: hits as f64, range: "between 0 and n" });
     }

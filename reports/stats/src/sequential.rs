@@ -155,10 +155,7 @@ pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
         equivalence: Some(equivalence),
         plain,
         p,
-        p_adjusted: Some(PValues::from_sides(
-            adjusted(p.greater, difference),
-            adjusted(p.less, difference),
-        )),
+        p_adjusted: Some(PValues::from_sides(adjusted(p.greater, difference), adjusted(p.less, difference))),
         call: call(paired.mean, &decision, &equivalence, rule),
     })
 }

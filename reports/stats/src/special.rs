@@ -8,13 +8,16 @@
 use statrs::function::gamma::ln_gamma;
 use std::f64::consts::TAU;
 
-/// The fraction needs about the square root of the larger parameter; this serves 1e9 with room.
-const MAX_TERMS: u32 = 400_000;
+/// Largest parameter: beyond it nothing here was checked, and nobody has so many examples.
+pub(crate) const MAX_PARAMETER: f64 = 1e9;
+/// The fraction needs a few times the square root of the larger parameter.
+const MAX_TERMS: u32 = 200_000;
 
-/// `(I_x(a, b), 1 − I_x(a, b))` for a, b > 0; `y` must be `1 − x`, given apart so that the caller can
+/// `(I_x(a, b), 1 − I_x(a, b))` for 0 < a, b ≤ [`MAX_PARAMETER`]; `y` must be `1 − x`, given apart so that the caller can
 /// avoid cancellation. NaN for anything else.
 pub(crate) fn beta_both(a: f64, b: f64, x: f64, y: f64) -> (f64, f64) {
-    if !(a > 0.0 && b > 0.0 && a.is_finite() && b.is_finite() && (0.0..=1.0).contains(&x)) {
+    let in_range = |v: f64| v > 0.0 && v <= MAX_PARAMETER;
+    if !(in_range(a) && in_range(b) && (0.0..=1.0).contains(&x)) {
         return (f64::NAN, f64::NAN);
     }
     if x == 0.0 {
@@ -34,7 +37,7 @@ pub(crate) fn beta_both(a: f64, b: f64, x: f64, y: f64) -> (f64, f64) {
 }
 
 /// `x^a y^b / B(a, b)`.
-fn front_factor(a: f64, b: f64, x: f64, y: f64) -> f64 {
+pub(crate) fn front_factor(a: f64, b: f64, x: f64, y: f64) -> f64 {
     binomial_density(a, b, x, y) * a * (b / (a + b))
 }
 

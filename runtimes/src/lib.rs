@@ -6,13 +6,14 @@
 
 pub mod builtin;
 mod error;
+pub mod fake;
 
 pub use error::{Error, Result};
 use protocol::{BackendProof, ModelFacts, TensorInfo};
 use std::path::Path;
 
 /// Every runtime that this build knows. One that cannot be used on this device says so when opened.
-pub const RUNTIMES: &[&dyn Runtime] = &[&builtin::Builtin];
+pub const RUNTIMES: &[&dyn Runtime] = &[&builtin::Builtin, &fake::Fake];
 
 /// The runtime of that name, as in [`protocol::RuntimeId::runtime`].
 pub fn runtime(name: &str) -> Result<&'static dyn Runtime> {
@@ -35,6 +36,11 @@ pub trait Runtime: Sync {
 
     /// Backends, the default first.
     fn backends(&self) -> &'static [&'static str];
+
+    /// It runs no models and only pretends, for tests: never to be chosen unless it is named.
+    fn pretends(&self) -> bool {
+        false
+    }
 
     /// Reads and parses a model file. Everything that depends on options waits for
     /// [`Model::compile`].

@@ -1,2 +1,7 @@
 //! The agent that runs on a device. Does nothing itself: see the crate `agent`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::main(std::env::args_os())
+}

@@ -34,11 +34,21 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLong`] when the message does not fit a line.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
-    let malformed =
-        |e: serde_json::Error| FrameError::Malformed { reason: e.to_string(), start: String::new() };
-    let mut line = serde_json::to_vec(message).map_err(malformed)?;
+    let mut line = Vec::new();
+    encode_into(message, MAX_LINE_BYTES, &mut line)?;
+    Ok(line)
+}
+
+/// As [`encode`], appended to a buffer that is used again, and with a limit of the caller's.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when the line would be longer than `limit`.
+pub fn encode_into<T: Serialize>(message: &T, limit: usize, line: &mut Vec<u8>) -> Result<(), FrameError> {
+    let before = line.len();
+    serde_json::to_writer(&mut *line, message)
+        .map_err(|e| FrameError::Malformed { reason: e.to_string(), start: String::new() })?;
     line.push(b'\n');
-    if line.len() > MAX_LINE_BYTES { Err(FrameError::TooLong) } else { Ok(line) }
+    if line.len() - before > limit { Err(FrameError::TooLong) } else { Ok(()) }
 }
 
 /// Writes a message as one line and flushes.

@@ -22,7 +22,7 @@ pub use device::{Battery, Cooling, Core, DeviceInfo, DeviceState, FrequencyPolic
 pub use event::{
     Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,
 };
-pub use frame::{FrameError, LineBuffer, LineReader, MAX_LINE_BYTES, encode, write_line};
+pub use frame::{FrameError, LineBuffer, LineReader, MAX_LINE_BYTES, encode, encode_into, write_line};
 pub use hash::{HashError, Sha256, Sha256Hex};
 pub use id::{IdError, RuntimeId, UnitId, VariantId};
 pub use message::{AgentInfo, AgentMessage, HostMessage, RuntimeInfo};

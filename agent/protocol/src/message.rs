@@ -22,7 +22,7 @@ pub enum HostMessage {
         /// The file.
         model: Artifact,
     },
-    /// Kill the workers of the unit under way; its end is still reported.
+    /// Stop what was asked for so far, under way or waiting. The end of every unit is still reported.
     Cancel,
     /// I am still here.
     Ping,

@@ -1,0 +1,278 @@
+//! The workers of the unit under way: starting them, giving them commands, relaying what they report, and
+//! naming how they end. In which order they are served is for `unit`.
+
+use crate::{
+    child::Child,
+    hub::{End, Hub, Wake},
+    launch::Launcher,
+    log, wire,
+};
+use protocol::{AgentMessage, Counts, Event, FailKind, FrameError, Outcome, SamplePhase, Samples, UnitId};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
+
+/// Why a unit stops before its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The agent ends.
+    End(End),
+    /// The host wants no more of this unit.
+    Cancelled,
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+/// What a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Done.
+    Ready,
+    /// The trial is over, and has been reported.
+    Over,
+}
+
+/// What the schedule must know of a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Burst {
+    pub(crate) trial: u32,
+    pub(crate) samples: u64,
+    pub(crate) wall_ns: u64,
+    pub(crate) khz: Option<u64>,
+}
+
+impl Burst {
+    fn steady(trial: u32, samples: &Samples) -> Option<Self> {
+        let wall_ns = samples.wall_ns.iter().fold(0, |all: u64, ns| all.saturating_add(*ns));
+        let count = samples.wall_ns.len() as u64;
+        (samples.phase == SamplePhase::Steady).then_some(Self {
+            trial,
+            samples: count,
+            wall_ns,
+            khz: samples.khz,
+        })
+    }
+}
+
+/// Workers of one unit, by trial.
+pub(crate) struct Crew<'a> {
+    pub(crate) hub: &'a mut Hub,
+    launcher: &'a Launcher,
+    dir: &'a Path,
+    unit: UnitId,
+    seq: u64,
+    counts: Counts,
+    slots: Vec<Option<Child>>,
+    /// Trials whose end has been reported.
+    over: Vec<bool>,
+    /// Steady bursts that have passed by since somebody last took them.
+    pub(crate) bursts: Vec<Burst>,
+}
+
+impl<'a> Crew<'a> {
+    pub(crate) fn new(
+        hub: &'a mut Hub,
+        launcher: &'a Launcher,
+        dir: &'a Path,
+        unit: UnitId,
+        trials: usize,
+    ) -> Self {
+        let slots = (0..trials).map(|_| None).collect();
+        let (over, bursts) = (vec![false; trials], Vec::new());
+        Self { hub, launcher, dir, unit, seq: 0, counts: Counts::default(), slots, over, bursts }
+    }
+
+    /// Reports an event at the next flush.
+    pub(crate) fn event(&mut self, event: Event) -> Result<(), End> {
+        self.counts.events += 1;
+        match &event {
+            Event::Samples { samples, .. } => self.counts.samples += samples.wall_ns.len() as u64,
+            Event::TrialFinished { .. } => self.counts.trials += 1,
+            _ => {}
+        }
+        let message = AgentMessage::Event { unit: self.unit, seq: self.seq, event };
+        self.seq += 1;
+        self.hub.hold(&message)
+    }
+
+    /// The final frame.
+    pub(crate) fn done(self) -> Result<(), End> {
+        self.hub.flush()?;
+        self.hub.send(&AgentMessage::UnitDone { unit: self.unit, counts: self.counts })
+    }
+
+    /// Is there a worker that can take a command?
+    pub(crate) fn alive(&self, trial: u32) -> bool {
+        self.slots.get(trial as usize).is_some_and(Option::is_some)
+    }
+
+    /// Starts the worker of a trial.
+    pub(crate) fn start(&mut self, trial: u32, deadline_ms: u64) -> Result<Turn, End> {
+        match Child::start(self.launcher, deadline_ms) {
+            Ok(child) => {
+                let pid = child.pid();
+                if let Some(slot) = self.slots.get_mut(trial as usize) {
+                    *slot = Some(child);
+                }
+                self.event(Event::TrialStarted { trial, pid })?;
+                Ok(Turn::Ready)
+            }
+            Err(e) => {
+                let message = format!("no worker could be started: {e}");
+                self.finish(trial, Outcome::Failed { kind: FailKind::Io, message })?;
+                Ok(Turn::Over)
+            }
+        }
+    }
+
+    /// Gives a command and waits until it is done, whatever becomes of the worker, and of the others.
+    pub(crate) fn command(&mut self, trial: u32, command: &wire::Command) -> Result<Turn, Stop> {
+        let Some(child) = self.slots.get_mut(trial as usize).and_then(Option::as_mut) else {
+            return Ok(Turn::Over);
+        };
+        if let Err(e) = child.tell(command) {
+            log::line(format_args!("trial {trial} does not take commands: {e}"));
+            self.lost(trial)?;
+            return Ok(Turn::Over);
+        }
+        loop {
+            let Some(child) = self.slots.get(trial as usize).and_then(Option::as_ref) else {
+                return Ok(Turn::Over);
+            };
+            let deadline = child.deadline_ns();
+            let (numbers, fds): (Vec<u32>, Vec<_>) =
+                (0u32..).zip(&self.slots).filter_map(|(n, slot)| Some((n, slot.as_ref()?.fd()))).unzip();
+            let wake = self.hub.wait(&fds, Some(deadline))?;
+            match wake {
+                Wake::Cancelled => return Err(Stop::Cancelled),
+                Wake::Time => {
+                    self.end(trial);
+                    self.finish(trial, Outcome::TimedOut)?;
+                    return Ok(Turn::Over);
+                }
+                Wake::Request => {}
+                Wake::Worker(at) => {
+                    let Some(speaker) = numbers.get(at).copied() else { continue };
+                    if self.listen(speaker)? && speaker == trial {
+                        return Ok(Turn::Ready);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a worker has sent; true when it has finished its command.
+    fn listen(&mut self, trial: u32) -> Result<bool, End> {
+        let Some(child) = self.slots.get_mut(trial as usize).and_then(Option::as_mut) else {
+            return Ok(false);
+        };
+        let open = child.pump();
+        loop {
+            let Some(child) = self.slots.get_mut(trial as usize).and_then(Option::as_mut) else {
+                return Ok(false);
+            };
+            match child.answer() {
+                Ok(Some(wire::Answer::Event { event })) => {
+                    if let Event::Samples { samples, .. } = &event {
+                        self.bursts.extend(Burst::steady(trial, samples));
+                    }
+                    self.event(event)?;
+                }
+                Ok(Some(wire::Answer::Ready)) => {
+                    child.rest();
+                    return Ok(true);
+                }
+                Ok(Some(wire::Answer::Failed { kind, message })) => {
+                    self.end(trial);
+                    self.finish(trial, Outcome::Failed { kind, message })?;
+                    return Ok(false);
+                }
+                Ok(Some(wire::Answer::Inspected { .. })) => {}
+                Ok(None) if open => return Ok(false),
+                Ok(None) => {
+                    self.lost(trial)?;
+                    return Ok(false);
+                }
+                Err(e) => {
+                    self.garbled(trial, &e)?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// A worker has closed its end without a word.
+    fn lost(&mut self, trial: u32) -> Result<(), End> {
+        let outcome = match self.end(trial) {
+            Some(status) => outcome_of(status),
+            None => Outcome::Failed { kind: FailKind::Runtime, message: "the worker is gone".to_owned() },
+        };
+        self.finish(trial, outcome)
+    }
+
+    fn garbled(&mut self, trial: u32, error: &FrameError) -> Result<(), End> {
+        self.end(trial);
+        let message = format!("the worker's answer cannot be read: {error}");
+        self.finish(trial, Outcome::Failed { kind: FailKind::Runtime, message })
+    }
+
+    /// Ends a worker that has done its work.
+    pub(crate) fn dismiss(&mut self, trial: u32) -> Result<(), End> {
+        if self.end(trial).is_some() { self.finish(trial, Outcome::Ok) } else { Ok(()) }
+    }
+
+    /// Ends all that are left, started or not.
+    pub(crate) fn dismiss_all(&mut self, reason: &str) -> Result<(), End> {
+        for trial in 0..self.over.len() as u32 {
+            self.end(trial);
+            self.finish(trial, Outcome::Skipped { reason: reason.to_owned() })?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trial: u32) -> Option<ExitStatus> {
+        let child = self.slots.get_mut(trial as usize).and_then(Option::take)?;
+        let part = self.dir.join(format!("{}.part", child.pid()));
+        let status = child.end();
+        // What a worker that was killed had begun to write.
+        drop(fs::remove_file(part));
+        status.inspect_err(|e| log::line(format_args!("trial {trial} could not be ended: {e}"))).ok()
+    }
+
+    /// Reports the end of a trial, once.
+    fn finish(&mut self, trial: u32, outcome: Outcome) -> Result<(), End> {
+        match self.over.get_mut(trial as usize) {
+            Some(over) if !*over => *over = true,
+            _ => return Ok(()),
+        }
+        self.event(Event::TrialFinished { trial, outcome })
+    }
+}
+
+/// How a worker ended that did not say so itself.
+fn outcome_of(status: ExitStatus) -> Outcome {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => Outcome::Crashed { signal },
+        (None, code) => {
+            let code = code.unwrap_or_default();
+            let message =
+                format!("the worker exited with code {code} before it was done; its log may say why");
+            Outcome::Failed { kind: FailKind::Runtime, message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_crash_and_an_exit_is_not() {
+        assert_eq!(outcome_of(ExitStatus::from_raw(11)), Outcome::Crashed { signal: 11 });
+        assert_eq!(outcome_of(ExitStatus::from_raw(0x86)), Outcome::Crashed { signal: 6 });
+        let Outcome::Failed { message, .. } = outcome_of(ExitStatus::from_raw(3 << 8)) else { panic!() };
+        assert!(message.contains("code 3"), "{message}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The agent as a process: started, spoken to, broken and killed from outside.
+
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod trials;
+#[cfg(test)]
+mod turns;

@@ -3,7 +3,48 @@
 
 pub mod accuracy;
 pub mod record;
+pub mod render;
 pub mod store;
+pub mod table;
 #[cfg(test)]
 mod testing;
+mod text;
 pub mod verdict;
+mod view;
+
+use record::RunRecord;
+use render::{FORMATS, Options, RenderError};
+use std::path::{Path, PathBuf};
+use verdict::Verdicts;
+
+pub use render::{Format, format, render};
+
+/// What [`write_all`] made.
+#[derive(Debug)]
+pub struct Written {
+    /// The record as read.
+    pub record: RunRecord,
+    /// What was concluded from it.
+    pub verdicts: Verdicts,
+    /// The files, in the order of [`FORMATS`].
+    pub paths: Vec<PathBuf>,
+}
+
+/// Reads a run and writes every report that is a file into its directory. Each file is replaced whole;
+/// the same run gives the same bytes.
+///
+/// # Errors
+/// The run cannot be read, or a report cannot be made or written; reports made before it are there.
+pub fn write_all(run_dir: &Path) -> Result<Written, RenderError> {
+    let record = store::load(run_dir)?;
+    let verdicts = verdict::verdicts(&record);
+    let mut paths = Vec::new();
+    for format in FORMATS {
+        let Some(file) = format.file else { continue };
+        let path = run_dir.join(file);
+        let options = Options::default();
+        store::write_atomic_with(&path, |out| format.write(&record, &verdicts, &options, out))?;
+        paths.push(path);
+    }
+    Ok(Written { record, verdicts, paths })
+}

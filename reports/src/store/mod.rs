@@ -119,18 +119,33 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreEr
 /// # Errors
 /// The file system refused; the file is as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_atomic_with(path, |out| out.write_all(bytes).map_err(failed(path, "writing")))
+}
+
+/// As [`write_atomic`], with content that is made while it is written.
+///
+/// # Errors
+/// The file system or `content` failed; the file is as it was.
+pub fn write_atomic_with<E: From<StoreError>>(
+    path: &Path,
+    content: impl FnOnce(&mut dyn io::Write) -> Result<(), E>,
+) -> Result<(), E> {
     let part = part_of(path);
-    let written = (|| {
-        let mut file = fs::File::create(&part)?;
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    })();
-    if let Err(error) = written {
+    let write = || -> Result<(), E> {
+        let file = fs::File::create(&part).map_err(failed(path, "writing"))?;
+        let mut out = io::BufWriter::with_capacity(1 << 16, file);
+        content(&mut out)?;
+        let file = out.into_inner().map_err(|e| failed(path, "writing")(e.into_error()))?;
+        file.sync_all().map_err(failed(path, "writing"))?;
+        fs::rename(&part, path).map_err(failed(path, "writing"))?;
+        Ok(())
+    };
+    if let Err(error) = write() {
         remove_leftover(&part);
-        return Err(failed(path, "writing")(error));
+        return Err(error);
     }
-    sync_parent(path)
+    sync_parent(path)?;
+    Ok(())
 }
 
 /// `x.part` beside `x`: a name that no reader looks at.

@@ -1,0 +1,352 @@
+//! Is the task still done as well: accuracy against latency, the paired comparison, and the examples
+//! that changed sides.
+
+use super::super::svg::{self, Anchor, Axis};
+use super::{Page, parts};
+use crate::accuracy::Flip;
+use crate::record::{DatasetFacts, Task};
+use crate::text::{self, Scale};
+use crate::verdict::{AccuracyEvidence, Evidence};
+use crate::view::ContrastView;
+use maud::{Markup, html};
+use protocol::Format;
+use stats::Estimate;
+
+/// Examples that are named per direction.
+const MAX_FLIPS: usize = 20;
+/// Contrasts whose examples are named.
+const MAX_BLOCKS: usize = 40;
+/// Rows of the paired table.
+const MAX_ROWS: usize = 1000;
+
+pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
+    let contrasts = &page.view.contrasts;
+    let judged: Vec<_> = contrasts.iter().filter(|c| c.quality().is_some()).collect();
+    if judged.is_empty() {
+        return None;
+    }
+    let plan = page.view.plan();
+    let what = match plan.suite.task {
+        Task::Classification => {
+            "The same examples went through every variant; the right answer is the label."
+        }
+        Task::Agreement => {
+            "There are no labels: a variant is judged by how often its first answer is the reference’s."
+        }
+    };
+    let labelled = judged.iter().filter_map(|c| Some((*c, accuracy_evidence(c)?)));
+    let flips: Vec<_> = labelled.filter(|(_, e)| !e.flips.is_empty()).take(MAX_BLOCKS).collect();
+    Some(html! {
+        p.muted {
+            (what) " " (text::count(plan.dataset.examples)) " examples of " (text::clean(&plan.dataset.name)) ": "
+            (text::clean(&plan.dataset.source)) "."
+        }
+        @for device in 0..plan.devices.len() { (chart(page, device)) }
+        (paired(page, &judged))
+        @for (contrast, evidence) in flips { (flips_of(contrast, evidence, &plan.dataset)) }
+    })
+}
+
+fn accuracy_evidence<'a>(contrast: &ContrastView<'a>) -> Option<&'a AccuracyEvidence> {
+    match &contrast.quality()?.evidence {
+        Evidence::Accuracy(evidence) => Some(evidence),
+        _ => None,
+    }
+}
+
+/// A case with its place in the chart.
+struct Point {
+    name: String,
+    square: bool,
+    latency: (f64, f64, f64),
+    accuracy: Estimate,
+}
+
+fn points(page: &Page<'_>, device: usize) -> Vec<Point> {
+    let cases = page.view.plan().cases.iter().enumerate().filter(|(_, case)| case.device == device);
+    cases
+        .filter_map(|(case, _)| {
+            let (_, summary) = page.view.case(case)?;
+            let median = page.latency.get(case)?.as_ref()?.median();
+            let facts = page.view.record.facts.get(case)?.as_ref();
+            // 95 % from the spread between trials: iterations are no replicates
+            let half =
+                summary.latency.as_ref().and_then(|l| l.sd_between).filter(|_| summary.trials > 1).map(
+                    |sd| {
+                        let n = summary.trials as f64;
+                        stats::t_quantile_upper(0.025, n - 1.0) * sd / n.sqrt()
+                    },
+                );
+            let half = half.filter(|h| h.is_finite()).unwrap_or_default();
+            Some(Point {
+                name: page.view.name(case),
+                square: facts.is_some_and(|f| f.format == Format::Onnx),
+                latency: (median - half, median, median + half),
+                accuracy: summary.accuracy_top1?,
+            })
+        })
+        .collect()
+}
+
+const WIDTH: f64 = 950.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 52.0;
+const BOTTOM: f64 = 34.0;
+const TOP: f64 = 10.0;
+/// Room for names on the right.
+const RIGHT: f64 = 110.0;
+/// More points than this are not named in the picture.
+const MAX_NAMED: usize = 16;
+const NAME_HEIGHT: f64 = 15.0;
+/// Width of a letter, rather too much than too little.
+const NAME_ADVANCE: f64 = 6.8;
+
+/// Accuracy against latency on one device.
+fn chart(page: &Page<'_>, device: usize) -> Markup {
+    let mut points = points(page, device);
+    if points.len() < 2 {
+        return html! {};
+    }
+    points.sort_by(|a, b| {
+        b.accuracy.point.total_cmp(&a.accuracy.point).then(a.latency.1.total_cmp(&b.latency.1))
+    });
+    let scale = Scale::time(points.iter().map(|p| p.latency.1));
+    let ends = |low: fn(&Point) -> f64, high: fn(&Point) -> f64| {
+        let (l, h) = points
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(low(p)), h.max(high(p))));
+        let pad = (h - l) * 0.06;
+        (l - pad, h + pad)
+    };
+    let (low, high) = ends(|p| p.latency.0, |p| p.latency.2);
+    let x = Axis::new(scale.scaled(low.max(0.0)), scale.scaled(high), LEFT, WIDTH - RIGHT);
+    let (low, high) = ends(|p| p.accuracy.interval.low, |p| p.accuracy.interval.high);
+    let y = Axis::new(low.max(0.0) * 100.0, high.min(1.0) * 100.0, HEIGHT - BOTTOM, TOP);
+    let place = |p: &Point| (x.at(scale.scaled(p.latency.1)), y.at(p.accuracy.point * 100.0));
+    let body = html! {
+        (frame(&x, &y, scale))
+        @for p in &points { (marker(p, place(p), (x.at(scale.scaled(p.latency.0)), x.at(scale.scaled(p.latency.2))), &y)) }
+        @if points.len() <= MAX_NAMED { (names(&points, &place)) }
+    };
+    let name =
+        page.view.plan().devices.get(device).map(|d| text::clean(&d.id).into_owned()).unwrap_or_default();
+    let title = format!("Accuracy against latency on {name}");
+    let about = "Up and to the left is better. Bars are 95 % intervals: Wilson’s for accuracy, from the spread between trials for latency. Circles are TFLite, squares ONNX.";
+    html! {
+        figure {
+            h3 { (title) }
+            (svg::figure(WIDTH, HEIGHT, &title, about, &body))
+            figcaption { (about) }
+        }
+        details { summary { "Figures behind the chart" } (twin(&points)) }
+    }
+}
+
+fn frame(x: &Axis, y: &Axis, scale: Scale) -> Markup {
+    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let ((x_ticks, x_decimals), (y_ticks, y_decimals)) = (x.ticks(8), y.ticks(6));
+    html! {
+        @for tick in &y_ticks {
+            (svg::line("grid", (LEFT, y.at(*tick)), (right, y.at(*tick))))
+            (svg::text("t", (LEFT - 6.0, y.at(*tick) + 4.0), Anchor::End, &format!("{} %", text::number(*tick, y_decimals))))
+        }
+        (svg::line("axis", (LEFT, bottom), (right, bottom)))
+        @for tick in &x_ticks {
+            (svg::line("axis", (x.at(*tick), bottom), (x.at(*tick), bottom + 4.0)))
+            (svg::text("t", (x.at(*tick), bottom + 16.0), Anchor::Middle, &text::number(*tick, x_decimals)))
+        }
+        (svg::text("t", (right, HEIGHT - 2.0), Anchor::End, &format!("latency p50, {}", scale.symbol)))
+    }
+}
+
+fn marker(point: &Point, at: (f64, f64), x: (f64, f64), y: &Axis) -> Markup {
+    let (low, high) = (y.at(point.accuracy.interval.low * 100.0), y.at(point.accuracy.interval.high * 100.0));
+    let color = if point.square { "color:var(--cand)" } else { "color:var(--ref)" };
+    html! {
+        g style=(color) {
+            (svg::line("thin", (at.0, low), (at.0, high)))
+            (svg::line("thin", (x.0, at.1), (x.1, at.1)))
+            @if point.square { (svg::rect("pt", (at.0 - 5.0, at.1 - 5.0), (10.0, 10.0))) } @else { (svg::circle("pt", at, 5.5)) }
+        }
+    }
+}
+
+/// Where a name stands.
+#[derive(Clone, Copy)]
+struct Label {
+    left: f64,
+    right: f64,
+    y: f64,
+}
+
+impl Label {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.left < other.right && other.left < self.right && (self.y - other.y).abs() < NAME_HEIGHT
+    }
+}
+
+/// Names beside their points: where another name stands already, further up or down, with a line.
+fn names(points: &[Point], place: &dyn Fn(&Point) -> (f64, f64)) -> Markup {
+    let marks: Vec<Label> =
+        points.iter().map(place).map(|(x, y)| Label { left: x - 6.0, right: x + 6.0, y }).collect();
+    let mut taken: Vec<Label> = Vec::new();
+    for point in points {
+        let (x, y) = place(point);
+        let width = short(&point.name).chars().count() as f64 * NAME_ADVANCE;
+        let steps = (0..40).map(|step| f64::from((step + 1) / 2) * if step % 2 == 0 { 1.0 } else { -1.0 });
+        let places = steps.flat_map(|step| {
+            let y = y + step * NAME_HEIGHT;
+            let right = Label { left: x + 10.0, right: x + 10.0 + width, y };
+            let left = Label { left: x - 10.0 - width, right: x - 10.0, y };
+            [right, left]
+        });
+        let inside =
+            |l: &Label| l.left >= LEFT && l.right <= WIDTH && l.y >= TOP && l.y <= HEIGHT - BOTTOM - 6.0;
+        let is_free = |l: &Label| inside(l) && !marks.iter().chain(&taken).any(|other| l.overlaps(other));
+        let fallback = Label { left: x + 10.0, right: x + 10.0 + width, y };
+        let mut places = places.filter(is_free);
+        let label = places.next().unwrap_or(fallback);
+        drop(places);
+        taken.push(label);
+    }
+    html! {
+        @for (label, point) in taken.iter().zip(points) {
+            @let (x, y) = place(point);
+            @if (label.y - y).abs() > 1.0 {
+                @let end = if label.left > x { label.left - 3.0 } else { label.right + 3.0 };
+                (svg::line("lead", (x, y), (end, label.y)))
+            }
+            (svg::text("", (label.left, label.y + 4.0), Anchor::Start, &short(&point.name)))
+        }
+    }
+}
+
+/// Names in the picture have room for so much.
+fn short(name: &str) -> String {
+    const ROOM: usize = 24;
+    if name.chars().count() <= ROOM {
+        name.to_owned()
+    } else {
+        name.chars().take(ROOM - 1).chain(['…']).collect()
+    }
+}
+
+fn twin(points: &[Point]) -> Markup {
+    parts::scroll(
+        "Accuracy and latency by variant",
+        &html! { table {
+            thead { tr {
+                th scope="col" { "Variant" } th.n scope="col" { "Latency p50" } th.n scope="col" { "95 % interval" }
+                th.n scope="col" { "Top-1" } th.n scope="col" { "95 % interval" }
+            } }
+            tbody { @for p in points { tr {
+                th scope="row" { (p.name) }
+                td.n { (text::time(p.latency.1)) }
+                td.i { (text::time(p.latency.0)) " … " (text::time(p.latency.2)) }
+                td.n { (text::percent(p.accuracy.point, 2)) }
+                td.i { (text::percent_interval(p.accuracy.interval.low, p.accuracy.interval.high)) }
+            } } }
+        } },
+    )
+}
+
+fn paired(page: &Page<'_>, contrasts: &[&ContrastView<'_>]) -> Markup {
+    let labelled = contrasts.iter().any(|c| accuracy_evidence(c).is_some());
+    let table = html! { table {
+        caption { "Candidate against reference, example by example" }
+        thead { tr {
+            th scope="col" { "Candidate" }
+            @if labelled {
+                th.n scope="col" { "Top-1" span.small { "95 % interval" } }
+                th.n scope="col" { "lost / gained" }
+                th.n scope="col" { "Difference" span.small { "98 % interval" } }
+                th.n scope="col" { "mid-p" }
+            }
+            th.n scope="col" { "Agree" } th.n scope="col" { "Max abs" } th.n scope="col" { "Cosine" }
+            th.n scope="col" { "SQNR dB" } th scope="col" { "Verdict" }
+        } }
+        tbody { @for contrast in contrasts.iter().take(MAX_ROWS) { (paired_row(page, contrast, labelled)) } }
+    } };
+    parts::scroll("Paired comparison of outputs", &table)
+}
+
+fn paired_row(page: &Page<'_>, contrast: &ContrastView<'_>, labelled: bool) -> Markup {
+    let value = |metric: &str| contrast.row(metric).and_then(|row| row.candidate);
+    let plain = |metric: &str, decimals| parts::or_none(value(metric).map(|v| text::number(v, decimals)));
+    let max_abs =
+        contrast.row("max_abs_error").and_then(|row| Some(text::value(row.candidate?, row.metric.unit)));
+    html! {
+        tr {
+            th.name scope="row" { (parts::name(&contrast.candidate)) span.small { "vs " (contrast.reference) } }
+            @if labelled { (labelled_cells(page, contrast)) }
+            td.n { (parts::or_none(value("agreement_top1").map(|v| text::percent(v, 1)))) }
+            td.n { (parts::or_none(max_abs)) }
+            td.n { (plain("cosine", 6)) }
+            td.n { (plain("sqnr_db", 1)) }
+            td { (parts::verdict(contrast.quality().and_then(|row| row.verdict))) }
+        }
+    }
+}
+
+fn labelled_cells(page: &Page<'_>, contrast: &ContrastView<'_>) -> Markup {
+    let Some(e) = accuracy_evidence(contrast) else { return html! { td colspan="4" { (text::NONE) } } };
+    let score = page.view.case(contrast.contrast.candidate).and_then(|(_, summary)| summary.accuracy_top1);
+    let interval = e.difference.interval;
+    html! {
+        td.n {
+            (parts::or_none(score.map(|s| text::percent(s.point, 2))))
+            @if let Some(s) = score { span.small { (text::percent_interval(s.interval.low, s.interval.high)) } }
+        }
+        td.n { (e.table.lost) " / " (e.table.gained) span.small { "of " (text::count(e.table.n())) } }
+        td.n { (text::points(e.difference.point)) span.small { (text::points_interval(interval.low, interval.high)) } }
+        td.n { (text::probability(e.mid_p.two_sided)) }
+    }
+}
+
+fn flips_of(contrast: &ContrastView<'_>, evidence: &AccuracyEvidence, dataset: &DatasetFacts) -> Markup {
+    let (lost, gained): (Vec<&Flip>, Vec<&Flip>) = evidence.flips.iter().partition(|flip| flip.lost());
+    html! {
+        details {
+            summary {
+                strong { (contrast.candidate) } " against " (contrast.reference) ": "
+                (text::counted(lost.len(), "example")) " lost, " (gained.len()) " gained"
+            }
+            @for (flips, title) in [(lost, "Right before, wrong now"), (gained, "Wrong before, right now")] {
+                @if !flips.is_empty() { (flip_table(title, &flips, dataset)) }
+            }
+        }
+    }
+}
+
+fn flip_table(title: &str, flips: &[&Flip], dataset: &DatasetFacts) -> Markup {
+    let class = |class: Option<u32>| match class {
+        None => "no answer (NaN)".to_owned(),
+        Some(c) => match dataset.classes.get(c as usize) {
+            Some(name) => text::clean(name).into_owned(),
+            None => c.to_string(),
+        },
+    };
+    let name = |example: usize| match dataset.names.get(example) {
+        Some(name) => text::clean(name).into_owned(),
+        None => example.to_string(),
+    };
+    let more = flips.len().saturating_sub(MAX_FLIPS);
+    parts::scroll(
+        title,
+        &html! {
+            table {
+                caption { (title) @if more > 0 { ", the first " (MAX_FLIPS) " of " (flips.len()) } }
+                thead { tr {
+                    th scope="col" { "Example" } th scope="col" { "Label" } th scope="col" { "Reference says" }
+                    th scope="col" { "Candidate says" }
+                } }
+                tbody { @for flip in flips.iter().take(MAX_FLIPS) { tr {
+                    th.name scope="row" { (name(flip.example)) }
+                    td { (class(Some(flip.label))) }
+                    td { (class(flip.reference)) }
+                    td { (class(flip.candidate)) }
+                } } }
+            }
+        },
+    )
+}

@@ -1,0 +1,137 @@
+//! `report.html`: one file without script or network that answers "can I ship it?" on its first screen
+//! and convinces a sceptic below. Everything untrusted goes through [`text::clean`] and maud.
+
+mod accuracy;
+mod backend;
+mod contrast;
+mod cost;
+mod device;
+mod parts;
+mod reproduce;
+mod verdicts;
+
+use super::{Format, Options, RenderError};
+use crate::table::Source;
+use crate::text;
+use crate::view::{Answer, Distribution, View, symbol};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::io::Write;
+
+pub(super) const FORMAT: Format = Format {
+    name: "html",
+    file: Some("report.html"),
+    about: "the whole report in one file, for people",
+    render,
+};
+
+const STYLE: &str = include_str!("style.css");
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// What the sections share.
+struct Page<'a> {
+    view: View<'a>,
+    /// Steady-state latency of each case, all trials together.
+    latency: Vec<Option<Distribution>>,
+}
+
+fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
+    let view = View::new(source.record, source.verdicts);
+    let latency =
+        (0..source.record.plan.cases.len()).map(|case| Distribution::of(source.record, case)).collect();
+    let page = Page { view, latency };
+    out.write_all(document(&page).into_string().as_bytes())?;
+    Ok(())
+}
+
+/// Where a section is found, its title, and what is in it; empty ones are left out.
+fn sections(page: &Page<'_>) -> Vec<(&'static str, &'static str, Option<Markup>)> {
+    vec![
+        ("contrasts", "Comparisons", contrast::section(page)),
+        ("accuracy", "Accuracy", accuracy::section(page)),
+        ("cost", "Memory and start", cost::section(page)),
+        ("backend", "Backend", backend::section(page)),
+        ("device", "Device", device::section(page)),
+        ("losses", "Losses", device::losses(page)),
+        ("reproduce", "Reproduce", Some(reproduce::section(page))),
+        ("glossary", "Glossary", Some(reproduce::glossary())),
+    ]
+}
+
+fn document(page: &Page<'_>) -> Markup {
+    let headline = page.view.headline();
+    let sections: Vec<_> =
+        sections(page).into_iter().filter_map(|(id, title, body)| Some((id, title, body?))).collect();
+    let plan = page.view.plan();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="color-scheme" content="light dark";
+                title { (headline.sentence) " – bench " (text::clean(&plan.suite.name)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    div.bar {
+                        span { strong { "bench" } " " (text::clean(&plan.suite.name)) }
+                        span { (text::clean(&plan.suite.title)) }
+                        nav aria-label="Sections" {
+                            @for (id, title, _) in sections.iter().take(6) { a href=(format!("#{id}")) { (title) } }
+                        }
+                    }
+                }
+                main {
+                    (lead(page, &headline))
+                    (verdicts::tables(page))
+                    @for (id, title, body) in &sections {
+                        section id=(id) aria-labelledby=(format!("{id}-h")) {
+                            h2 id=(format!("{id}-h")) { (title) }
+                            (body)
+                        }
+                    }
+                }
+                footer.muted { p { "bench " (text::clean(&plan.version)) ", run " code { (text::clean(&plan.run)) } } }
+            }
+        }
+    }
+}
+
+fn lead(page: &Page<'_>, headline: &crate::view::Headline) -> Markup {
+    let view = &page.view;
+    let suite = &view.plan().suite;
+    let class = headline.answer.map(|a| a.verdict().word());
+    html! {
+        h1 {
+            @if let Some(answer) = headline.answer {
+                span class=(format!("badge {}", class.unwrap_or_default())) aria-hidden="true" { (Answer::symbol(answer)) }
+            }
+            (headline.sentence)
+        }
+        @if !headline.detail.is_empty() { p.lead { (headline.detail) } }
+        @if view.record.finished.is_none() {
+            p.invalid { strong { "This run was cut off." } " What follows is what was complete by then; resume it to go on." }
+        }
+        ul.counts aria-label="Verdicts over all comparisons and metrics" {
+            @for (verdict, n) in view.counts() {
+                li class=(verdict.word()) { (symbol(verdict)) " " b { (n) } " " (verdict.word()) }
+            }
+            li.muted {
+                (facts(page)) " · margins ±" (text::percent(suite.margin, 1)) " cost, ±"
+                (text::points(suite.accuracy_margin).replace('+', "")) " accuracy"
+            }
+        }
+    }
+}
+
+/// How much was measured, in a few words.
+fn facts(page: &Page<'_>) -> String {
+    let record = page.view.record;
+    let performance = |u: &&crate::record::UnitRecord| u.purpose == crate::record::Purpose::Performance;
+    let units = record.units.iter().filter(performance).count();
+    let samples: usize = page.latency.iter().flatten().map(|d| d.n).sum();
+    format!("{}, {}", text::counted(units, "unit"), text::counted(samples, "sample"))
+}

@@ -1,0 +1,175 @@
+//! The verdict table for a terminal: one line per contrast where it is wide, a few where it is narrow.
+//! Colour is never the only sign.
+
+use super::{Format, Options, RenderError};
+use crate::record::ContrastKind;
+use crate::table::Source;
+use crate::text;
+use crate::verdict::Verdict;
+use crate::view::{Answer, ContrastView, Shown, View, symbol};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
+use std::io::Write;
+
+pub(super) const FORMAT: Format =
+    Format { name: "terminal", file: None, about: "the verdict table, as text", render };
+
+/// From so many columns on, a contrast is one line.
+const WIDE: u16 = 96;
+/// A line below the header, none between rows.
+const LINES: TableStyle = presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
+/// Most contrasts that are listed, and most losses.
+const MAX_CONTRASTS: usize = 500;
+const MAX_LOSSES: usize = 10;
+
+fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
+    let view = View::new(source.record, source.verdicts);
+    let headline = view.headline();
+    let mut page =
+        format!("{}\n", painted(&headline.sentence, headline.answer.map(Answer::verdict), options));
+    if !headline.detail.is_empty() {
+        page.push_str(&format!("{}\n", headline.detail));
+    }
+    for kind in [ContrastKind::Reference, ContrastKind::Format] {
+        let contrasts: Vec<_> = view.of_kind(kind).collect();
+        if contrasts.is_empty() {
+            continue;
+        }
+        page.push_str(&format!("\n{}\n", title(&view, kind)));
+        let listed = &contrasts[..contrasts.len().min(MAX_CONTRASTS)];
+        page.push_str(&if options.width >= WIDE { wide(listed, options) } else { narrow(listed, options) });
+        if listed.len() < contrasts.len() {
+            page.push_str(&format!(
+                "{} more in results.csv\n",
+                text::count((contrasts.len() - listed.len()) as u64)
+            ));
+        }
+    }
+    page.push_str(&footer(&view));
+    // a terminal has no use for a narrow space
+    out.write_all(page.replace('\u{202f}', " ").as_bytes())?;
+    Ok(())
+}
+
+fn title(view: &View<'_>, kind: ContrastKind) -> String {
+    match (kind, view.only_reference()) {
+        (ContrastKind::Reference, Some(case)) => format!("Against {}", view.name(case)),
+        (ContrastKind::Reference, None) => "Against the reference".to_owned(),
+        (ContrastKind::Format, _) => "ONNX against TFLite at equal precision".to_owned(),
+    }
+}
+
+fn wide(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
+    let mut table = Table::new();
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(options.width);
+    table.set_header([
+        "ship it?",
+        "variant",
+        "latency",
+        "98 % interval",
+        "accuracy",
+        "memory",
+        "size",
+        "units",
+    ]);
+    for contrast in contrasts {
+        let latency = contrast.shown("latency_ns");
+        let units = contrast.ratio("latency_ns").map_or(0, |e| e.pairs.len());
+        table.add_row([
+            answer(contrast.answer),
+            contrast.label(),
+            cell(&latency),
+            latency.interval.clone(),
+            cell(&contrast.shown_quality()),
+            cell(&contrast.shown("memory_peak_bytes")),
+            cell(&contrast.shown("model_bytes")),
+            units.to_string(),
+        ]);
+    }
+    for column in 2..8 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines = table.lines().map(|line| painted_line(line.trim_end(), options));
+    lines.map(|line| line + "\n").collect()
+}
+
+fn narrow(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
+    let mut page = String::new();
+    for contrast in contrasts {
+        let head = format!(" {}  {}", answer(contrast.answer), contrast.label());
+        page.push_str(&painted_line(&head, options));
+        page.push('\n');
+        let latency = contrast.shown("latency_ns");
+        let interval =
+            if latency.interval.is_empty() { String::new() } else { format!("  ({})", latency.interval) };
+        page.push_str(&format!("     latency {}{interval}\n", cell(&latency)));
+        page.push_str(&format!(
+            "     accuracy {}  memory {}  size {}\n",
+            cell(&contrast.shown_quality()),
+            cell(&contrast.shown("memory_peak_bytes")),
+            cell(&contrast.shown("model_bytes"))
+        ));
+    }
+    page
+}
+
+fn answer(answer: Answer) -> String {
+    format!("{} {}", answer.symbol(), answer.word())
+}
+
+fn cell(shown: &Shown) -> String {
+    match shown.verdict {
+        Some(verdict) => format!("{} {}", symbol(verdict), shown.change),
+        None => shown.change.clone(),
+    }
+}
+
+/// Colours the answer that a line begins with. Untrusted text stands behind it and cannot be taken for
+/// it.
+fn painted_line(line: &str, options: &Options) -> String {
+    let start = line.trim_start();
+    let Some(found) = Answer::ALL.into_iter().find(|a| start.starts_with(&answer(*a))) else {
+        return line.to_owned();
+    };
+    let word = answer(found);
+    let indent = &line[..line.len() - start.len()];
+    format!("{indent}{}{}", painted(&word, Some(found.verdict()), options), &start[word.len()..])
+}
+
+fn painted(text: &str, verdict: Option<Verdict>, options: &Options) -> String {
+    let code = match verdict {
+        _ if !options.color => return text.to_owned(),
+        None => return text.to_owned(),
+        Some(Verdict::Better) => "32",
+        Some(Verdict::Worse) => "31",
+        Some(Verdict::Equivalent) => "36",
+        Some(Verdict::Inconclusive) => "33",
+        Some(Verdict::Invalid) => "35",
+    };
+    format!("\u{1b}[1;{code}m{text}\u{1b}[0m")
+}
+
+fn footer(view: &View<'_>) -> String {
+    let suite = &view.plan().suite;
+    let counts: Vec<String> =
+        view.counts().into_iter().map(|(v, n)| format!("{} {n} {}", symbol(v), v.word())).collect();
+    let mut page = format!(
+        "\n{}   margin ±{}, accuracy ±{}\n",
+        counts.join("  "),
+        text::percent(suite.margin, 1),
+        text::points(suite.accuracy_margin).replace('+', "")
+    );
+    let losses = &view.record.losses;
+    for loss in losses.iter().take(MAX_LOSSES) {
+        page.push_str(&format!("lost: {}\n", text::clean(loss)));
+    }
+    if losses.len() > MAX_LOSSES {
+        page.push_str(&format!("lost: {} more, see report.html\n", losses.len() - MAX_LOSSES));
+    }
+    if view.record.finished.is_none() {
+        page.push_str("this run was cut off; resume it to go on\n");
+    }
+    page
+}

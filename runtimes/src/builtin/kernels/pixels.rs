@@ -83,12 +83,21 @@ impl Geometry {
         Segments { offsets: taps.collect(), length }
     }
 
-    /// Offsets of the taps from a start, one by one.
+    /// Offsets of the taps from a start, one by one, column after column: the order in which XNNPACK sums a
+    /// depthwise convolution, so that f32 results get the same roundings.
     pub(crate) fn taps(&self, channels: usize) -> Vec<usize> {
         let [kh, kw] = self.kernel;
         let [dh, dw] = self.window.dilation;
         let row = self.padded()[1] * channels;
-        (0..kh).flat_map(|y| (0..kw).map(move |x| y * dh * row + x * dw * channels)).collect()
+        (0..kw).flat_map(|x| (0..kh).map(move |y| y * dh * row + x * dw * channels)).collect()
+    }
+
+    /// Weights `[row][column][channel]` in the order of [`Geometry::taps`].
+    pub(crate) fn by_columns<T: Copy>(&self, weights: &[T]) -> Vec<T> {
+        let [kh, kw] = self.kernel;
+        let channels = weights.len() / (kh * kw).max(1);
+        let taps = (0..kw).flat_map(|x| (0..kh).map(move |y| y * kw + x));
+        taps.flat_map(|tap| &weights[tap * channels..][..channels]).copied().collect()
     }
 
     /// Copies an image into one with border: `put` makes a row of elements, the border is `edge`.

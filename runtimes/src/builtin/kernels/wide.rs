@@ -131,6 +131,13 @@ impl Multiplier {
         (i64::from(high) >> right) as i32 + i32::from(rest > threshold)
     }
 
+    /// `x` times the multiplier, to the nearest, ties up.
+    pub fn once_rounded(self, x: i32) -> i32 {
+        let shift = 31 - self.e;
+        let product = i128::from(x) * i128::from(self.m);
+        ((product + (1i128 << (shift - 1))) >> shift) as i32
+    }
+
     /// `x` times the multiplier with 16 bits of it and one rounding, as TFLite does it for 64-bit sums.
     pub fn sixteen_bits(self, x: i64) -> i32 {
         let reduced = if self.m < 0x7fff_0000 { (self.m + (1 << 15)) >> 16 } else { 0x7fff };

@@ -33,7 +33,8 @@ impl Depthwise {
         if on.inputs[1].constant.is_none() {
             return Err(Error::Unsupported("weights that are only known when the model runs".to_owned()));
         }
-        let weights = Weights::of(on, 3)?;
+        let weights =
+            Weights::of(on, 3)?.map(|w| Weights { values: self.geometry.by_columns(&w.values), ..w });
         let step = match (x.dtype, x.quant.is_some(), weights, out.dtype, out.quant.is_some()) {
             (DType::F32, false, None, DType::F32, false) if w.dtype == DType::F32 => self.float(on)?,
             (DType::F32, false, Some(w), DType::F32, false) => self.hybrid(on, &w)?,
@@ -56,7 +57,8 @@ impl Depthwise {
     fn float(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let weights = on.inputs[1].constant.map(Tensor::elements::<f32>).transpose()?.unwrap_or(&[]);
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
-        let packed = PackedDepthwise::new(weights, &bias, &[], &[], self.channels)?;
+        let packed =
+            PackedDepthwise::new(&self.geometry.by_columns(weights), &bias, &[], &[], self.channels)?;
         let (geometry, spread, tier) = (self.geometry, self.spread(), on.tier);
         let (walk, taps) = (geometry.image_walk(spread.padded), geometry.taps(spread.padded));
         let cut = Cut(self.clamp.min, self.clamp.max);

@@ -130,7 +130,7 @@ fn words(op: Binary, s: Scales, nest: Nest<2>) -> Option<Step> {
         _ => return None,
     };
     step::<i16>("add.i16", nest, Tier::Portable, move |a, b| {
-        let sum = ma.twice_rounded(a << 15) + sign * mb.twice_rounded(b << 15);
+        let sum = ma.once_rounded(a << 15) + sign * mb.once_rounded(b << 15);
         my.twice_rounded(sum).clamp(min, max)
     })
 }

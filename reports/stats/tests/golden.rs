@@ -1,6 +1,8 @@
 //! Every statistic against what SciPy, statsmodels or a definition in Python answer (`golden/make.py`):
 //! 1e-9 relative, in the tails too.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use serde_json::Value;
 use stats::{
     Bootstrap, Clusters, Equivalence, Interval, PValues, Paired, PairedTable, Rng, autocorrelation,

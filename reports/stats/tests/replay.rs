@@ -4,6 +4,8 @@
 //!
 //! `cargo test --release -p stats --test replay -- --nocapture` prints the table of METHODOLOGY.md.
 
+#![expect(clippy::print_stdout, reason = "the table is printed for people")]
+
 use stats::sequential::{Call, LOOKS, MAX_UNITS, Next, Path, Rule, decide, look};
 use stats::{Location, Rng, choose_location};
 

@@ -10,13 +10,13 @@ const PATHS: u32 = 400_000;
 fn t_path(rng: &mut Rng) -> [f64; MAX_UNITS + 1] {
     let mut path = [0.0; MAX_UNITS + 1];
     let (mut mean, mut squares) = (0.0, 0.0);
-    for n in 1..=MAX_UNITS {
+    for (n, t) in path.iter_mut().enumerate().skip(1) {
         let x = rng.normal();
         let step = x - mean;
         mean += step / n as f64;
         squares += step * (x - mean);
         if n >= 2 {
-            path[n] = mean / (squares / (n as f64 - 1.0) / n as f64).sqrt();
+            *t = mean / (squares / (n as f64 - 1.0) / n as f64).sqrt();
         }
     }
     path

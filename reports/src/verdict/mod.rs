@@ -13,6 +13,8 @@ mod sequential;
 mod units;
 
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod tests;
 
 pub use crate::accuracy::Flip;

@@ -138,6 +138,14 @@ impl Multiplier {
         ((product + (1i128 << (shift - 1))) >> shift) as i32
     }
 
+    /// As [`Self::twice_rounded`], with ties upwards in the second rounding.
+    pub fn twice_rounded_up(self, x: i32) -> i32 {
+        let (left, right) = (self.e.max(0) as u32, (-self.e).max(0) as u32);
+        let high = i64::from(doubled_high(x.wrapping_shl(left), self.m));
+        let half = if right > 0 { 1i64 << (right - 1) } else { 0 };
+        ((high + half) >> right) as i32
+    }
+
     /// `x` times the multiplier with 16 bits of it and one rounding, as TFLite does it for 64-bit sums.
     pub fn sixteen_bits(self, x: i64) -> i32 {
         let reduced = if self.m < 0x7fff_0000 { (self.m + (1 << 15)) >> 16 } else { 0x7fff };
@@ -180,6 +188,7 @@ mod tests {
         assert_eq!([-3, -1, 1, 3].map(|x| half.twice_rounded(x)), [-1, 0, 1, 2]);
         let quarter = Multiplier::new(0.25);
         assert_eq!([-6, -2, 2, 6, 100].map(|x| quarter.twice_rounded(x)), [-2, -1, 1, 2, 25]);
+        assert_eq!([-6, -2, 2, 6, 100].map(|x| quarter.twice_rounded_up(x)), [-1, 0, 1, 2, 25]);
         assert_eq!([-3, -1, 1, 3].map(|x| half.sixteen_bits(x)), [-1, 0, 1, 2]);
         assert_eq!(Multiplier::new(2.0).sixteen_bits(i64::from(i32::MAX)), i32::MAX);
     }

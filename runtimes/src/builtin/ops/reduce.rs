@@ -134,17 +134,24 @@ impl Reduce {
         let ((sx, zx), (sy, zy)) = (x.per_tensor()?, out.per_tensor()?);
         // 2^23 elements of 8 bits cannot overflow a sum of 32 bits, nor 2^15 of 16.
         let fits = if x.dtype == DType::I16 { count <= 1 << 15 } else { count <= 1 << 23 };
-        if self.kind != ReduceKind::Mean || count == 0 || !fits || x.dtype != out.dtype {
+        let sum = self.kind == ReduceKind::Sum && dialect == Dialect::Tflite;
+        if !(sum || self.kind == ReduceKind::Mean) || count == 0 || !fits || x.dtype != out.dtype {
             return None;
         }
         let shift = -(count as i32).wrapping_mul(zx);
         let scale = match dialect {
+            Dialect::Tflite if sum => sx / sy,
             Dialect::Tflite => sx / sy / count as f32,
             Dialect::Onnx => sx / (sy * count as f32),
         };
         match x.dtype {
             DType::I8 => Some(mean::<i8>(walk, shift, byte_mean(scale, zy, -128, 127))),
             DType::U8 => Some(mean::<u8>(walk, shift, byte_mean(scale, zy, 0, 255))),
+            DType::I16 if zx == 0 && zy == 0 && sum => {
+                let ratio = f64::from(sx) / f64::from(sy);
+                let result = move |sum: i32| (f64::from(sum) * ratio).round().clamp(-32768.0, 32767.0) as i32;
+                Some(mean::<i16>(walk, 0, result))
+            }
             DType::I16 if zx == 0 && zy == 0 && dialect == Dialect::Tflite => {
                 let multiplier = Multiplier::new(f64::from(sx) / f64::from(sy)).divided(count as u64);
                 Some(mean::<i16>(walk, 0, move |sum| multiplier.twice_rounded(sum).clamp(-32768, 32767)))

@@ -1,9 +1,11 @@
 //! The same real numbers in another type: f32 to quantised, quantised to f32, one quantisation to another.
 
-use super::{Operand, Operator, Prepare, arity};
+use super::{Dialect, Operand, Operator, Prepare, arity};
 use crate::Result;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::Element;
 use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
 use protocol::DType;
 
@@ -60,8 +62,7 @@ impl Operator for Requantize {
             (_, true, _, true) if super::same_elements(x, out) => Some(Step::alias("requantize")),
             (DType::I8, true, DType::I8, true) => rescale::<i8, i8>(x, out),
             (DType::U8, true, DType::U8, true) => rescale::<u8, u8>(x, out),
-            (DType::I8, true, DType::U8, true) => rescale::<i8, u8>(x, out),
-            (DType::U8, true, DType::I8, true) => rescale::<u8, i8>(x, out),
+            (_, true, _, true) if on.dialect == Dialect::Tflite => fixed_point(x, out),
             _ => None,
         })
     }
@@ -134,6 +135,52 @@ fn dequantize_wide(x: &Fact) -> Step {
         channels.each(x, y, |x, zero, scale| (i64::from(x) - i64::from(zero)) as f32 * scale);
     })
 }
+
+/// One quantisation to another where XNNPACK has no kernel: TFLite's fixed point.
+fn fixed_point(x: &Fact, out: &Fact) -> Option<Step> {
+    let ((from, from_zero), (to, to_zero)) = (x.per_tensor()?, out.per_tensor()?);
+    let multiplier = Multiplier::new(f64::from(from) / f64::from(to));
+    let away = move |v: i64| multiplier.twice_rounded((v - i64::from(from_zero)) as i32);
+    let up = move |v: i64| multiplier.twice_rounded_up((v - i64::from(from_zero)) as i32);
+    match (x.dtype, out.dtype) {
+        (DType::I8, DType::U8) => Some(each::<i8, u8>(to_zero, up)),
+        (DType::U8, DType::I8) => Some(each::<u8, i8>(to_zero, up)),
+        (DType::I8, DType::I16) => Some(each::<i8, i16>(to_zero, away)),
+        (DType::I16, DType::I8) => Some(each::<i16, i8>(to_zero, away)),
+        (DType::I16, DType::I16) => Some(each::<i16, i16>(to_zero, away)),
+        (DType::I16, DType::I32) => Some(each::<i16, i32>(to_zero, away)),
+        (DType::I32, DType::I8) => Some(each::<i32, i8>(to_zero, away)),
+        (DType::I32, DType::I16) => Some(each::<i32, i16>(to_zero, away)),
+        _ => None,
+    }
+}
+
+/// A step that rescales every element and adds the zero point.
+fn each<A, B>(zero: i32, rescaled: impl Fn(i64) -> i32 + Send + 'static) -> Step
+where
+    A: Element + Into<i64>,
+    B: Element + Saturating,
+{
+    Step::map("requantize.fixed", move |x: &[A], y: &mut [B]| {
+        for (x, y) in x.iter().zip(y) {
+            *y = B::saturated(i64::from(rescaled((*x).into())) + i64::from(zero));
+        }
+    })
+}
+
+/// Integers that are cut to their range.
+trait Saturating {
+    fn saturated(v: i64) -> Self;
+}
+
+macro_rules! saturating {
+    ($($t:ty),*) => { $(impl Saturating for $t {
+        fn saturated(v: i64) -> Self {
+            v.clamp(i64::from(<$t>::MIN), i64::from(<$t>::MAX)) as $t
+        }
+    })* };
+}
+saturating!(i8, u8, i16, i32);
 
 /// One 8-bit quantisation to another, in fixed point as XNNPACK does it; `None` outside its range of
 /// scales.

@@ -373,6 +373,76 @@ impl Importer<'_, '_> {
         self.moved(operator, 0, y)
     }
 
+    /// Operands: data, block sizes, padding. Blocks of the spatial dimensions become images.
+    pub(super) fn space_to_batch(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let blocks = sizes(&self.integers(operator, 1)?)?;
+        let amounts = sizes(&self.integers(operator, 2)?)?;
+        let shape = self.graph.shape(x).to_vec();
+        let spatial = blocks.len();
+        if spatial == 0 || shape.len() <= spatial || amounts.len() != 2 * spatial || blocks.contains(&0) {
+            return Err(invalid(format!("blocks of {blocks:?}, padding {amounts:?}, shape {shape:?}")));
+        }
+        let mut pads = vec![[0, 0]];
+        pads.extend(amounts.chunks_exact(2).map(|p| [p[0], p[1]]));
+        pads.resize(shape.len(), [0, 0]);
+        let padded = self.step(operator, Pad { pads, mode: PadMode::Constant(0.0) }, &[x])?;
+        let shape = self.graph.shape(padded).to_vec();
+        if blocks.iter().zip(&shape[1..]).any(|(b, d)| d % b != 0) {
+            return Err(invalid(format!("blocks of {blocks:?} do not divide {shape:?}")));
+        }
+        let mut split = vec![shape[0]];
+        blocks.iter().zip(&shape[1..]).for_each(|(b, d)| split.extend([d / b, *b]));
+        split.extend(&shape[1 + spatial..]);
+        let mut perm: Vec<usize> = (0..spatial).map(|i| 2 + 2 * i).collect();
+        perm.push(0);
+        perm.extend((0..spatial).map(|i| 1 + 2 * i));
+        perm.extend(1 + 2 * spatial..split.len());
+        let area = blocks.iter().fold(shape[0], |n, b| n.saturating_mul(*b));
+        let mut joined = vec![area];
+        joined.extend(blocks.iter().zip(&shape[1..]).map(|(b, d)| d / b));
+        joined.extend(&shape[1 + spatial..]);
+        let y = self.reshaped(operator, padded, &split)?;
+        let y = self.step(operator, Transpose { perm }, &[y])?;
+        let y = self.reshaped(operator, y, &joined)?;
+        self.moved(operator, 0, y)
+    }
+
+    /// Operands: data, block sizes, what to cut off. Undoes [`Self::space_to_batch`].
+    pub(super) fn batch_to_space(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let blocks = sizes(&self.integers(operator, 1)?)?;
+        let crops = sizes(&self.integers(operator, 2)?)?;
+        let shape = self.graph.shape(x).to_vec();
+        let spatial = blocks.len();
+        let area = blocks.iter().fold(1usize, |n, b| n.saturating_mul(*b));
+        let fits = spatial > 0 && shape.len() > spatial && crops.len() == 2 * spatial;
+        if !fits || area == 0 || !shape[0].is_multiple_of(area) {
+            return Err(invalid(format!("blocks of {blocks:?}, crops {crops:?}, shape {shape:?}")));
+        }
+        let images = shape[0] / area;
+        let mut split = blocks.clone();
+        split.push(images);
+        split.extend(&shape[1..]);
+        let mut perm = vec![spatial];
+        (0..spatial).for_each(|i| perm.extend([spatial + 1 + i, i]));
+        perm.extend(2 * spatial + 1..split.len());
+        let mut joined = vec![images];
+        joined.extend(blocks.iter().zip(&shape[1..]).map(|(b, d)| b.saturating_mul(*d)));
+        joined.extend(&shape[1 + spatial..]);
+        let y = self.reshaped(operator, x, &split)?;
+        let y = self.step(operator, Transpose { perm }, &[y])?;
+        let y = self.reshaped(operator, y, &joined)?;
+        let mut ranges: Vec<_> = joined.iter().map(|d| SliceRange::all(*d)).collect();
+        for (range, crop) in ranges.iter_mut().skip(1).zip(crops.chunks_exact(2)) {
+            let rest = range.count.checked_sub(crop[0]).and_then(|n| n.checked_sub(crop[1]));
+            range.start = crop[0];
+            range.count = rest.ok_or_else(|| invalid(format!("crops {crops:?} of {joined:?}")))?;
+        }
+        let y = self.step(operator, Slice { ranges }, &[y])?;
+        self.moved(operator, 0, y)
+    }
+
     /// The shape of an operand, known while the graph is built.
     pub(super) fn shape_of(&mut self, operator: &Operator<'_>) -> Result<()> {
         let shape: Vec<i64> = self.shape(operator, 0)?.into_iter().map(|d| d as i64).collect();
@@ -398,6 +468,40 @@ impl Importer<'_, '_> {
         let value = self.graph.constant(&self.tensor(index)?.name, constant, None)?;
         self.set(index, value);
         Ok(())
+    }
+
+    /// Operands: data, dimensions.
+    pub(super) fn reverse(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let x = self.operand(operator, 0)?;
+        let mut ranges: Vec<_> = self.graph.shape(x).iter().map(|d| SliceRange::all(*d)).collect();
+        for a in self.integers(operator, 1)? {
+            let range = &mut ranges[axis(a, self.graph.shape(x).len())?];
+            *range = SliceRange { start: range.count.saturating_sub(1), count: range.count, step: -1 };
+        }
+        let y = self.step(operator, Slice { ranges }, &[x])?;
+        self.moved(operator, 0, y)
+    }
+
+    /// Operands: first, limit, step; known while the graph is built.
+    pub(super) fn range(&mut self, operator: &Operator<'_>) -> Result<()> {
+        let mut bounds = [0; 3];
+        for (position, bound) in bounds.iter_mut().enumerate() {
+            *bound = match self.integers(operator, position)?[..] {
+                [v] => v,
+                ref other => return Err(invalid(format!("{} numbers for one", other.len()))),
+            };
+        }
+        let [first, limit, step] = bounds;
+        let span = if step > 0 { limit.saturating_sub(first) } else { first.saturating_sub(limit) };
+        if step == 0 || self.output_type(self.result(operator, 0)?)?.dtype.size() < 4 {
+            return Err(Error::Unsupported(format!("a range from {first} to {limit} by {step}")));
+        }
+        let count = u64::try_from(span).unwrap_or(0).div_ceil(step.unsigned_abs());
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        limits::bytes(&[count], size_of::<i64>())?;
+        let values: Vec<i64> =
+            (0..count).map(|i| first.wrapping_add((i as i64).wrapping_mul(step))).collect();
+        self.known(operator, &[count], &values)
     }
 
     /// Operands: shape, value.

@@ -2,28 +2,33 @@
 """Writes what the real runtimes answer, for the tests of the built-in engine.
 
     pip install -r requirements.txt
-    python make.py            writes FAMILY/ (inputs and outputs of the shipped models) and extra.json
+    python make.py            writes FAMILY/ (inputs and outputs of the shipped models), ops.zip, *.json
+    python make.py ops        only ops.zip and ops.json
 
 Layout: FAMILY/index.json names the stored examples (`inputs.bin`, with type, shape and the factor and
 offset that make reals of them) and, for each model file, the raw little-endian outputs (`MODEL.bin`).
-extra.json holds, for further models that tests read from ../shared/zoo/extra when it is there, the output
-of one invoke on the seeded input of `seeded`.
+ops.json holds, for the models of one operator each in ops.zip (made by single_ops.py), the outputs of one
+invoke on the input of `seeded`; extra.json the same for models that tests read from ../shared/zoo/extra
+when it is there.
 """
 import hashlib
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 
 import numpy as np
 
+import single_ops
 from families import GOLDEN, SHIPPED, ZOO, load
 from reference import RUNTIMES, open_model, run
 
 # Inputs are most of the size: a spoken digit takes 8 KB.
 EXAMPLES = {"fashion_dscnn": 64, "fsdd_dscnn": 32}
+# A runtime that has not run yet can be forked.
+FORK = multiprocessing.get_context("fork")
 # Longer outputs are kept by their digest and their beginning.
-KEPT_BYTES = 256
+KEPT_BYTES = 128
 
 
 def write_family(name):
@@ -60,40 +65,58 @@ def seeded(shape, dtype, seed):
     if np.dtype(dtype).kind == "f":
         # 24 bits, -1 to 1, exact in f32
         x = (z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
+    elif np.dtype(dtype).kind == "b":
+        x = z >> np.uint64(63)
     else:
         size = np.dtype(dtype).itemsize
         x = (z >> np.uint64(64 - 8 * size)).astype(f"u{size}").view(dtype)
     return x.astype(dtype).reshape(shape)
 
 
-def extra(path):
-    """One invoke in this process: some of these models end LiteRT by a signal."""
+def outputs(path):
+    """One invoke on the seeded input."""
     model = open_model(path)
     for i, detail in enumerate(model.inputs):
         x = seeded(detail["shape"], detail["dtype"], i)
         model.interpreter.set_tensor(detail["index"], x)
     model.invoke()
-    outputs = []
+    answers = []
     for detail in model.outputs:
         y = np.ascontiguousarray(model.interpreter.get_tensor(detail["index"]))
-        outputs.append(dict(
+        answers.append(dict(
             dtype=dtype(y), shape=list(y.shape), sha256=hashlib.sha256(y.tobytes()).hexdigest(),
-            begins=y.reshape(-1)[: KEPT_BYTES // y.itemsize].tolist(),
+            begins=[v + 0 for v in y.reshape(-1)[: KEPT_BYTES // y.itemsize].tolist()],
         ))
-    return outputs
+    return answers
+
+
+def answer(path):
+    """The same in a process of its own, as some models end the runtime by a signal; None when it fails."""
+    ours, theirs = FORK.Pipe(duplex=False)
+    child = FORK.Process(target=lambda: theirs.send(outputs(path)))
+    child.start()
+    theirs.close()
+    try:
+        answers = ours.recv()
+    except EOFError:
+        answers = None
+        child.join()
+        print(f"{path.name}: the real runtime fails ({child.exitcode})", file=sys.stderr)
+    child.join()
+    return answers
 
 
 def write_extra():
     models = []
     for path in sorted((ZOO / "extra").rglob("*.tflite")):
-        name = str(path.relative_to(ZOO / "extra"))
-        child = subprocess.run([sys.executable, __file__, "--extra", str(path)], capture_output=True, text=True)
-        if child.returncode == 0:
-            models.append(dict(model=name, outputs=json.loads(child.stdout)))
-        else:
-            print(f"{name}: the real runtime fails ({child.returncode})", file=sys.stderr)
+        if (answers := answer(path)) is not None:
+            models.append(dict(model=str(path.relative_to(ZOO / "extra")), outputs=answers))
+    write_answers("extra.json", models)
+
+
+def write_answers(name, models):
     lines = ",\n".join(json.dumps(m) for m in models)
-    (GOLDEN / "extra.json").write_text(f"[\n{lines}\n]\n")
+    (GOLDEN / name).write_text(f"[\n{lines}\n]\n")
 
 
 def dtype(array):
@@ -105,12 +128,11 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     match sys.argv[1:]:
         case []:
+            write_answers("ops.json", single_ops.write(GOLDEN / "ops.zip", answer))
+            write_extra()
             for name in SHIPPED:
                 write_family(name)
-            write_extra()
-        case ["--extra", path]:
-            from pathlib import Path
-
-            print(json.dumps(extra(Path(path))))
+        case ["ops"]:
+            write_answers("ops.json", single_ops.write(GOLDEN / "ops.zip", answer))
         case _:
             sys.exit(__doc__)

@@ -1,0 +1,92 @@
+"""Builds small TFLite files: tensors and operators added one by one."""
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+TYPES = dict(
+    f32=schema.TensorType.FLOAT32, f16=schema.TensorType.FLOAT16, i8=schema.TensorType.INT8,
+    u8=schema.TensorType.UINT8, i16=schema.TensorType.INT16, i32=schema.TensorType.INT32,
+    i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL,
+)
+NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?")
+# Option tables that are not named after their operator.
+OPTIONS = dict(
+    CONV_2D="Conv2DOptions", DEPTHWISE_CONV_2D="DepthwiseConv2DOptions", AVERAGE_POOL_2D="Pool2DOptions",
+    MAX_POOL_2D="Pool2DOptions", MEAN="ReducerOptions", SUM="ReducerOptions", REDUCE_MAX="ReducerOptions",
+    REDUCE_MIN="ReducerOptions", REDUCE_PROD="ReducerOptions", REDUCE_ANY="ReducerOptions",
+    REDUCE_ALL="ReducerOptions", MAXIMUM="MaximumMinimumOptions", MINIMUM="MaximumMinimumOptions",
+    L2_NORMALIZATION="L2NormOptions", PADV2="PadV2Options", BATCH_MATMUL="BatchMatMulOptions",
+    UNIDIRECTIONAL_SEQUENCE_LSTM="UnidirectionalSequenceLSTMOptions", SVDF="SVDFOptions",
+    SPACE_TO_BATCH_ND="SpaceToBatchNDOptions", BATCH_TO_SPACE_ND="BatchToSpaceNDOptions",
+    RESIZE_NEAREST_NEIGHBOR="ResizeNearestNeighborOptions",
+)
+# Operators that did not exist in their first version.
+VERSIONS = dict(BROADCAST_TO=2)
+
+
+class Net:
+    """One subgraph. Tensors are numbers; shapes are lists; `q` is (scale, zero point) or (scales, zeros, axis)."""
+
+    def __init__(self):
+        self.model = schema.ModelT()
+        self.model.version = 3
+        self.model.description = "made by netbuilder.py"
+        self.graph = schema.SubGraphT()
+        self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+        self.model.subgraphs, self.model.operatorCodes, self.model.buffers = [self.graph], [], [schema.BufferT()]
+
+    def tensor(self, shape, dtype, q=None, data=None):
+        t = schema.TensorT()
+        t.shape, t.type, t.buffer, t.hasRank = list(shape), TYPES[dtype], 0, True
+        t.name = f"t{len(self.graph.tensors)}"
+        if q:
+            scale, zero, *axis = q
+            t.quantization = schema.QuantizationParametersT()
+            t.quantization.scale = np.atleast_1d(scale).astype("f4").tolist()
+            t.quantization.zeroPoint = np.atleast_1d(zero).astype("i8").tolist()
+            t.quantization.quantizedDimension = axis[0] if axis else 0
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data, NUMPY[dtype]).tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+            t.buffer = len(self.model.buffers) - 1
+        self.graph.tensors.append(t)
+        return len(self.graph.tensors) - 1
+
+    def input(self, shape, dtype, q=None):
+        t = self.tensor(shape, dtype, q)
+        self.graph.inputs.append(t)
+        return t
+
+    def const(self, data, dtype, q=None):
+        data = np.asarray(data)
+        return self.tensor(data.shape, dtype, q, data)
+
+    def output(self, shape, dtype, q=None):
+        t = self.tensor(shape, dtype, q)
+        self.graph.outputs.append(t)
+        return t
+
+    def op(self, name, inputs, outputs, **options):
+        code = getattr(schema.BuiltinOperator, name)
+        opcode = schema.OperatorCodeT()
+        opcode.builtinCode, opcode.deprecatedBuiltinCode, opcode.version = code, min(code, 127), VERSIONS.get(name, 1)
+        self.model.operatorCodes.append(opcode)
+        op = schema.OperatorT()
+        op.opcodeIndex = len(self.model.operatorCodes) - 1
+        op.inputs, op.outputs = list(inputs), list(outputs)
+        table = OPTIONS.get(name) or "".join(w.capitalize() for w in name.split("_")) + "Options"
+        if hasattr(schema, table + "T"):
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, table)
+            op.builtinOptions = getattr(schema, table + "T")()
+            for key, value in options.items():
+                assert hasattr(op.builtinOptions, key), f"{table}.{key}"
+                setattr(op.builtinOptions, key, value)
+        else:
+            assert not options, f"{name} has no options"
+        self.graph.operators.append(op)
+
+    def save(self, path):
+        builder = flatbuffers.Builder(1 << 12)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        path.write_bytes(builder.Output())

@@ -1,0 +1,339 @@
+"""Models of one operator each: every operator and type that the built-in engine reads from TFLite files, with
+what LiteRT makes of a seeded input. `make.py` calls `write`."""
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from netbuilder import Net
+
+RELU, RELU_N1, RELU6 = 1, 2, 3
+SAME, VALID = 0, 1
+CASES = {}
+
+
+def case(name):
+    def add(build):
+        assert name not in CASES, name
+        CASES[name] = build
+        return build
+
+    return add
+
+
+def rng(name):
+    """Weights depend on the model's name only."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+# ---- one input, one output ----
+def unary(name, op, shape, dtype="f32", q=None, out=None, out_shape=None, out_dtype=None, consts=(), **options):
+    def build():
+        net = Net()
+        x = net.input(shape, dtype, q)
+        operands = [x] + [net.const(*c) for c in consts]
+        y = net.output(out_shape or shape, out_dtype or dtype, q if out is None else out)
+        net.op(op, operands, [y], **options)
+        return net
+
+    case(name)(build)
+
+
+IMAGE = [1, 5, 7, 13]
+Q = dict(i8=(0.05, -3), u8=(0.05, 120), i16=(0.0005, 0))
+Q2 = dict(i8=(0.031, 7), u8=(0.031, 99), i16=(0.0004, 0))
+PROBABILITY = dict(i8=(1 / 256, -128), u8=(1 / 256, 0), i16=(1 / 32768, 0))
+
+for op in ["ABS", "NEG", "EXP", "SIN", "COS", "SQUARE", "TANH", "LOGISTIC", "HARD_SWISH", "ELU", "FLOOR", "CEIL",
+           "ROUND", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "SIGN", "LOG_SOFTMAX", "SOFTMAX",
+           "L2_NORMALIZATION"]:
+    unary(f"{op.lower()}_f32", op, IMAGE, **(dict(beta=1.0) if op == "SOFTMAX" else {}))
+unary("leaky_relu_f32", "LEAKY_RELU", IMAGE, alpha=0.2)
+unary("gelu_f32", "GELU", IMAGE, approximate=False)
+unary("gelu_tanh_f32", "GELU", IMAGE, approximate=True)
+unary("softmax_beta_f32", "SOFTMAX", [3, 17], beta=0.7)
+unary("prelu_f32", "PRELU", IMAGE, consts=[(rng("prelu").uniform(-1, 1, [1, 1, 13]), "f32")])
+for t in ["i8", "u8", "i16"]:
+    if t != "i16":
+        unary(f"relu_{t}", "RELU", IMAGE, t, Q[t], Q2[t])
+        unary(f"relu6_{t}", "RELU6", IMAGE, t, Q[t], Q2[t])
+        unary(f"hard_swish_{t}", "HARD_SWISH", IMAGE, t, Q[t], Q2[t])
+    unary(f"leaky_relu_{t}", "LEAKY_RELU", IMAGE, t, Q[t], Q2[t], alpha=0.2)
+    unary(f"logistic_{t}", "LOGISTIC", IMAGE, t, Q[t], PROBABILITY[t])
+    unary(f"tanh_{t}", "TANH", IMAGE, t, Q[t], dict(i8=(1 / 128, 0), u8=(1 / 128, 128), i16=(1 / 32768, 0))[t])
+    unary(f"softmax_{t}", "SOFTMAX", [3, 17], t, Q[t], PROBABILITY[t], beta=1.0)
+unary("softmax_i8_i16", "SOFTMAX", [3, 17], "i8", Q["i8"], PROBABILITY["i16"], out_dtype="i16", beta=1.0)
+unary("elu_i8", "ELU", IMAGE, "i8", Q["i8"], Q2["i8"])
+unary("abs_i8", "ABS", IMAGE, "i8", Q["i8"], Q2["i8"])
+unary("log_softmax_i8", "LOG_SOFTMAX", [3, 17], "i8", Q["i8"], (16 / 256, 127))
+unary("prelu_i8", "PRELU", IMAGE, "i8", Q["i8"], Q2["i8"],
+      consts=[(rng("prelu").integers(-128, 128, [1, 1, 13]), "i8", (0.01, 5))])
+unary("square_i32", "SQUARE", [17], "f32")
+
+# ---- type changes ----
+for a, b in [("f32", "i8"), ("f32", "u8"), ("f32", "i16"), ("i8", "i8"), ("i8", "u8"), ("u8", "i8"), ("u8", "u8"),
+             ("i16", "i16"), ("i16", "i8"), ("i8", "i16")]:
+    unary(f"quantize_{a}_{b}", "QUANTIZE", IMAGE, a, Q.get(a), (0.0123, 0 if b == "i16" else 11), out_dtype=b)
+for a in ["i8", "u8", "i16"]:
+    unary(f"dequantize_{a}", "DEQUANTIZE", IMAGE, a, Q[a], (), out_dtype="f32")
+for a, b in [("f32", "i32"), ("i32", "f32"), ("i8", "f32"), ("i32", "i64"), ("bool", "f32"), ("i16", "i32")]:
+    unary(f"cast_{a}_{b}", "CAST", IMAGE, a, out_dtype=b)
+
+# ---- reductions ----
+for op in ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"]:
+    for t in ["f32", "i8", "u8", "i16"]:
+        q, out = Q.get(t), Q.get(t)
+        if op == "MEAN" and t in ("i8", "i16"):
+            out = Q2[t]
+        if op == "SUM" and t != "f32":
+            if t == "u8":
+                continue
+            out = dict(i8=(1.3, 4), i16=(0.02, 0))[t]
+        unary(f"{op.lower()}_hw_{t}", op, IMAGE, t, q, out, [1, 1, 1, 13], consts=[([1, 2], "i32")], keepDims=True)
+        unary(f"{op.lower()}_c_{t}", op, IMAGE, t, q, out, [1, 5, 7], consts=[([-1], "i32")], keepDims=False)
+unary("reduce_prod_f32", "REDUCE_PROD", [4, 6], out_shape=[4], consts=[([1], "i32")], keepDims=False)
+unary("arg_max_f32", "ARG_MAX", [4, 19], out_shape=[4], out_dtype="i32", consts=[(1, "i32")], outputType=2)
+unary("arg_min_i8", "ARG_MIN", [4, 19], "i8", Q["i8"], (), out_shape=[4], out_dtype="i64", consts=[(1, "i32")],
+      outputType=4)
+
+# ---- moves ----
+for t in ["f32", "i8", "i16"]:
+    q = Q.get(t)
+    unary(f"reshape_{t}", "RESHAPE", IMAGE, t, q, out_shape=[7, 65], consts=[([7, -1], "i32")], newShape=[7, -1])
+    unary(f"transpose_{t}", "TRANSPOSE", IMAGE, t, q, out_shape=[1, 13, 5, 7], consts=[([0, 3, 1, 2], "i32")])
+    unary(f"pad_{t}", "PAD", IMAGE, t, q, out_shape=[1, 8, 8, 13], consts=[([[0, 0], [1, 2], [0, 1], [0, 0]], "i32")])
+    unary(f"strided_slice_{t}", "STRIDED_SLICE", IMAGE, t, q, out_shape=[3, 7, 13],
+          consts=[([0, 4, 0, 0], "i32"), ([1, -6, 0, 0], "i32"), ([1, -2, 1, 1], "i32")],
+          beginMask=12, endMask=12, ellipsisMask=0, newAxisMask=0, shrinkAxisMask=1)
+    unary(f"slice_{t}", "SLICE", IMAGE, t, q, out_shape=[1, 2, 7, 5],
+          consts=[([0, 1, 0, 3], "i32"), ([1, 2, -1, 5], "i32")])
+    unary(f"resize_nearest_{t}", "RESIZE_NEAREST_NEIGHBOR", IMAGE, t, q, out_shape=[1, 9, 4, 13],
+          consts=[([9, 4], "i32")])
+    unary(f"tile_{t}", "TILE", [2, 3], t, q, out_shape=[6, 6], consts=[([3, 2], "i32")]) if t != "i16" else None
+unary("reshape_option_f32", "RESHAPE", IMAGE, out_shape=[455], newShape=[455])
+unary("squeeze_f32", "SQUEEZE", [1, 5, 1, 3], out_shape=[5, 1, 3], squeezeDims=[0])
+unary("expand_dims_f32", "EXPAND_DIMS", [5, 3], out_shape=[5, 1, 3], consts=[(1, "i32")])
+unary("padv2_f32", "PADV2", [3, 4], out_shape=[4, 7], consts=[([[1, 0], [1, 2]], "i32"), (2.5, "f32")])
+unary("mirror_pad_reflect_f32", "MIRROR_PAD", [3, 4], out_shape=[5, 7], consts=[([[1, 1], [1, 2]], "i32")], mode=0)
+unary("mirror_pad_symmetric_f32", "MIRROR_PAD", [3, 4], out_shape=[5, 7], consts=[([[1, 1], [1, 2]], "i32")], mode=1)
+unary("depth_to_space_f32", "DEPTH_TO_SPACE", [1, 2, 3, 12], out_shape=[1, 4, 6, 3], blockSize=2)
+unary("space_to_depth_f32", "SPACE_TO_DEPTH", [1, 4, 6, 3], out_shape=[1, 2, 3, 12], blockSize=2)
+unary("depth_to_space_i8", "DEPTH_TO_SPACE", [1, 2, 3, 12], "i8", Q["i8"], out_shape=[1, 4, 6, 3], blockSize=2)
+unary("gather_f32", "GATHER", [7, 5], out_shape=[2, 2, 5], consts=[([[6, 0], [3, 3]], "i32")], axis=0)
+unary("gather_axis_i8", "GATHER", [7, 5], "i8", Q["i8"], out_shape=[7, 3], consts=[([4, 0, 1], "i32")], axis=-1)
+unary("broadcast_to_f32", "BROADCAST_TO", [1, 5], out_shape=[3, 5], consts=[([3, 5], "i32")])
+unary("shape_f32", "SHAPE", IMAGE, out_shape=[4], out_dtype="i32", outType=2)
+unary("space_to_batch_f32", "SPACE_TO_BATCH_ND", [1, 4, 5, 3], out_shape=[4, 3, 3, 3],
+      consts=[([2, 2], "i32"), ([[1, 1], [0, 1]], "i32")])
+unary("batch_to_space_f32", "BATCH_TO_SPACE_ND", [4, 3, 3, 3], out_shape=[1, 4, 5, 3],
+      consts=[([2, 2], "i32"), ([[1, 1], [0, 1]], "i32")])
+unary("reverse_f32", "REVERSE_V2", [3, 4], out_shape=[3, 4], consts=[([1], "i32")])
+for t in ["f32", "i8", "u8"]:
+    for name, options in [("", {}), ("_half", dict(halfPixelCenters=True)), ("_align", dict(alignCorners=True))]:
+        unary(f"resize_bilinear{name}_{t}", "RESIZE_BILINEAR", IMAGE, t, Q.get(t), out_shape=[1, 9, 4, 13],
+              consts=[([9, 4], "i32")], **options)
+for name, options in [("half", dict(halfPixelCenters=True)), ("align", dict(alignCorners=True))]:
+    unary(f"resize_nearest_{name}_f32", "RESIZE_NEAREST_NEIGHBOR", IMAGE, out_shape=[1, 9, 4, 13],
+          consts=[([9, 4], "i32")], **options)
+
+# ---- pools ----
+for op in ["AVERAGE_POOL_2D", "MAX_POOL_2D"]:
+    for t in ["f32", "i8", "u8", "i16"]:
+        unary(f"{op.lower()}_same_{t}", op, IMAGE, t, Q.get(t), out_shape=[1, 3, 4, 13], padding=SAME, strideW=2,
+              strideH=2, filterWidth=3, filterHeight=3, fusedActivationFunction=RELU)
+        unary(f"{op.lower()}_valid_{t}", op, IMAGE, t, Q.get(t), out_shape=[1, 4, 5, 13], padding=VALID, strideW=1,
+              strideH=1, filterWidth=3, filterHeight=2)
+
+
+# ---- two inputs ----
+def binary(name, op, dtype="f32", shapes=(IMAGE, IMAGE), q=(None, None, None), out=None, out_dtype=None, **options):
+    def build():
+        net = Net()
+        a, b = net.input(shapes[0], dtype, q[0]), net.input(shapes[1], dtype, q[1])
+        y = net.output(out or np.broadcast_shapes(*shapes), out_dtype or dtype, q[2])
+        net.op(op, [a, b], [y], **options)
+        return net
+
+    case(name)(build)
+
+
+BROADCASTS = [("same", (IMAGE, IMAGE)), ("scalar", (IMAGE, [1])), ("channel", (IMAGE, [13])),
+              ("both", ([1, 5, 1, 13], [1, 1, 7, 1]))]
+for op in ["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"]:
+    for name, shapes in BROADCASTS:
+        binary(f"{op.lower()}_{name}_f32", op, shapes=shapes)
+binary("add_relu6_f32", "ADD", fusedActivationFunction=RELU6)
+binary("mul_relu_n1_f32", "MUL", fusedActivationFunction=RELU_N1)
+for op in ["ADD", "SUB", "MUL"]:
+    for t in ["i8", "u8", "i16"]:
+        q = (Q[t], Q2[t], dict(i8=(0.06, 2), u8=(0.06, 130), i16=(0.0006, 0))[t])
+        for name, shapes in BROADCASTS:
+            options = dict(potScaleInt16=False) if op != "MUL" else {}
+            binary(f"{op.lower()}_{name}_{t}", op, t, shapes, q, **options)
+        binary(f"{op.lower()}_relu_{t}", op, t, (IMAGE, IMAGE), q, fusedActivationFunction=RELU, **options)
+for op in ["MAXIMUM", "MINIMUM"]:
+    binary(f"{op.lower()}_i8", op, "i8", q=(Q["i8"],) * 3)
+for op in ["ADD", "SUB", "MUL", "FLOOR_DIV", "FLOOR_MOD"]:
+    binary(f"{op.lower()}_i32", op, "i32", ([17], [17]))
+for op in ["EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"]:
+    binary(f"{op.lower()}_f32", op, out_dtype="bool", shapes=([23], [23]))
+binary("less_i8", "LESS", "i8", ([99], [99]), (Q["i8"], Q2["i8"], None), out_dtype="bool")
+for op in ["LOGICAL_AND", "LOGICAL_OR"]:
+    binary(op.lower(), op, "bool", ([23], [23]))
+binary("concatenation_f32", "CONCATENATION", shapes=([1, 3, 5], [1, 3, 2]), out=[1, 3, 7], axis=2)
+binary("concatenation_i8", "CONCATENATION", "i8", ([1, 3, 5], [1, 3, 2]), (Q["i8"],) * 3, [1, 3, 7], axis=-1)
+binary("concatenation_scales_u8", "CONCATENATION", "u8", ([1, 3, 5], [1, 3, 2]), (Q["u8"], Q2["u8"], Q["u8"]),
+       [1, 3, 7], axis=-1)
+binary("pack_f32", "PACK", shapes=([3, 5], [3, 5]), out=[3, 2, 5], axis=1, valuesCount=2)
+binary("batch_matmul_f32", "BATCH_MATMUL", shapes=([2, 3, 5], [2, 5, 4]), out=[2, 3, 4])
+binary("batch_matmul_adjoint_f32", "BATCH_MATMUL", shapes=([2, 5, 3], [1, 4, 5]), out=[2, 3, 4], adjX=True, adjY=True)
+binary("batch_matmul_i8", "BATCH_MATMUL", "i8", ([2, 3, 5], [2, 5, 4]), (Q["i8"], Q2["i8"], (0.1, 3)), [2, 3, 4])
+
+
+def several(name, op, dtype, shape, outs, before=(), after=(), q=None, **options):
+    def build():
+        net = Net()
+        operands = [net.const(*c) for c in before] + [net.input(shape, dtype, q)] + [net.const(*c) for c in after]
+        net.op(op, operands, [net.output(s, dtype, q) for s in outs], **options)
+        return net
+
+    case(name)(build)
+
+
+several("split_f32", "SPLIT", "f32", [4, 6], [[4, 2]] * 3, before=[(1, "i32")], numSplits=3)
+several("split_v_i8", "SPLIT_V", "i8", [4, 6], [[4, 1], [4, 3], [4, 2]], after=[([1, 3, -1], "i32"), (1, "i32")],
+        q=Q["i8"], numSplits=3)
+several("unpack_f32", "UNPACK", "f32", [4, 3], [[4]] * 3, num=3, axis=1)
+
+
+@case("select_v2_f32")
+def _():
+    net = Net()
+    operands = [net.input([3, 1], "bool"), net.input([3, 5], "f32"), net.input([1, 5], "f32")]
+    net.op("SELECT_V2", operands, [net.output([3, 5], "f32")])
+    return net
+
+
+# ---- weights ----
+def quantized(w, dtype, axis):
+    """Symmetric int8 weights; one scale per channel along `axis`, or one in all."""
+    top = np.abs(w).max(axis=tuple(i for i in range(w.ndim) if i != axis), keepdims=True) if axis is not None else np.abs(w).max()
+    scale = (top / 127).astype("f4")
+    scales = scale.reshape(-1) if axis is not None else scale
+    q = (scales, np.zeros(np.size(scales)), axis or 0)
+    return np.clip(np.round(w / scale), -127, 127).astype("i1"), q, np.atleast_1d(scales)
+
+
+def weighted(name, op, x_shape, w_shape, y_shape, kind, axis, per_tensor=False, bias=True, **options):
+    """kind: f32, i8, dyn (f32 with int8 weights), i16, u8."""
+    def build():
+        r, net = rng(name), Net()
+        w = r.normal(0, 0.3, w_shape).astype("f4")
+        channels = y_shape[-1]
+        b = r.normal(0, 0.5, channels).astype("f4")
+        act = dict(i8="i8", i16="i16", u8="u8").get(kind, "f32")
+        x = net.input(x_shape, act, Q.get(act))
+        if kind == "f32":
+            operands = [x, net.const(w, "f32")] + ([net.const(b, "f32")] if bias else [])
+        elif kind == "u8":
+            scale = np.float32(np.abs(w).max() / 127)
+            wq = np.clip(np.round(w / scale) + 128, 1, 255)
+            bq = np.round(b / (scale * Q["u8"][0]))
+            operands = [x, net.const(wq, "u8", (scale, 128))] + ([net.const(bq, "i32", (scale * Q["u8"][0], 0))] if bias else [])
+        else:
+            wq, q, scales = quantized(w, "i8", None if per_tensor else axis)
+            operands = [x, net.const(wq, "i8", q)]
+            if bias and kind == "dyn":
+                operands.append(net.const(b, "f32"))
+            elif bias:
+                s = (scales * np.float32(Q[act][0])).astype("f4")
+                operands.append(net.const(np.round(b / s), "i64" if kind == "i16" else "i32", (s, np.zeros(s.size), 0)))
+        q = dict(i8=(0.043, 5), u8=(0.043, 128), i16=(0.0003, 0)).get(act)
+        net.op(op, operands, [net.output(y_shape, act, q)], **options)
+        return net
+
+    case(f"{name}_{kind}")(build)
+
+
+def conv(name, x, w, y, kinds=("f32", "i8", "dyn", "i16", "u8"), **options):
+    geometry = dict(padding=SAME, strideW=1, strideH=1, dilationWFactor=1, dilationHFactor=1) | options
+    for kind in kinds:
+        weighted(name, "CONV_2D", x, w, y, kind, 0, **geometry)
+
+
+conv("conv_3x3", [1, 6, 7, 5], [19, 3, 3, 5], [1, 6, 7, 19])
+conv("conv_1x1", [1, 6, 7, 12], [21, 1, 1, 12], [1, 6, 7, 21], fusedActivationFunction=RELU)
+conv("conv_1x1_stride", [1, 6, 7, 12], [21, 1, 1, 12], [1, 3, 4, 21], strideW=2, strideH=2)
+conv("conv_stride", [2, 9, 10, 3], [8, 3, 5, 3], [2, 5, 4, 8], strideW=3, strideH=2, fusedActivationFunction=RELU6)
+conv("conv_valid", [1, 9, 8, 4], [8, 4, 2, 4], [1, 6, 7, 8], padding=VALID)
+conv("conv_dilated", [1, 9, 9, 4], [8, 3, 3, 4], [1, 9, 9, 8], dilationWFactor=2, dilationHFactor=3)
+conv("conv_grouped", [1, 5, 5, 8], [12, 3, 3, 2], [1, 5, 5, 12], kinds=("f32", "i8"))
+conv("conv_per_tensor", [1, 6, 7, 5], [19, 3, 3, 5], [1, 6, 7, 19], kinds=("i8", "dyn"), per_tensor=True)
+
+
+def depthwise(name, x, w, y, kinds=("f32", "i8", "dyn", "i16", "u8"), **options):
+    geometry = dict(padding=SAME, strideW=1, strideH=1, dilationWFactor=1, dilationHFactor=1,
+                    depthMultiplier=w[3] // x[3]) | options
+    for kind in kinds:
+        weighted(name, "DEPTHWISE_CONV_2D", x, w, y, kind, 3, **geometry)
+
+
+depthwise("depthwise_3x3", [1, 6, 7, 21], [1, 3, 3, 21], [1, 6, 7, 21], fusedActivationFunction=RELU6)
+depthwise("depthwise_stride", [2, 9, 10, 8], [1, 5, 3, 8], [2, 5, 5, 8], strideW=2, strideH=2)
+depthwise("depthwise_valid", [1, 9, 8, 16], [1, 2, 4, 16], [1, 8, 5, 16], padding=VALID)
+depthwise("depthwise_dilated", [1, 9, 9, 9], [1, 3, 3, 9], [1, 9, 9, 9], dilationWFactor=2, dilationHFactor=2)
+depthwise("depthwise_multiplier", [1, 6, 7, 5], [1, 3, 3, 15], [1, 6, 7, 15])
+depthwise("depthwise_per_tensor", [1, 6, 7, 8], [1, 3, 3, 8], [1, 6, 7, 8], kinds=("i8",), per_tensor=True)
+
+for kind in ["f32", "i8", "dyn", "i16", "u8"]:
+    weighted("fully_connected", "FULLY_CONNECTED", [3, 37], [11, 37], [3, 11], kind, 0, per_tensor=True)
+    weighted("fully_connected_relu", "FULLY_CONNECTED", [3, 37], [11, 37], [3, 11], kind, 0, per_tensor=True,
+             bias=False, fusedActivationFunction=RELU)
+for kind in ["f32", "i8", "dyn"]:
+    weighted("fully_connected_keep", "FULLY_CONNECTED", [2, 3, 16], [9, 16], [2, 3, 9], kind, 0, keepNumDims=True)
+
+
+def transpose_conv(name, x, w, y, kinds, **options):
+    def variant(kind):
+        def build():
+            r, net = rng(name), Net()
+            weights = r.normal(0, 0.3, w).astype("f4")
+            act = "i8" if kind == "i8" else "f32"
+            b = r.normal(0, 0.5, y[3]).astype("f4")
+            if kind == "i8":
+                wq, q, scales = quantized(weights, "i8", 0)
+                s = (scales * np.float32(Q["i8"][0])).astype("f4")
+                constants = net.const(wq, "i8", q), net.const(np.round(b / s), "i32", (s, np.zeros(s.size), 0))
+            else:
+                constants = net.const(weights, "f32"), net.const(b, "f32")
+            operands = [net.const(y, "i32"), constants[0], net.input(x, act, Q.get(act)), constants[1]]
+            net.op("TRANSPOSE_CONV", operands, [net.output(y, act, (0.043, 5) if kind == "i8" else None)], **options)
+            return net
+
+        case(f"{name}_{kind}")(build)
+
+    for kind in kinds:
+        variant(kind)
+
+
+transpose_conv("transpose_conv_same", [1, 4, 5, 6], [7, 3, 3, 6], [1, 8, 10, 7], ["f32", "i8"], padding=SAME,
+               strideW=2, strideH=2)
+transpose_conv("transpose_conv_valid", [1, 4, 5, 6], [7, 3, 2, 6], [1, 9, 6, 7], ["f32", "i8"], padding=VALID,
+               strideW=1, strideH=2)
+
+
+def write(archive, answer):
+    """Packs MODEL.tflite for every case that LiteRT takes; `answer` gives its outputs or None."""
+    answers = []
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, build in CASES.items():
+            path = Path(folder) / f"{name}.tflite"
+            build().save(path)
+            if (outputs := answer(path)) is not None:
+                # The same bytes give the same archive.
+                entry = zipfile.ZipInfo(path.name)
+                packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+                answers.append(dict(model=path.name, outputs=outputs))
+    return answers

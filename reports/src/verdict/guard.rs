@@ -26,6 +26,9 @@ impl Findings {
 pub(super) fn common(view: &ContrastView<'_>, purpose: Purpose) -> Findings {
     let mut found = Findings::default();
     for side in [Side::Candidate, Side::Reference] {
+        if is_unstable(view, side) {
+            found.broken.push(Reason::OutputsUnstable { side });
+        }
         failures(view, side, purpose, &mut found);
         provenance(view, side, purpose, &mut found);
     }
@@ -69,22 +72,27 @@ fn trials<'a>(
 }
 
 fn failures(view: &ContrastView<'_>, side: Side, purpose: Purpose, found: &mut Findings) {
-    let (mut failed, mut of, mut first, mut unstable) = (0, 0, None, false);
+    let (mut failed, mut of, mut first) = (0, 0, None);
     for (_, trial) in trials(view, side, purpose) {
         of += 1;
         if let Some(text) = failure(&trial.outcome) {
             failed += 1;
             first.get_or_insert(text);
-            unstable |= matches!(trial.outcome, Outcome::Failed { kind: FailKind::OutputsUnstable, .. });
         }
-    }
-    if unstable {
-        found.broken.push(Reason::OutputsUnstable { side });
     }
     if let Some(first) = first {
         let broken = failed as f64 > MAX_LOST_SHARE * of as f64;
         found.add(broken, Reason::TrialsFailed { side, failed, of, first });
     }
+}
+
+/// In a trial of any purpose: neither the time nor the accuracy of such a model means anything.
+fn is_unstable(view: &ContrastView<'_>, side: Side) -> bool {
+    let unstable = |t: &TrialRecord| {
+        t.case == view.side(side)
+            && matches!(t.outcome, Outcome::Failed { kind: FailKind::OutputsUnstable, .. })
+    };
+    view.record.units.iter().flat_map(|unit| &unit.trials).any(unstable)
 }
 
 /// What to say of a trial that did not end well.

@@ -494,6 +494,9 @@ fn missing_outputs_are_invalid_and_named() {
     record.units[0].trials[1].outcome = Outcome::Crashed { signal: 6 };
     let row = find(&record, "accuracy_top1");
     assert_eq!(row.verdict, Some(Verdict::Invalid));
+    let mut unstable = with_answers(Recipe::two(1.0, 1).record(), &answers(100, 0, 0));
+    unstable.units[0].trials[1].outcome = failed(FailKind::OutputsUnstable);
+    assert_eq!(find(&unstable, "accuracy_top1").verdict, Some(Verdict::Invalid));
     assert!(row.reasons.iter().any(|r| r.to_string().contains("signal 6")), "{:?}", row.reasons);
     assert_eq!(find(&record, "cosine").verdict, None);
 }

@@ -144,8 +144,13 @@ impl Hub {
             }
             let mut next = until.unwrap_or(u64::MAX);
             if !self.bye {
-                let limit = self.heard_ns.saturating_add(clock::ms(HOST_SILENCE_LIMIT_MS));
+                let mut limit = self.heard_ns.saturating_add(clock::ms(HOST_SILENCE_LIMIT_MS));
                 if now >= limit {
+                    // It may have been this process that was away: what has arrived meanwhile counts.
+                    self.poll(&[], Some(0))?;
+                    limit = self.heard_ns.saturating_add(clock::ms(HOST_SILENCE_LIMIT_MS));
+                }
+                if now >= limit && !self.bye {
                     return Err(End::Gone(format!("nothing heard for {HOST_SILENCE_LIMIT_MS} ms")));
                 }
                 next = next.min(limit);
@@ -161,16 +166,21 @@ impl Hub {
             if mem::take(&mut self.cancelled) {
                 return Ok(Wake::Cancelled);
             }
+            if !self.busy && (self.bye || !self.queue.is_empty()) {
+                return Ok(Wake::Request);
+            }
             if until.is_some_and(|until| now >= until) {
                 return Ok(Wake::Time);
             }
-            if let Some(wake) = self.poll(workers, (next != u64::MAX).then(|| next - now))? {
-                return Ok(wake);
+            let left = (next != u64::MAX).then(|| next.saturating_sub(now));
+            if let Some(worker) = self.poll(workers, left)? {
+                return Ok(Wake::Worker(worker));
             }
         }
     }
 
-    fn poll(&mut self, workers: &[BorrowedFd<'_>], wait_ns: Option<u64>) -> Result<Option<Wake>, End> {
+    /// Reads what the host has sent; the worker that has something to say, if one has.
+    fn poll(&mut self, workers: &[BorrowedFd<'_>], wait_ns: Option<u64>) -> Result<Option<usize>, End> {
         let stdin = io::stdin();
         let wanted = if self.closed { PollFlags::empty() } else { PollFlags::IN };
         let mut fds =
@@ -186,12 +196,8 @@ impl Hub {
         }
         if ready.get(1) == Some(&true) && !self.closed {
             self.read_host()?;
-            if !self.busy && (self.bye || !self.queue.is_empty()) {
-                return Ok(Some(Wake::Request));
-            }
         }
-        let worker = ready.iter().skip(2).position(|ready| *ready);
-        Ok(worker.map(Wake::Worker))
+        Ok(ready.iter().skip(2).position(|ready| *ready))
     }
 
     fn read_host(&mut self) -> Result<(), End> {

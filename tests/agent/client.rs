@@ -169,6 +169,18 @@ impl Agent {
         (status, self.stderr.take().unwrap().join().unwrap())
     }
 
+    /// Waits for its end without a word.
+    pub(crate) fn wait_in_silence(self) -> (ExitStatus, String) {
+        let limit = PING * MOST_PINGS;
+        loop {
+            match self.messages.recv_timeout(limit) {
+                Ok(message) => drop(message.expect("only messages on stdout")),
+                Err(RecvTimeoutError::Disconnected) => return self.wait(),
+                Err(RecvTimeoutError::Timeout) => panic!("nothing for {limit:?}"),
+            }
+        }
+    }
+
     /// Says goodbye and expects a good end.
     pub(crate) fn bye(mut self) {
         self.send(&HostMessage::Bye);

@@ -145,6 +145,32 @@ fn a_killed_supervisor_leaves_no_worker() {
     assert!(gone(worker));
 }
 
+/// Takes as long as the agent's patience, 15 s.
+#[test]
+fn a_silent_host_is_a_lost_host() {
+    let dir = tempdir().unwrap();
+    let (mut agent, _) = Agent::greeted(&agent(), dir.path());
+    let worker = start_hanging_unit(&mut agent, dir.path());
+    let (status, log) = agent.wait_in_silence();
+    assert_eq!(status.code(), Some(3), "{log}");
+    assert!(log.contains("nothing heard"), "{log}");
+    assert!(gone(worker));
+}
+
+/// An agent that cannot end by itself, because it is stopped, is ended by the next one; takes some 20 s.
+#[test]
+fn a_stale_holder_of_the_lock_is_ended() {
+    let dir = tempdir().unwrap();
+    let (mut first, _) = Agent::greeted(&agent(), dir.path());
+    let worker = start_hanging_unit(&mut first, dir.path());
+    kill("STOP", first.pid());
+    let (mut second, _) = Agent::greeted(&agent(), dir.path());
+    let events = second.run(&alone(vec![trial(fake_model(dir.path(), "m", ""))]));
+    assert_eq!(crate::client::outcomes(&events), [(0, Outcome::Ok)]);
+    assert!(gone(first.pid()) && gone(worker));
+    second.bye();
+}
+
 #[test]
 fn a_worker_cannot_be_started_by_hand() {
     let status =

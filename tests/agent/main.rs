@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod document;
+#[cfg(test)]
+mod emulated;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod trials;

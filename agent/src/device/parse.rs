@@ -35,16 +35,21 @@ pub(crate) fn cpuinfo_field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// The processor's name: from `/proc/cpuinfo`'s own words on x86, from the cores' part numbers on ARM,
-/// as `4x Cortex-A55 + 4x Cortex-A76`.
+/// The processor's name: from the cores' part numbers on ARM, as `4x Cortex-A55 + 4x Cortex-A76`,
+/// otherwise in `/proc/cpuinfo`'s own words.
 pub(crate) fn cpu_name(cpuinfo: &str) -> Option<String> {
+    let own_words = || cpuinfo_field(cpuinfo, "model name").map(str::to_owned);
     let mut kinds: Vec<(String, u32)> = Vec::new();
     let mut implementer = None;
     for (key, value) in cpuinfo.lines().filter_map(|line| line.split_once(':')) {
         match key.trim() {
             "CPU implementer" => implementer = hex(value),
             "CPU part" => {
-                let name = arm_core(implementer, hex(value))?;
+                let known = arm_core(implementer, hex(value)?);
+                let Some(name) = known.or_else(|| own_words().is_none().then(|| numbers(implementer, value)))
+                else {
+                    return own_words();
+                };
                 match kinds.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, count)) => *count += 1,
                     None => kinds.push((name, 1)),
@@ -54,19 +59,19 @@ pub(crate) fn cpu_name(cpuinfo: &str) -> Option<String> {
         }
     }
     if kinds.is_empty() {
-        return cpuinfo_field(cpuinfo, "model name").map(str::to_owned);
+        return own_words();
     }
     let parts: Vec<String> = kinds.iter().map(|(name, count)| format!("{count}x {name}")).collect();
     Some(parts.join(" + "))
 }
 
-fn arm_core(implementer: Option<u32>, part: Option<u32>) -> Option<String> {
-    let (implementer, part) = (implementer?, part?);
-    let known = ARM_CORES.iter().find(|(i, p, _)| (*i, *p) == (implementer, part));
-    Some(known.map_or_else(
-        || format!("implementer {implementer:#04x} part {part:#05x}"),
-        |(_, _, name)| (*name).to_owned(),
-    ))
+fn arm_core(implementer: Option<u32>, part: u32) -> Option<String> {
+    let known = ARM_CORES.iter().find(|(i, p, _)| (Some(*i), *p) == (implementer, part));
+    known.map(|(_, _, name)| (*name).to_owned())
+}
+
+fn numbers(implementer: Option<u32>, part: &str) -> String {
+    format!("implementer {:#04x} part {}", implementer.unwrap_or_default(), part.trim())
 }
 
 fn hex(text: &str) -> Option<u32> {
@@ -148,6 +153,8 @@ mod tests {
         let phone: String =
             (0..4).map(|n| core(n, "0xd05")).chain((4..6).map(|n| core(n, "0xabc"))).collect();
         assert_eq!(cpu_name(&phone).as_deref(), Some("4x Cortex-A55 + 2x implementer 0x41 part 0xabc"));
+        let emulated = format!("model name : ARMv8 Processor rev 0 (v8l)\n{}", core(0, "0x051"));
+        assert_eq!(cpu_name(&emulated).as_deref(), Some("ARMv8 Processor rev 0 (v8l)"));
         assert_eq!(cpu_name(""), None);
         assert_eq!(cpuinfo_field("no colon\nHardware\t:\n", "Hardware"), None);
     }

@@ -1,0 +1,119 @@
+//! Files on a disk this process can reach: copied under a temporary name, verified, then renamed. Shared by
+//! the transports whose device is this machine. Blocking: callers run it off the event loop.
+
+use super::{Content, HostFile, Moved, Pushed, TransportError};
+use protocol::{Sha256, Sha256Hex};
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Bytes copied between two signs of life.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Folder of pushed files below the cache folder.
+const FILES: &str = "files";
+
+/// Where a pushed file lies.
+pub(super) fn place(cache: &Path, sha256: &Sha256Hex) -> PathBuf {
+    cache.join(FILES).join(sha256.as_str())
+}
+
+/// Makes sure that the cache folder exists, and says how much room there is.
+pub(super) fn probe(cache: &Path) -> Result<Option<u64>, TransportError> {
+    fs::create_dir_all(cache).map_err(|e| failed("creating", cache, 0, e))?;
+    Ok(rustix::fs::statvfs(cache).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize)))
+}
+
+/// Makes sure that `cache` has the file.
+pub(super) fn push(cache: &Path, file: &HostFile, moved: &Moved) -> Result<Pushed, TransportError> {
+    let path = place(cache, &file.sha256);
+    if is_whole(&path, file) {
+        return Ok(Pushed { path, sent_bytes: 0 });
+    }
+    match &file.content {
+        Content::Memory(bytes) => {
+            copy(&mut &**bytes, file.bytes, &file.sha256, &path, file.executable, moved)?
+        }
+        Content::Path(from) => {
+            let mut source = File::open(from).map_err(|e| failed("reading", from, 0, e))?;
+            copy(&mut source, file.bytes, &file.sha256, &path, file.executable, moved)?
+        }
+    };
+    Ok(Pushed { path, sent_bytes: file.bytes })
+}
+
+/// Fetches a file that lies on this machine.
+pub(super) fn pull(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved) -> Result<u64, TransportError> {
+    let mut source = File::open(from).map_err(|e| failed("reading", from, 0, e))?;
+    let bytes = source.metadata().map_err(|e| failed("reading", from, 0, e))?.len();
+    copy(&mut source, bytes, sha256, to, false, moved)
+}
+
+/// Deletes a file.
+pub(super) fn remove(path: &Path) -> Result<(), TransportError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(failed("deleting", path, 0, e)),
+    }
+}
+
+fn is_whole(path: &Path, file: &HostFile) -> bool {
+    let right_size = fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == file.bytes);
+    right_size
+        && File::open(path)
+            .and_then(|mut f| Sha256Hex::of_reader(&mut f))
+            .is_ok_and(|(found, _)| found == file.sha256)
+}
+
+fn copy(
+    source: &mut dyn Read,
+    bytes: u64,
+    sha256: &Sha256Hex,
+    to: &Path,
+    executable: bool,
+    moved: &Moved,
+) -> Result<u64, TransportError> {
+    let write_failed = |e| failed("writing", to, bytes, e);
+    let folder = to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|e| failed("creating", folder, 0, e))?;
+    let mut part = tempfile::Builder::new().prefix(".part-").tempfile_in(folder).map_err(write_failed)?;
+    let (mut hash, mut total) = (Sha256::new(), 0u64);
+    let mut buffer = vec![0u8; CHUNK_BYTES];
+    loop {
+        let n = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(failed("reading the source of", to, 0, e)),
+        };
+        let chunk = buffer.get(..n).unwrap_or_default();
+        hash.update(chunk);
+        part.write_all(chunk).map_err(write_failed)?;
+        total += n as u64;
+        moved.send_replace(total);
+    }
+    let found = hash.finish();
+    if found != *sha256 {
+        let path = to.display().to_string();
+        return Err(TransportError::Damaged { path, expected: sha256.clone(), found });
+    }
+    let mode = if executable { 0o755 } else { 0o644 };
+    part.as_file().set_permissions(Permissions::from_mode(mode)).map_err(write_failed)?;
+    part.as_file().sync_all().map_err(write_failed)?;
+    part.persist(to).map_err(|e| write_failed(e.error))?;
+    Ok(total)
+}
+
+fn failed(doing: &'static str, path: &Path, needed: u64, source: io::Error) -> TransportError {
+    let path = path.display().to_string();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            TransportError::NoSpace { path, needed }
+        }
+        _ => TransportError::Io { doing, path, source },
+    }
+}

@@ -1,0 +1,113 @@
+//! Deadlines around every operation of every transport, so that none has to bring its own: an operation
+//! that neither ends nor moves bytes is given up. Does not retry.
+
+use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Transport, TransportError};
+use protocol::Sha256Hex;
+use std::{path::Path, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{error::Elapsed, timeout},
+};
+
+/// A probe that takes longer is given up: `adb connect` to a dead address alone takes 10 s.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// A program that takes longer to start is given up.
+pub const SPAWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A push or pull that moves nothing for so long is given up. Links go down without a word.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A transport with deadlines.
+pub struct Guarded(Box<dyn Transport>);
+
+impl Guarded {
+    /// Puts deadlines around `transport`.
+    pub fn new(transport: Box<dyn Transport>) -> Self {
+        Self(transport)
+    }
+
+    /// See [`Transport::probe`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it took too long.
+    pub async fn probe(&self) -> Result<Probe, TransportError> {
+        limited("probing the device", PROBE_LIMIT, self.0.probe()).await
+    }
+
+    /// See [`Transport::push`]; `report` hears the bytes moved so far.
+    ///
+    /// # Errors
+    /// The transport's own, or that it stalled.
+    pub async fn push(&self, file: &HostFile, report: impl FnMut(u64)) -> Result<Pushed, TransportError> {
+        let (moved, seen) = Moved::new(0).into_pair();
+        moving(&format!("pushing {}", file.name), self.0.push(file, &moved), seen, report).await
+    }
+
+    /// See [`Transport::spawn`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it took too long.
+    pub async fn spawn(&self, program: &Program) -> Result<Process, TransportError> {
+        limited("starting the agent", SPAWN_LIMIT, self.0.spawn(program)).await
+    }
+
+    /// See [`Transport::pull`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it stalled.
+    pub async fn pull(&self, from: &Path, sha256: &Sha256Hex, to: &Path) -> Result<u64, TransportError> {
+        let (moved, seen) = Moved::new(0).into_pair();
+        moving(&format!("fetching {}", from.display()), self.0.pull(from, sha256, to, &moved), seen, |_| ())
+            .await
+    }
+
+    /// See [`Transport::remove`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it took too long.
+    pub async fn remove(&self, path: &Path) -> Result<(), TransportError> {
+        limited("deleting a file", SPAWN_LIMIT, self.0.remove(path)).await
+    }
+}
+
+/// A sender with the receiver that watches it.
+trait IntoPair {
+    fn into_pair(self) -> (Moved, watch::Receiver<u64>);
+}
+
+impl IntoPair for Moved {
+    fn into_pair(self) -> (Moved, watch::Receiver<u64>) {
+        let seen = self.subscribe();
+        (self, seen)
+    }
+}
+
+async fn limited<T>(doing: &str, limit: Duration, work: Pending<'_, T>) -> Result<T, TransportError> {
+    match timeout(limit, work).await {
+        Ok(result) => result,
+        Err(Elapsed { .. }) => {
+            Err(TransportError::Stalled { doing: doing.to_owned(), seconds: limit.as_secs() })
+        }
+    }
+}
+
+async fn moving<T>(
+    doing: &str,
+    mut work: Pending<'_, T>,
+    mut seen: watch::Receiver<u64>,
+    mut report: impl FnMut(u64),
+) -> Result<T, TransportError> {
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut work => return result,
+            change = timeout(STALL_LIMIT, seen.changed()) => match change {
+                Ok(Ok(())) => report(*seen.borrow_and_update()),
+                Ok(Err(_)) | Err(_) => {
+                    return Err(TransportError::Stalled { doing: doing.to_owned(), seconds: STALL_LIMIT.as_secs() });
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! This machine as a device: files are copied into a cache folder, the agent is this very executable,
+//! started once more in a process group of its own.
+
+use super::{
+    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Transport,
+    TransportError, files,
+};
+use protocol::Sha256Hex;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+use tokio::{
+    process::{Child, Command},
+    task::spawn_blocking,
+};
+
+/// This executable, whatever became of its file since it started.
+const ITSELF: &str = "/proc/self/exe";
+
+/// The machine this process runs on.
+pub struct Local {
+    cache: PathBuf,
+    agent: PathBuf,
+}
+
+impl Local {
+    /// Keeps files in `cache` and starts `agent` as the agent.
+    pub fn new(cache: PathBuf, agent: PathBuf) -> Self {
+        Self { cache, agent }
+    }
+}
+
+/// For the list of transports.
+pub(super) fn open(address: &str, options: &Options) -> Result<Box<dyn Transport>, String> {
+    if !address.is_empty() {
+        return Err(format!("the local device has no address, but got {address:?}"));
+    }
+    Ok(Box::new(Local::new(options.cache.clone(), PathBuf::from(ITSELF))))
+}
+
+impl Transport for Local {
+    fn probe(&self) -> Pending<'_, Probe> {
+        Box::pin(async move {
+            let cache = self.cache.clone();
+            off_loop(move || files::probe(&cache)).await.map(|free_bytes| Probe {
+                arch: std::env::consts::ARCH.to_owned(),
+                cache: self.cache.clone(),
+                free_bytes,
+                agent: Some(self.agent.clone()),
+            })
+        })
+    }
+
+    fn push<'a>(&'a self, file: &'a HostFile, moved: &'a Moved) -> Pending<'a, Pushed> {
+        let (cache, file, moved) = (self.cache.clone(), file.clone(), moved.clone());
+        Box::pin(off_loop(move || files::push(&cache, &file, &moved)))
+    }
+
+    fn spawn<'a>(&'a self, program: &'a Program) -> Pending<'a, Process> {
+        Box::pin(async move { start(program) })
+    }
+
+    fn pull<'a>(
+        &'a self,
+        from: &'a Path,
+        sha256: &'a Sha256Hex,
+        to: &'a Path,
+        moved: &'a Moved,
+    ) -> Pending<'a, u64> {
+        let (from, sha256, to, moved) = (from.to_owned(), sha256.clone(), to.to_owned(), moved.clone());
+        Box::pin(off_loop(move || files::pull(&from, &sha256, &to, &moved)))
+    }
+
+    fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()> {
+        let path = path.to_owned();
+        Box::pin(off_loop(move || files::remove(&path)))
+    }
+}
+
+/// Runs blocking work on a thread of its own.
+pub(super) async fn off_loop<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
+) -> Result<T, TransportError> {
+    spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(TransportError::Lost { doing: "working with files".to_owned(), reason: e.to_string() })
+    })
+}
+
+fn start(program: &Program) -> Result<Process, TransportError> {
+    let path = program.path.display().to_string();
+    let failed = |source| TransportError::Io { doing: "starting", path: path.clone(), source };
+    // a group of its own: Ctrl-C in the terminal must reach the host alone, which then ends the agent in
+    // good order; and everything the agent started can be ended with it
+    let mut child = Command::new(&program.path)
+        .arg0("bench")
+        .args(&program.args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let no_pipe = || failed(std::io::Error::other("a pipe is missing"));
+    let stdin = child.stdin.take().ok_or_else(no_pipe)?;
+    let stdout = child.stdout.take().ok_or_else(no_pipe)?;
+    let stderr = child.stderr.take().ok_or_else(no_pipe)?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    Ok(Process {
+        stdin: Box::new(stdin),
+        stdout: Box::new(stdout),
+        stderr: Box::new(stderr),
+        control: Box::new(LocalControl { child, group }),
+    })
+}
+
+struct LocalControl {
+    child: Child,
+    /// `None` once the child was waited for: its number may belong to others then.
+    group: Option<Pid>,
+}
+
+impl LocalControl {
+    fn kill_group(&self) {
+        if let Some(group) = self.group {
+            // an error says that nobody is left to be killed
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
+impl Control for LocalControl {
+    fn wait(&mut self) -> Pending<'_, ProcessEnd> {
+        Box::pin(async move {
+            let status = self.child.wait().await.map_err(|source| TransportError::Io {
+                doing: "waiting for",
+                path: "the agent".to_owned(),
+                source,
+            })?;
+            // whatever it started must not outlive it
+            self.kill_group();
+            self.group = None;
+            Ok(end_of(status))
+        })
+    }
+
+    fn kill(&mut self) -> Pending<'_, ()> {
+        self.kill_group();
+        Box::pin(async move { self.wait().await.map(drop) })
+    }
+}
+
+impl Drop for LocalControl {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+fn end_of(status: ExitStatus) -> ProcessEnd {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ProcessEnd::Exited(code),
+        (None, Some(signal)) => ProcessEnd::Signalled(signal),
+        (None, None) => ProcessEnd::Unknown,
+    }
+}

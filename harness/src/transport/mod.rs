@@ -1,0 +1,281 @@
+//! How the host reaches a device: look at it, give it files, start a program, fetch files, delete files.
+//! Five operations and nothing else; deadlines are added once, by [`Guarded`]. Knows neither plans nor
+//! the protocol that runs over a program's stdin and stdout.
+
+mod fake;
+mod files;
+mod guard;
+mod local;
+
+pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
+pub use guard::{Guarded, PROBE_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
+pub use local::Local;
+
+use protocol::Sha256Hex;
+use std::{
+    ffi::OsString,
+    fmt,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+
+/// A result that is on its way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send + 'a>>;
+
+/// Bytes moved so far: a push or pull that does not send a new value here is taken for stalled.
+pub type Moved = watch::Sender<u64>;
+
+/// A way to reach a device. Operations may be called at the same time; dropping a future abandons the
+/// operation and leaves nothing half-written under a final name.
+pub trait Transport: Send + Sync {
+    /// What can be known without an agent.
+    fn probe(&self) -> Pending<'_, Probe>;
+
+    /// Makes sure that the device has the file, under a name made of its hash; the content is verified on
+    /// the device before it gets that name. Paths of all pushed files are equally long.
+    fn push<'a>(&'a self, file: &'a HostFile, moved: &'a Moved) -> Pending<'a, Pushed>;
+
+    /// Starts a program.
+    fn spawn<'a>(&'a self, program: &'a Program) -> Pending<'a, Process>;
+
+    /// Fetches a file; it gets its name on the host only when its hash is right.
+    fn pull<'a>(
+        &'a self,
+        from: &'a Path,
+        sha256: &'a Sha256Hex,
+        to: &'a Path,
+        moved: &'a Moved,
+    ) -> Pending<'a, u64>;
+
+    /// Deletes a file; one that is not there is no error.
+    fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()>;
+}
+
+/// What a device says before an agent runs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Instruction set, as Rust names it: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// Folder that belongs to us on the device.
+    pub cache: PathBuf,
+    /// Free space there, where it can be known.
+    pub free_bytes: Option<u64>,
+    /// The agent, when the device has it already; otherwise the host pushes one.
+    pub agent: Option<PathBuf>,
+}
+
+/// A file of the host's, named by its hash.
+#[derive(Clone, Debug)]
+pub struct HostFile {
+    /// For messages: the path or name a person would recognise.
+    pub name: String,
+    /// Where the bytes are.
+    pub content: Content,
+    /// Their hash.
+    pub sha256: Sha256Hex,
+    /// How many they are.
+    pub bytes: u64,
+    /// It will be executed.
+    pub executable: bool,
+}
+
+/// Where bytes are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// In a file.
+    Path(PathBuf),
+    /// In memory.
+    Memory(Arc<[u8]>),
+}
+
+impl HostFile {
+    /// Bytes that are in memory already.
+    pub fn from_memory(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            name: name.into(),
+            sha256: Sha256Hex::of_bytes(&bytes),
+            bytes: bytes.len() as u64,
+            content: Content::Memory(bytes),
+            executable: false,
+        }
+    }
+
+    /// A file on the host's disk, hashed now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn from_path(path: &Path) -> io::Result<Self> {
+        let (sha256, bytes) = Sha256Hex::of_reader(&mut std::fs::File::open(path)?)?;
+        let content = Content::Path(path.to_owned());
+        Ok(Self { name: path.display().to_string(), content, sha256, bytes, executable: false })
+    }
+}
+
+/// A file that is on the device now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Where.
+    pub path: PathBuf,
+    /// Bytes that had to be sent; 0 when it was there.
+    pub sent_bytes: u64,
+}
+
+/// A program on the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+/// A program that runs on the device. Dropping `control` kills it.
+pub struct Process {
+    /// Its stdin; shutting it down or dropping it gives the program its end of file.
+    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Its stdout.
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its stderr.
+    pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its life.
+    pub control: Box<dyn Control>,
+}
+
+/// The life of a program on a device. Dropping it kills the program and everything it started.
+pub trait Control: Send {
+    /// How it ended, once it did.
+    fn wait(&mut self) -> Pending<'_, ProcessEnd>;
+
+    /// Ends it now, with everything it started.
+    fn kill(&mut self) -> Pending<'_, ()>;
+}
+
+/// How a program ended. Nothing here says that its work was done: only its own last message does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// With this status.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// Not known: the connection went first.
+    Unknown,
+}
+
+impl fmt::Display for ProcessEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with status {code}"),
+            Self::Signalled(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Unknown => f.write_str("ended without a status"),
+        }
+    }
+}
+
+/// Why an operation on a device failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The device is gone.
+    #[error("the device was lost while {doing}: {reason}")]
+    Lost {
+        /// Which operation.
+        doing: String,
+        /// What the transport saw.
+        reason: String,
+    },
+    /// Nothing moved for too long.
+    #[error("{doing} made no progress for {seconds} s: check the connection, then resume the run")]
+    Stalled {
+        /// Which operation.
+        doing: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The device is full.
+    #[error(
+        "no space left on the device for {path} ({needed} bytes): free some, or name another folder with --cache"
+    )]
+    NoSpace {
+        /// What was to be written.
+        path: String,
+        /// Its size.
+        needed: u64,
+    },
+    /// What arrived is not what was sent.
+    #[error(
+        "{path} arrived damaged: expected {expected}, found {found}; the disk, the memory or the cable is failing"
+    )]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// Hash it should have.
+        expected: Sha256Hex,
+        /// Hash it has.
+        found: Sha256Hex,
+    },
+    /// The operating system refused.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which path.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl TransportError {
+    /// True when the user's settings are to blame and trying again is of no use.
+    pub fn is_permanent(&self) -> bool {
+        use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                PermissionDenied | ReadOnlyFilesystem | NotADirectory | NotFound | AlreadyExists
+            ),
+            Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => false,
+        }
+    }
+}
+
+/// What a transport may need to know from the settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the local device keeps pushed files.
+    pub cache: PathBuf,
+}
+
+/// A kind of transport.
+pub struct Kind {
+    /// What stands before the colon of a device on the command line, and in the record.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Shown by `bench devices` without being asked for.
+    pub listed: bool,
+    /// Opens the device at an address: what stands after the colon, or nothing.
+    pub open: Open,
+}
+
+/// Opens the device at an address; the error is for the person who wrote the address.
+type Open = fn(address: &str, options: &Options) -> Result<Box<dyn Transport>, String>;
+
+/// Every kind there is. A new one is a file and a line here.
+pub const TRANSPORTS: &[Kind] = &[
+    Kind { name: "local", about: "this machine", listed: true, open: local::open },
+    Kind {
+        name: "fake",
+        about: "a scripted device for tests: fake or fake:SCRIPT.toml",
+        listed: false,
+        open: fake::open,
+    },
+];

@@ -1,0 +1,240 @@
+//! One device's hand: connects, pushes, has models inspected and units measured, fetches outputs. Does as
+//! it is told, one command after the other, and reports everything as events; it keeps no plan, and never
+//! decides whether to try again.
+
+use super::event::{DispatchEvent, Places, Trouble};
+use crate::{
+    link::{Link, LinkError, Sink, UnitEnd},
+    transport::{Guarded, HostFile, Program, TransportError},
+};
+use protocol::{Artifact, Counts, Sha256Hex, UnitId, UnitSpec};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tokio::sync::{mpsc, watch};
+
+/// What a driver is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Make the device ready.
+    Connect,
+    /// Have a pushed model inspected.
+    Inspect(Sha256Hex),
+    /// Have a unit measured.
+    Run {
+        /// The unit, with paths of the device.
+        unit: Box<UnitSpec>,
+        /// Which attempt.
+        attempt: u32,
+    },
+}
+
+/// The hand.
+pub(crate) struct Driver {
+    /// Position in the list of devices.
+    pub(crate) device: usize,
+    /// The way to it.
+    pub(crate) transport: Guarded,
+    /// What it needs.
+    pub(crate) files: Vec<HostFile>,
+    /// Where fetched outputs are put until they are stored.
+    pub(crate) staging: PathBuf,
+    /// To the dispatcher.
+    pub(crate) events: mpsc::Sender<DispatchEvent>,
+    /// True: the unit under way is to end.
+    pub(crate) cancel: watch::Receiver<bool>,
+}
+
+/// The dispatcher is gone.
+struct Gone;
+
+type Told = Result<(), Gone>;
+
+impl Driver {
+    /// Works until there are no more commands, then says goodbye to the agent.
+    pub(crate) async fn work(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut session = None;
+        while let Some(command) = commands.recv().await {
+            let told = match command {
+                Command::Connect => self.make_ready(&mut session).await,
+                Command::Inspect(model) => self.inspect(&mut session, model).await,
+                Command::Run { unit, attempt } => self.run(&mut session, *unit, attempt).await,
+            };
+            if told.is_err() {
+                break;
+            }
+        }
+        if let Some(Session { link, .. }) = session {
+            link.close().await;
+        }
+    }
+
+    async fn tell(&self, event: DispatchEvent) -> Told {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn make_ready(&self, session: &mut Option<Session>) -> Told {
+        if let Err(trouble) = self.connect(session).await? {
+            self.tell(DispatchEvent::NotReady { device: self.device, trouble }).await?;
+        }
+        Ok(())
+    }
+
+    /// Connects unless there is a session.
+    async fn connect(&self, session: &mut Option<Session>) -> Result<Result<(), Trouble>, Gone> {
+        if session.is_some() {
+            return Ok(Ok(()));
+        }
+        match self.open().await {
+            Ok((opened, hello)) => {
+                let places = opened.places.clone();
+                *session = Some(opened);
+                let hello = Box::new(hello);
+                self.tell(DispatchEvent::Ready { device: self.device, hello, places }).await?;
+                Ok(Ok(()))
+            }
+            Err(trouble) => Ok(Err(trouble)),
+        }
+    }
+
+    async fn open(&self) -> Result<(Session, crate::link::Hello), Trouble> {
+        let probe = self.transport.probe().await?;
+        let Some(agent) = probe.agent else {
+            let reason = format!("there is no agent for a device of architecture {}", probe.arch);
+            return Err(Trouble { reason, permanent: true });
+        };
+        let mut places = Places::new();
+        for file in &self.files {
+            let pushed = self
+                .transport
+                .push(file, |sent_bytes| {
+                    let (device, name, bytes) = (self.device, file.name.clone(), file.bytes);
+                    // a busy dispatcher misses a step of a progress bar, no more
+                    self.events.try_send(DispatchEvent::Pushing { device, name, sent_bytes, bytes }).ok();
+                })
+                .await?;
+            places.insert(file.sha256.clone(), pushed.path);
+        }
+        let process = self.transport.spawn(&Program { path: agent, args: agent_args(&probe.cache) }).await?;
+        let mut link = Link::new(process);
+        match link.greet().await {
+            Ok(hello) => Ok((Session { link, places }, hello)),
+            Err(error) => Err(given_up(link, &error).await),
+        }
+    }
+
+    async fn inspect(&self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
+        let device = self.device;
+        if let Err(trouble) = self.connect(session).await? {
+            return self.tell(DispatchEvent::NotReady { device, trouble }).await;
+        }
+        let Some(mut open) = session.take() else { return Ok(()) };
+        let Some(path) = open.places.get(&model).cloned() else {
+            *session = Some(open);
+            let facts = Err("the file was not pushed".to_owned());
+            return self.tell(DispatchEvent::Inspected { device, model, facts }).await;
+        };
+        match open.link.inspect(Artifact { path: path.clone(), sha256: model.clone() }).await {
+            Ok(facts) => {
+                *session = Some(open);
+                let facts =
+                    facts.map(Box::new).map_err(|reason| self.in_words_of_host(&reason, &path, &model));
+                self.tell(DispatchEvent::Inspected { device, model, facts }).await
+            }
+            Err(error) => {
+                let trouble = given_up(open.link, &error).await;
+                self.tell(DispatchEvent::NotReady { device, trouble }).await
+            }
+        }
+    }
+
+    /// A message that names a file by its place on the device, with the name that the user knows.
+    fn in_words_of_host(&self, reason: &str, path: &Path, sha256: &Sha256Hex) -> String {
+        match self.files.iter().find(|file| file.sha256 == *sha256) {
+            Some(file) => reason.replace(&path.display().to_string(), &file.name),
+            None => reason.to_owned(),
+        }
+    }
+
+    async fn run(&mut self, session: &mut Option<Session>, spec: UnitSpec, attempt: u32) -> Told {
+        let (device, unit, began) = (self.device, spec.unit, Instant::now());
+        if let Err(trouble) = self.connect(session).await? {
+            return self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await;
+        }
+        let Some(mut open) = session.take() else { return Ok(()) };
+        let sink = Sink { device, attempt, events: &self.events };
+        match open.link.run(spec, &mut self.cancel, &sink).await {
+            Ok(UnitEnd::Done { counts, outputs }) => {
+                *session = Some(open);
+                self.finish(unit, attempt, counts, outputs, began).await
+            }
+            Ok(UnitEnd::Cancelled) => {
+                *session = Some(open);
+                self.tell(DispatchEvent::UnitCancelled { device, unit, attempt }).await
+            }
+            Ok(UnitEnd::Refused(reason)) => {
+                *session = Some(open);
+                let trouble = Trouble { reason, permanent: true };
+                self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
+            }
+            Err(error) => {
+                let trouble = given_up(open.link, &error).await;
+                self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
+            }
+        }
+    }
+
+    /// Brings the outputs home; without them the unit does not count.
+    async fn finish(
+        &self,
+        unit: UnitId,
+        attempt: u32,
+        counts: Counts,
+        outputs: Vec<(PathBuf, Sha256Hex)>,
+        began: Instant,
+    ) -> Told {
+        let device = self.device;
+        for (path, sha256) in outputs {
+            match self.fetch(&path, &sha256).await {
+                Ok(staged) => self.tell(DispatchEvent::Fetched { device, sha256, staged }).await?,
+                Err(error) => {
+                    let trouble = error.into();
+                    return self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await;
+                }
+            }
+        }
+        let took = began.elapsed();
+        self.tell(DispatchEvent::UnitDone { device, unit, attempt, counts, took }).await
+    }
+
+    async fn fetch(&self, path: &Path, sha256: &Sha256Hex) -> Result<PathBuf, TransportError> {
+        let staged = self.staging.join(sha256.as_str());
+        self.transport.pull(path, sha256, &staged).await?;
+        self.transport.remove(path).await?;
+        Ok(staged)
+    }
+}
+
+/// An agent that answered, and the files it can use.
+struct Session {
+    link: Link,
+    places: Places,
+}
+
+async fn given_up(link: Link, error: &LinkError) -> Trouble {
+    let permanent = matches!(error, LinkError::Version(_));
+    let ending = link.abandon().await;
+    Trouble { reason: format!("{error}{ending}"), permanent }
+}
+
+impl From<TransportError> for Trouble {
+    fn from(error: TransportError) -> Self {
+        Self { permanent: error.is_permanent(), reason: error.to_string() }
+    }
+}
+
+/// How the agent is told where it may keep files.
+fn agent_args(cache: &Path) -> Vec<std::ffi::OsString> {
+    vec!["agent".into(), "--dir".into(), cache.join("agent").into()]
+}

@@ -1,0 +1,233 @@
+//! Devices made ready for a run: chosen by name, connected, given their files, asked what they are. Starts one
+//! driver per device and hands them to the dispatcher; plans nothing.
+
+use crate::{
+    dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Trouble, staging},
+    exit::{CommandResult, Exit, ExitWith, Failure},
+    interrupt::Interrupts,
+    link::Hello,
+    progress::Progress,
+    transport::{Guarded, HostFile, Options, TRANSPORTS},
+    unknown::unknown,
+};
+use anyhow::Context;
+use protocol::{ModelFacts, Sha256Hex};
+use std::{collections::BTreeMap, path::Path, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Events that wait for the dispatcher; more, and the devices wait.
+const EVENTS: usize = 1024;
+/// Commands that wait for a driver.
+const COMMANDS: usize = 64;
+/// Agents that were told goodbye are gone within this time, or are killed.
+const PARTING_LIMIT: Duration = Duration::from_secs(10);
+
+/// A device that was asked for.
+pub(crate) struct Chosen {
+    /// The id used everywhere.
+    pub(crate) id: String,
+    /// Name of its transport.
+    pub(crate) transport: &'static str,
+    reach: Guarded,
+}
+
+/// Finds the devices by what was said on the command line: `local`, `fake:script.toml`.
+///
+/// # Errors
+/// A transport nobody knows, with the nearest name; an address it does not take; a device named twice.
+pub(crate) fn choose(names: &[String], options: &Options) -> CommandResult<Vec<Chosen>> {
+    let mut all: Vec<Chosen> = Vec::new();
+    for name in names {
+        let (kind, address) = name.split_once(':').unwrap_or((name, ""));
+        let Some(found) = TRANSPORTS.iter().find(|t| t.name == kind) else {
+            let known: Vec<&str> = TRANSPORTS.iter().map(|t| t.name).collect();
+            return Err(Failure::usage(unknown("device", kind, &known)));
+        };
+        let transport = (found.open)(address, options).map_err(Failure::usage)?;
+        let stem = Path::new(address).file_stem().map(|s| s.to_string_lossy().into_owned());
+        let id = stem.map_or_else(|| kind.to_owned(), |stem| format!("{kind}-{stem}"));
+        if all.iter().any(|other| other.id == id) {
+            return Err(Failure::usage(format!("two devices would have the name {id:?}")));
+        }
+        all.push(Chosen { id, transport: found.name, reach: Guarded::new(transport) });
+    }
+    Ok(all)
+}
+
+/// Finds the devices of a plan again: by what was said on the command line where that leads to the same name,
+/// else by the name alone.
+///
+/// # Errors
+/// A device that cannot be found any more.
+pub(crate) fn choose_again(
+    ids: &[String],
+    names: &[String],
+    options: &Options,
+) -> CommandResult<Vec<Chosen>> {
+    let mut said = choose(names, options)?;
+    ids.iter()
+        .map(|id| match said.iter().position(|chosen| chosen.id == *id) {
+            Some(at) => Ok(said.swap_remove(at)),
+            None => choose(std::slice::from_ref(id), options)?
+                .pop()
+                .ok_or_else(|| Failure::usage(unknown("device", id, &[]))),
+        })
+        .collect()
+}
+
+/// What a device answered when it was made ready.
+pub(crate) type Greeting = Result<(Hello, Places), Trouble>;
+
+/// Devices with a driver each.
+pub(crate) struct Session {
+    /// Their commands and events.
+    pub(crate) fleet: Fleet,
+    drivers: JoinSet<()>,
+    // its folder is removed when the session ends
+    _staging: tempfile::TempDir,
+}
+
+impl Session {
+    /// Starts a driver per device. `staging_root` is where fetched files may lie for a moment.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub(crate) fn start(
+        chosen: Vec<Chosen>,
+        files: &[HostFile],
+        staging_root: &Path,
+        interrupts: Interrupts,
+    ) -> CommandResult<Self> {
+        let (folder, staging_path) = staging(staging_root)
+            .with_context(|| format!("the cache folder {} cannot be used", staging_root.display()))
+            .or_usage()?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (cancel, cancelled) = watch::channel(false);
+        let mut drivers = JoinSet::new();
+        let mut commands = Vec::new();
+        for (device, chosen) in chosen.into_iter().enumerate() {
+            let driver = Driver {
+                device,
+                transport: chosen.reach,
+                files: files.to_vec(),
+                staging: staging_path.clone(),
+                events: sender.clone(),
+                cancel: cancelled.clone(),
+            };
+            let (to_driver, inbox) = mpsc::channel(COMMANDS);
+            drivers.spawn(driver.work(inbox));
+            commands.push(Some(to_driver));
+        }
+        Ok(Self { fleet: Fleet { commands, events, cancel, interrupts }, drivers, _staging: folder })
+    }
+
+    /// Connects all devices, all at the same time.
+    ///
+    /// # Errors
+    /// The user interrupted.
+    pub(crate) async fn greet(&mut self, progress: &mut Progress) -> CommandResult<Vec<Greeting>> {
+        let mut waiting = 0;
+        for sender in self.fleet.commands.iter().flatten() {
+            waiting += usize::from(sender.send(Command::Connect).await.is_ok());
+        }
+        let nobody = || Err(Trouble { reason: "its driver ended".to_owned(), permanent: true });
+        let mut greetings: Vec<Greeting> = self.fleet.commands.iter().map(|_| nobody()).collect();
+        while waiting > 0 {
+            let Some(event) = self.fleet.next().await else { break };
+            progress.on(&event);
+            let (device, greeting) = match event {
+                DispatchEvent::Ready { device, hello, places } => (device, Ok((*hello, places))),
+                DispatchEvent::NotReady { device, trouble } => (device, Err(trouble)),
+                DispatchEvent::Interrupted => return Err(interrupted()),
+                _ => continue,
+            };
+            waiting -= 1;
+            if let Some(slot) = greetings.get_mut(device) {
+                *slot = greeting;
+            }
+        }
+        Ok(greetings)
+    }
+
+    /// Has models inspected on a device that is ready.
+    ///
+    /// # Errors
+    /// The user interrupted, or the device was lost.
+    pub(crate) async fn inspect(
+        &mut self,
+        device: usize,
+        models: &[Sha256Hex],
+        progress: &mut Progress,
+    ) -> CommandResult<BTreeMap<Sha256Hex, Result<ModelFacts, String>>> {
+        let mut found = BTreeMap::new();
+        for wanted in models.iter().filter(|m| !m.as_str().is_empty()) {
+            if found.contains_key(wanted) {
+                continue;
+            }
+            if let Some(sender) = self.fleet.commands.get(device).and_then(Option::as_ref) {
+                sender
+                    .send(Command::Inspect(wanted.clone()))
+                    .await
+                    .context("its driver ended")
+                    .or_incomplete()?;
+            }
+            loop {
+                let Some(event) = self.fleet.next().await else { return Ok(found) };
+                progress.on(&event);
+                match event {
+                    DispatchEvent::Inspected { model, facts, .. } => {
+                        found.insert(model, facts.map(|f| *f));
+                        break;
+                    }
+                    DispatchEvent::NotReady { trouble, .. } => {
+                        return Err(anyhow::Error::msg(trouble.reason)).or_incomplete();
+                    }
+                    DispatchEvent::Interrupted => return Err(interrupted()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Says goodbye to every agent and waits for it.
+    pub(crate) async fn end(self) {
+        let (fleet, parting) = self.part();
+        drop(fleet);
+        parting.wait().await;
+    }
+
+    /// Takes the devices for the dispatcher; what is left is waited for with [`Parting::wait`].
+    pub(crate) fn part(self) -> (Fleet, Parting) {
+        (self.fleet, Parting { drivers: self.drivers, _staging: self._staging })
+    }
+}
+
+/// Drivers that are about to end.
+pub(crate) struct Parting {
+    drivers: JoinSet<()>,
+    _staging: tempfile::TempDir,
+}
+
+impl Parting {
+    /// Waits until every agent was told goodbye, or kills those that are left.
+    pub(crate) async fn wait(mut self) {
+        let all_gone = timeout(PARTING_LIMIT, async { while self.drivers.join_next().await.is_some() {} });
+        if all_gone.await.is_err() {
+            self.drivers.shutdown().await;
+        }
+    }
+
+    /// Kills every agent.
+    pub(crate) async fn cut(mut self) {
+        self.drivers.shutdown().await;
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure { exit: Exit::Incomplete, error: anyhow::anyhow!("interrupted before anything was measured") }
+}

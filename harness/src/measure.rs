@@ -1,0 +1,344 @@
+//! From a selection to a finished record: devices made ready, the plan drawn and written, units measured, the
+//! end noted. Judges nothing and renders nothing.
+
+use crate::{
+    dispatch::{Agenda, Dispatcher, Ended, Hand, device_entry},
+    exit::{CommandResult, ExitWith, Failure},
+    interrupt::Interrupts,
+    plan::{self, PlannedUnit},
+    progress::Progress,
+    rule::rule,
+    selection::{Selection, shown_path},
+    session::{self, Chosen, Greeting, Session},
+    settings::Settings,
+    transport::Options,
+    unknown::unknown,
+};
+use anyhow::Context;
+use protocol::{CaseIndex, ModelFacts, Sha256Hex, UnitId};
+use reports::{
+    record::{CasePlan, DevicePlan, Entry, Measuring, Plan, RECORD_SCHEMA},
+    store::{self, Resumed, RunWriter},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    time::Duration,
+};
+use suites::Side;
+
+/// What came out.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The run's directory.
+    pub(crate) dir: PathBuf,
+    /// How it ended.
+    pub(crate) ended: Ended,
+}
+
+/// A number that nobody chose.
+pub(crate) fn random_seed() -> u64 {
+    // the standard library's only source of randomness; short, so that people can type it
+    RandomState::new().hash_one(0u8) >> 32
+}
+
+/// Measures a selection from the start.
+///
+/// # Errors
+/// No device is ready, nothing can be read, the record cannot be written, or the user interrupted before
+/// anything was measured.
+pub(crate) async fn start(
+    selection: &Selection,
+    settings: &Settings,
+    seed: u64,
+    progress: &mut Progress,
+    interrupts: Interrupts,
+) -> CommandResult<Measured> {
+    let options = Options { cache: settings.cache.clone() };
+    let chosen = session::choose(&settings.devices, &options)?;
+    let devices: Vec<DevicePlan> =
+        chosen.iter().map(|c| DevicePlan { id: c.id.clone(), transport: c.transport.to_owned() }).collect();
+    let mut session = open(chosen, selection, settings, progress, interrupts)?;
+    let greetings = session.greet(progress).await?;
+    let ready = first_ready(&greetings, &devices)?;
+    check_runtimes(selection, &greetings, &devices)?;
+    let models: Vec<Sha256Hex> = selection.entrants.iter().map(|e| e.file.sha256.clone()).collect();
+    let facts = session.inspect(ready, &models, progress).await?;
+    for (entrant, reason) in
+        selection.entrants.iter().filter_map(|e| Some((e, facts.get(&e.file.sha256)?.as_ref().err()?)))
+    {
+        progress.note(&format!("{}: {reason}", entrant.id));
+    }
+    let plan = draw(selection, devices, &facts, &greetings, seed, progress)?;
+    let mut writer = RunWriter::create(&settings.out, &plan)
+        .with_context(|| format!("the run cannot be kept in {}", settings.out.display()))
+        .or_usage()?;
+    write_start(&mut writer, &plan, &greetings, &facts).or_incomplete()?;
+    let begun = Begun { plan, writer, done: BTreeSet::new(), attempts: BTreeMap::new(), record: None };
+    go_on(selection, begun, greetings, session, progress).await
+}
+
+/// Takes up a run that was cut off.
+///
+/// # Errors
+/// As [`start`]; also when models or data have changed.
+pub(crate) async fn resume(
+    dir: &std::path::Path,
+    selection: &Selection,
+    settings: &Settings,
+    progress: &mut Progress,
+    interrupts: Interrupts,
+) -> CommandResult<Measured> {
+    let (mut writer, resumed) = RunWriter::reopen(dir).or_usage()?;
+    let Resumed { plan, done, next_attempt, inspected, .. } = resumed;
+    let options = Options { cache: settings.cache.clone() };
+    let names: Vec<String> = plan.devices.iter().map(|d| d.id.clone()).collect();
+    let chosen = session::choose_again(&names, &settings.devices, &options)?;
+    let mut session = open(chosen, selection, settings, progress, interrupts)?;
+    let greetings = session.greet(progress).await?;
+    let ready = first_ready(&greetings, &plan.devices)?;
+    for (device, greeting) in greetings.iter().enumerate() {
+        if let Ok((hello, _)) = greeting {
+            writer.append(&device_entry(device, hello)).or_incomplete()?;
+        }
+    }
+    let missing: Vec<CaseIndex> =
+        (0..plan.cases.len()).filter(|c| inspected.get(*c) != Some(&true)).collect();
+    let models: Vec<Sha256Hex> =
+        missing.iter().filter_map(|c| plan.cases.get(*c)).map(|c| c.model_sha256.clone()).collect();
+    let facts = session.inspect(ready, &models, progress).await?;
+    write_facts(&mut writer, &plan, &missing, &facts).or_incomplete()?;
+    progress.plan(&plan, &done.iter().map(|d| (d.device, d.purpose)).collect::<Vec<_>>());
+    let record = store::load(dir).or_usage()?;
+    let done = done.iter().map(|d| d.unit).collect();
+    let begun = Begun { plan, writer, done, attempts: next_attempt, record: Some(record) };
+    go_on(selection, begun, greetings, session, progress).await
+}
+
+/// A record that is open for writing, and where it stands.
+struct Begun {
+    plan: Plan,
+    writer: RunWriter,
+    done: BTreeSet<UnitId>,
+    attempts: BTreeMap<UnitId, u32>,
+    record: Option<reports::record::RunRecord>,
+}
+
+fn open(
+    chosen: Vec<Chosen>,
+    selection: &Selection,
+    settings: &Settings,
+    progress: &mut Progress,
+    interrupts: Interrupts,
+) -> CommandResult<Session> {
+    progress.devices(&chosen.iter().map(|c| c.id.clone()).collect::<Vec<_>>());
+    Session::start(chosen, &selection.files(), &settings.cache, interrupts)
+}
+
+fn first_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<usize> {
+    if let Some(ready) = greetings.iter().position(Result::is_ok) {
+        return Ok(ready);
+    }
+    let reasons: Vec<String> = devices
+        .iter()
+        .zip(greetings)
+        .filter_map(|(device, greeting)| Some(format!("{}: {}", device.id, greeting.as_ref().err()?.reason)))
+        .collect();
+    let error = anyhow::anyhow!("no device is ready; {}", reasons.join("; "));
+    let permanent = greetings.iter().all(|g| g.as_ref().is_err_and(|trouble| trouble.permanent));
+    if permanent { Err(error).or_usage() } else { Err(error).or_incomplete() }
+}
+
+/// Every runtime asked for must be offered by every device that is ready.
+fn check_runtimes(
+    selection: &Selection,
+    greetings: &[Greeting],
+    devices: &[DevicePlan],
+) -> CommandResult<()> {
+    for (device, greeting) in devices.iter().zip(greetings) {
+        let Ok((hello, _)) = greeting else { continue };
+        let offered: Vec<String> = hello
+            .runtimes
+            .iter()
+            .flat_map(|r| r.backends.iter().map(move |backend| format!("{}/{backend}", r.runtime)))
+            .collect();
+        for runtime in selection.runtimes.iter().map(ToString::to_string) {
+            if !offered.contains(&runtime) {
+                let known: Vec<&str> = offered.iter().map(String::as_str).collect();
+                return Err(Failure::usage(format!(
+                    "on the device {}, {}",
+                    device.id,
+                    unknown("runtime", &runtime, &known)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+type Facts = BTreeMap<Sha256Hex, Result<ModelFacts, String>>;
+
+fn draw(
+    selection: &Selection,
+    devices: Vec<DevicePlan>,
+    facts: &Facts,
+    greetings: &[Greeting],
+    seed: u64,
+    progress: &mut Progress,
+) -> CommandResult<Plan> {
+    let mut cases = Vec::new();
+    let mut contrasts = Vec::new();
+    for device in 0..devices.len() {
+        let offset = cases.len();
+        let mut sides = Vec::new();
+        for runtime in &selection.runtimes {
+            for (variant, entrant) in selection.entrants.iter().enumerate() {
+                let found = facts.get(&entrant.file.sha256).and_then(|f| f.as_ref().ok());
+                let precision = found.map(|f| f.precision).or(entrant.declared);
+                sides.push(Side { variant, runtime: runtime.clone(), format: entrant.format, precision });
+                cases.push(CasePlan {
+                    variant: entrant.id.clone(),
+                    runtime: runtime.clone(),
+                    device,
+                    threads: selection.threads,
+                    model_path: shown_path(&entrant.file),
+                    model_sha256: entrant.file.sha256.clone(),
+                    model_bytes: entrant.file.bytes,
+                });
+            }
+        }
+        let reference = selection.reference.unwrap_or(usize::MAX);
+        let here = suites::contrasts(&sides, reference, &selection.kinds);
+        contrasts.extend(here.into_iter().map(|c| protocol::Contrast {
+            kind: c.kind,
+            candidate: c.candidate + offset,
+            reference: c.reference + offset,
+        }));
+    }
+    let memory: Vec<Option<u64>> = greetings
+        .iter()
+        .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
+        .collect();
+    let groups = plan::groups(&cases, &contrasts, &memory, seed);
+    let mut performance = selection.measure.performance();
+    if plan::fit(&mut performance, &cases, &groups, Some(selection.budget)) {
+        progress.note(&format!(
+            "steady state is cut to {} ms per variant and unit, so that six units fit the time budget",
+            performance.min_ms
+        ));
+    }
+    let now = jiff::Timestamp::now();
+    let plan = Plan {
+        schema: RECORD_SCHEMA,
+        run: format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), random_seed() & 0xffff),
+        created: now.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        seed,
+        subject: selection.subject.clone(),
+        suite: selection.suite.clone(),
+        dataset: selection.dataset.clone(),
+        devices,
+        cases,
+        contrasts,
+        measuring: Measuring {
+            performance,
+            ping_pong: selection.measure.ping_pong(),
+            groups,
+            performance_deadline_ms: plan::PERFORMANCE_DEADLINE_MS,
+            accuracy_deadline_ms: plan::ACCURACY_DEADLINE_MS,
+            time_budget_ms: u64::try_from(selection.budget.as_millis()).ok(),
+        },
+    };
+    progress.plan(&plan, &[]);
+    Ok(plan)
+}
+
+fn write_start(
+    writer: &mut RunWriter,
+    plan: &Plan,
+    greetings: &[Greeting],
+    facts: &Facts,
+) -> Result<(), store::StoreError> {
+    for (device, greeting) in greetings.iter().enumerate() {
+        match greeting {
+            Ok((hello, _)) => writer.append(&device_entry(device, hello))?,
+            Err(trouble) => writer.append(&Entry::DeviceLost { device, reason: trouble.reason.clone() })?,
+        }
+    }
+    write_facts(writer, plan, &(0..plan.cases.len()).collect::<Vec<_>>(), facts)
+}
+
+fn write_facts(
+    writer: &mut RunWriter,
+    plan: &Plan,
+    cases: &[CaseIndex],
+    facts: &Facts,
+) -> Result<(), store::StoreError> {
+    for case in cases {
+        let hash = plan.cases.get(*case).map(|c| &c.model_sha256);
+        if let Some(Ok(facts)) = hash.and_then(|hash| facts.get(hash)) {
+            writer.append(&Entry::Inspected { case: *case, facts: facts.clone() })?;
+        }
+    }
+    Ok(())
+}
+
+async fn go_on(
+    selection: &Selection,
+    begun: Begun,
+    greetings: Vec<Greeting>,
+    session: Session,
+    progress: &mut Progress,
+) -> CommandResult<Measured> {
+    let Begun { plan, writer, done, attempts, record } = begun;
+    let dir = writer.dir().to_owned();
+    let mut ended_before = Ended::default();
+    let mut by_device: BTreeMap<usize, Vec<PlannedUnit>> = BTreeMap::new();
+    for unit in plan::units(&plan) {
+        by_device.entry(unit.device).or_default().push(unit);
+    }
+    let budget = plan.measuring.time_budget_ms.map(Duration::from_millis);
+    let mut hands = Vec::new();
+    for (device, greeting) in greetings.into_iter().enumerate() {
+        hands.push(match greeting {
+            Ok((_, places)) => {
+                let units = by_device.remove(&device).unwrap_or_default();
+                let mut agenda = Agenda::new(units, &done, attempts.clone(), budget);
+                let earlier = record.iter().flat_map(|r| &r.units).filter(|u| u.device == device);
+                for trial in earlier.flat_map(|unit| &unit.trials) {
+                    agenda.judge(trial.case, &trial.outcome);
+                }
+                Some(Hand::new(agenda, places))
+            }
+            Err(trouble) => {
+                ended_before.lost.push((device, trouble.reason));
+                None
+            }
+        });
+    }
+    let (fleet, parting) = session.part();
+    let dispatcher =
+        Dispatcher { plan: &plan, feed: &selection.feed, writer, rule: rule(), progress, hands, fleet };
+    let (mut writer, mut ended) = dispatcher.run().await;
+    ended.lost.extend(ended_before.lost);
+    if ended.is_whole() {
+        let reason = if ended.reasons.is_empty() {
+            "nothing was left to measure".to_owned()
+        } else {
+            ended.reasons.join("; ")
+        };
+        let finished = Entry::Finished { at: jiff::Timestamp::now().to_string(), reason };
+        if let Err(error) = writer.append(&finished) {
+            ended.record_failed = Some(error.to_string());
+        }
+    }
+    drop(writer);
+    if ended.cut {
+        parting.cut().await
+    } else {
+        parting.wait().await
+    }
+    Ok(Measured { dir, ended })
+}

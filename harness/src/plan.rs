@@ -1,0 +1,380 @@
+//! What will be measured, drawn from a seed before anything runs: groups of cases that are alive together, and
+//! units. Pure: the same values in give the same plan out, on any machine. Knows no device and no
+//! clock.
+
+use protocol::{
+    Artifact, CaseIndex, Contrast, DType, Inputs, Mode, PerformanceRules, Rng, Schedule, Sha256Hex,
+    TensorFile, TrialSpec, UnitId, UnitSpec,
+};
+use reports::record::{CasePlan, Plan, Purpose};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Most cases alive at once on a device: each keeps a process and its memory.
+pub(crate) const MAX_GROUP: usize = 8;
+/// Least memory a live worker is reckoned with, beside its model.
+const WORKER_BYTES: u64 = 32 << 20;
+/// A loaded model is reckoned with so many times its file: constants, packed copies, activations.
+const MODEL_FACTOR: u64 = 4;
+/// Share of a device's memory that live workers may fill.
+const MEMORY_SHARE: u64 = 2;
+
+/// Steady state per side and unit is not made shorter than this: too few blocks to average out the noise.
+const MIN_STEADY_MS: u64 = 250;
+/// What a side takes beside warm-up and steady state: process, load, first inference, and a warm-up that is
+/// longer than its least.
+const SIDE_OVERHEAD_MS: u64 = 700;
+/// Units before the first look.
+const UNITS_THAT_MUST_FIT: u64 = 6;
+/// A worker at work for longer than this has hung.
+pub(crate) const PERFORMANCE_DEADLINE_MS: u64 = 180_000;
+/// Running a whole dataset on a slow device takes its time.
+pub(crate) const ACCURACY_DEADLINE_MS: u64 = 1_800_000;
+
+/// Names of random streams: no two orders of a plan are drawn from one.
+const STREAM_ACCURACY: u64 = 1;
+const STREAM_ROUND: u64 = 2;
+const STREAM_UNIT: u64 = 3;
+const STREAM_GROUPS: u64 = 4;
+
+/// Cases that are alive together, per device: the two sides of every contrast share at least one group, and
+/// no group has more cases or takes more memory than allowed, unless two cases alone do. `memory_bytes` is the
+/// memory of each device, where known.
+pub(crate) fn groups(
+    cases: &[CasePlan],
+    contrasts: &[Contrast],
+    memory_bytes: &[Option<u64>],
+    seed: u64,
+) -> Vec<Vec<CaseIndex>> {
+    let mut all = Vec::new();
+    for (device, memory) in memory_bytes.iter().enumerate() {
+        let clusters = clusters(cases, contrasts, device);
+        let mut rng = Rng::for_stream(seed, &[STREAM_GROUPS, device as u64]);
+        let order = rng.permutation(u32::try_from(clusters.len()).unwrap_or(u32::MAX));
+        let mut group: BTreeSet<CaseIndex> = BTreeSet::new();
+        for cluster in order.into_iter().filter_map(|at| clusters.get(at as usize)) {
+            let together: BTreeSet<CaseIndex> = group.union(cluster).copied().collect();
+            let fits = together.len() <= MAX_GROUP
+                && memory.is_none_or(|all| reckoned(cases, &together) <= all / MEMORY_SHARE);
+            if fits || group.is_empty() {
+                group = together;
+            } else {
+                all.push(std::mem::replace(&mut group, cluster.clone()));
+            }
+        }
+        if !group.is_empty() {
+            all.push(group);
+        }
+    }
+    all.into_iter().map(|group| group.into_iter().collect()).collect()
+}
+
+/// Every candidate with all it is compared with, and every case that nothing is compared with, without the
+/// sets that another one contains.
+fn clusters(cases: &[CasePlan], contrasts: &[Contrast], device: usize) -> Vec<BTreeSet<CaseIndex>> {
+    let mut sets: Vec<BTreeSet<CaseIndex>> = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        let is_reference = contrasts.iter().any(|c| c.reference == index);
+        let references: BTreeSet<CaseIndex> =
+            contrasts.iter().filter(|c| c.candidate == index).map(|c| c.reference).collect();
+        if case.device == device && !(is_reference && references.is_empty()) {
+            sets.push(references.into_iter().chain([index]).collect());
+        }
+    }
+    // of two equal sets the first stays
+    let covered = |at: usize, set: &BTreeSet<CaseIndex>| {
+        sets.iter().enumerate().any(|(i, other)| set.is_subset(other) && (set != other || i < at))
+    };
+    sets.iter().enumerate().filter(|(at, set)| !covered(*at, set)).map(|(_, set)| set.clone()).collect()
+}
+
+fn reckoned(cases: &[CasePlan], together: &BTreeSet<CaseIndex>) -> u64 {
+    together.iter().filter_map(|i| cases.get(*i)).fold(0u64, |sum, case| {
+        sum.saturating_add(WORKER_BYTES).saturating_add(case.model_bytes.saturating_mul(MODEL_FACTOR))
+    })
+}
+
+/// Shortens steady state, within reason, when six units would not fit the time budget otherwise. True when it
+/// did.
+pub(crate) fn fit(
+    rules: &mut PerformanceRules,
+    cases: &[CasePlan],
+    groups: &[Vec<CaseIndex>],
+    budget: Option<Duration>,
+) -> bool {
+    let Some(budget) = budget else { return false };
+    let mut sides: BTreeMap<usize, u64> = BTreeMap::new();
+    for group in groups {
+        if let Some(case) = group.first().and_then(|c| cases.get(*c)) {
+            *sides.entry(case.device).or_default() += group.len() as u64;
+        }
+    }
+    let sides = sides.values().copied().max().unwrap_or(1).max(1);
+    let side = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX) / UNITS_THAT_MUST_FIT / sides;
+    let overhead = SIDE_OVERHEAD_MS.saturating_add(rules.warm_up.min_ms);
+    let fitting = side.saturating_sub(overhead).max(MIN_STEADY_MS);
+    let shortened = fitting < rules.min_ms;
+    rules.min_ms = rules.min_ms.min(fitting);
+    shortened
+}
+
+/// A unit that the plan holds; whether it is needed is decided later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedUnit {
+    /// Its number.
+    pub(crate) unit: UnitId,
+    /// Position of its device.
+    pub(crate) device: usize,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// Number of its kind on this device, from 0.
+    pub(crate) round: u32,
+    /// Position in [`Measuring::groups`]; `None` for accuracy.
+    pub(crate) group: Option<usize>,
+    /// Seeds every order within.
+    pub(crate) seed: u64,
+    /// Its cases, in the order of its trials.
+    pub(crate) cases: Vec<CaseIndex>,
+}
+
+/// All units of the plan in the order in which a device goes through its own: accuracy first, every case in
+/// a unit of its own, then rounds of performance units, the groups of each round in a random order.
+pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
+    let mut all: Vec<PlannedUnit> = Vec::new();
+    let mut add = |device, purpose, round, group, cases| {
+        let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let seed = Rng::for_stream(plan.seed, &[STREAM_UNIT, u64::from(number)]).next_u64();
+        all.push(PlannedUnit { unit: UnitId(number), device, purpose, round, group, seed, cases });
+    };
+    for device in 0..plan.devices.len() {
+        let here: Vec<CaseIndex> =
+            (0..plan.cases.len()).filter(|i| plan.cases[*i].device == device).collect();
+        let mut rng = Rng::for_stream(plan.seed, &[STREAM_ACCURACY, device as u64]);
+        for (round, at) in (0u32..).zip(rng.permutation(here.len() as u32)) {
+            add(device, Purpose::Accuracy, round, None, vec![here[at as usize]]);
+        }
+        let groups = &plan.measuring.groups;
+        let of_device = |g: &usize| groups[*g].first().is_some_and(|c| here.contains(c));
+        let groups_here: Vec<usize> = (0..groups.len()).filter(of_device).collect();
+        for round in 0..plan.suite.max_units {
+            let mut rng = Rng::for_stream(plan.seed, &[STREAM_ROUND, device as u64, u64::from(round)]);
+            for at in rng.permutation(groups_here.len() as u32) {
+                let group = groups_here[at as usize];
+                add(device, Purpose::Performance, round, Some(group), groups[group].clone());
+            }
+        }
+    }
+    all
+}
+
+/// What models are fed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// Tensor files by hash, one per model input, with type and shape.
+    Files(Vec<(Sha256Hex, DType, Vec<u64>)>),
+    /// Seeded values.
+    Random {
+        /// Seed of the generator.
+        seed: u64,
+        /// Number of examples.
+        examples: u64,
+    },
+}
+
+/// A unit as the agent is told of it.
+///
+/// # Errors
+/// A file that the unit needs has no place on the device.
+pub(crate) fn unit_spec(
+    plan: &Plan,
+    unit: &PlannedUnit,
+    feed: &Feed,
+    places: &BTreeMap<Sha256Hex, PathBuf>,
+) -> Result<UnitSpec, String> {
+    let artifact = |sha256: &Sha256Hex| match places.get(sha256) {
+        Some(path) => Ok(Artifact { path: path.clone(), sha256: sha256.clone() }),
+        None => Err(format!("the file with hash {} is not on the device", sha256.short())),
+    };
+    let rules = &plan.measuring;
+    let (schedule, mode, deadline_ms) = match unit.purpose {
+        Purpose::Performance => (
+            Schedule::PingPong(rules.ping_pong.clone()),
+            Mode::Performance(rules.performance.clone()),
+            rules.performance_deadline_ms,
+        ),
+        Purpose::Accuracy => (Schedule::Alone, Mode::Accuracy, rules.accuracy_deadline_ms),
+        Purpose::Profile => {
+            (Schedule::Alone, Mode::Profile { iterations: 10 }, rules.performance_deadline_ms)
+        }
+    };
+    let inputs = match feed {
+        Feed::Random { seed, examples } => Inputs::Random { seed: *seed, examples: *examples },
+        Feed::Files(files) => {
+            let one = |(sha256, dtype, shape): &(Sha256Hex, DType, Vec<u64>)| {
+                Ok(TensorFile { file: artifact(sha256)?, dtype: *dtype, shape: shape.clone() })
+            };
+            Inputs::Files { files: files.iter().map(one).collect::<Result<_, String>>()? }
+        }
+    };
+    let trial = |case: &CaseIndex| {
+        let case = plan.cases.get(*case).ok_or_else(|| format!("the plan has no case {case}"))?;
+        Ok(TrialSpec {
+            runtime: case.runtime.clone(),
+            model: artifact(&case.model_sha256)?,
+            threads: case.threads,
+            inputs: inputs.clone(),
+            mode: mode.clone(),
+            deadline_ms,
+        })
+    };
+    let trials = unit.cases.iter().map(trial).collect::<Result<Vec<_>, String>>()?;
+    Ok(UnitSpec { unit: unit.unit, seed: unit.seed, schedule, trials })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ContrastKind;
+
+    fn case(name: &str, device: usize, model_bytes: u64) -> CasePlan {
+        CasePlan {
+            variant: name.parse().unwrap(),
+            runtime: "builtin/cpu".parse().unwrap(),
+            device,
+            threads: 1,
+            model_path: name.to_owned(),
+            model_sha256: Sha256Hex::of_bytes(name.as_bytes()),
+            model_bytes,
+        }
+    }
+
+    /// `n` cases on one device, all compared with the first, and the second half with the first half.
+    fn cases(n: usize, device: usize, model_bytes: u64) -> (Vec<CasePlan>, Vec<Contrast>) {
+        let cases = (0..n).map(|i| case(&format!("m@v{i}"), device, model_bytes)).collect();
+        let with = |kind, candidate, reference| Contrast { kind, candidate, reference };
+        let mut contrasts: Vec<Contrast> = (1..n).map(|i| with(ContrastKind::Reference, i, 0)).collect();
+        contrasts.extend((n / 2..n / 2 * 2).map(|i| with(ContrastKind::Format, i, i - n / 2)));
+        (cases, contrasts)
+    }
+
+    fn plan(seed: u64, n: usize, max_units: u32) -> Plan {
+        let (cases, contrasts) = cases(n, 0, 1000);
+        let groups = groups(&cases, &contrasts, &[None], seed);
+        let mut plan = crate::testing::plan();
+        plan.seed = seed;
+        plan.suite.max_units = max_units;
+        plan.cases = cases;
+        plan.contrasts = contrasts;
+        plan.measuring.groups = groups;
+        plan
+    }
+
+    #[test]
+    fn eight_cases_are_one_group() {
+        let (cases, contrasts) = cases(8, 0, 50_000);
+        assert_eq!(groups(&cases, &contrasts, &[Some(4 << 30)], 1), [(0..8).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn every_contrast_finds_its_two_sides_alive_together() {
+        for (n, memory) in [(2, None), (8, None), (9, None), (20, None), (64, None), (8, Some(1 << 28))] {
+            let (cases, contrasts) = cases(n, 0, 1 << 20);
+            for seed in 0..20 {
+                let groups = groups(&cases, &contrasts, &[memory], seed);
+                for c in &contrasts {
+                    let both = |g: &&Vec<usize>| g.contains(&c.candidate) && g.contains(&c.reference);
+                    assert!(groups.iter().any(|g| both(&g)), "{n} cases: {c:?} is in none of {groups:?}");
+                }
+                assert!(groups.iter().all(|g| g.len() <= MAX_GROUP), "{groups:?}");
+                let twice = (1..n).filter(|i| groups.iter().filter(|g| g.contains(i)).count() > 1).count();
+                assert_eq!(twice, 0, "only the reference is measured in several groups: {groups:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_bounds_a_group() {
+        let (cases, contrasts) = cases(8, 0, 100 << 20);
+        let groups = groups(&cases, &contrasts, &[Some(4 << 30)], 1);
+        // 432 MB each: four fit into half of 4 GiB, and the pairs of formats stay together
+        assert!(groups.len() > 1 && groups.iter().all(|g| g.len() <= 4), "{groups:?}");
+    }
+
+    #[test]
+    fn a_case_without_a_contrast_is_measured_all_the_same() {
+        let cases = [case("m@only", 0, 1)];
+        assert_eq!(groups(&cases, &[], &[None], 1), [vec![0]]);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_plan_and_another_one_does_not() {
+        let one = units(&plan(7, 8, 10));
+        assert_eq!(one, units(&plan(7, 8, 10)));
+        assert_ne!(one, units(&plan(8, 8, 10)));
+        let seeds: BTreeSet<u64> = one.iter().map(|u| u.seed).collect();
+        assert_eq!(seeds.len(), one.len(), "every unit draws orders of its own");
+    }
+
+    #[test]
+    fn units_are_numbered_in_order_and_balanced() {
+        let all = units(&plan(3, 20, 6));
+        assert!(all.iter().enumerate().all(|(i, u)| u.unit == UnitId(i as u32)));
+        let accuracy: Vec<_> = all.iter().filter(|u| u.purpose == Purpose::Accuracy).collect();
+        let measured: BTreeSet<_> = accuracy.iter().flat_map(|u| &u.cases).collect();
+        assert_eq!((accuracy.len(), measured.len()), (20, 20), "every case once, alone");
+        for case in 1..20 {
+            let n =
+                all.iter().filter(|u| u.purpose == Purpose::Performance && u.cases.contains(&case)).count();
+            assert_eq!(n, 6, "case {case}");
+        }
+        let first_accuracy: BTreeSet<usize> =
+            (0..40).filter_map(|seed| units(&plan(seed, 4, 1)).first().map(|u| u.cases[0])).collect();
+        assert_eq!(first_accuracy.len(), 4, "no case is always the first");
+    }
+
+    #[test]
+    fn two_devices_have_units_of_their_own() {
+        let mut two = plan(5, 3, 2);
+        two.devices.push(two.devices[0].clone());
+        two.cases.push(case("m@other", 1, 1));
+        two.measuring.groups.push(vec![3]);
+        let all = units(&two);
+        assert!(all.iter().all(|u| u.cases.iter().all(|c| two.cases[*c].device == u.device)));
+        assert_eq!(all.iter().filter(|u| u.device == 1).count(), 3);
+    }
+
+    #[test]
+    fn steady_state_gives_way_to_the_budget_and_no_further() {
+        let (cases, contrasts) = cases(8, 0, 1);
+        let groups = groups(&cases, &contrasts, &[None], 1);
+        let mut rules = crate::testing::plan().measuring.performance;
+        rules.min_ms = 1000;
+        let minutes = |m: u64| Some(Duration::from_secs(60 * m));
+        assert!(!fit(&mut rules.clone(), &cases, &groups, None));
+        assert!(!fit(&mut rules.clone(), &cases, &groups, minutes(4)), "eight variants fit four minutes");
+        let mut shorter = rules.clone();
+        assert!(fit(&mut shorter, &cases, &groups, minutes(1)));
+        assert_eq!(shorter.min_ms, MIN_STEADY_MS);
+    }
+
+    #[test]
+    fn a_unit_names_every_file_by_its_place() {
+        let mut plan = plan(1, 2, 1);
+        plan.cases[1].threads = 3;
+        let unit = &units(&plan)[2];
+        let data = Sha256Hex::of_bytes(b"data");
+        let feed = Feed::Files(vec![(data.clone(), DType::U8, vec![5, 2])]);
+        let mut places: BTreeMap<Sha256Hex, PathBuf> =
+            plan.cases.iter().map(|c| (c.model_sha256.clone(), c.model_path.clone().into())).collect();
+        assert!(unit_spec(&plan, unit, &feed, &places).unwrap_err().contains(data.short()));
+        places.insert(data, "tensor".into());
+        let spec = unit_spec(&plan, unit, &feed, &places).unwrap();
+        assert_eq!(spec.check(), Ok(()));
+        assert_eq!((spec.trials[0].threads, spec.trials[1].threads), (1, 3));
+        assert_eq!(spec.trials[1].model.path, PathBuf::from("m@v1"));
+        assert!(matches!(spec.schedule, Schedule::PingPong(_)));
+    }
+}

@@ -1,0 +1,272 @@
+//! What a run is about: the suite or the models named on the command line, with the settings on top and the
+//! data loaded. Finds, reads and hashes files; decides no order and knows no device.
+
+use crate::{
+    exit::{CommandResult, ExitWith, Failure},
+    plan::Feed,
+    settings::Settings,
+    transport::{Content, HostFile},
+};
+use anyhow::Context;
+use datasets::{Dataset, FileRef, did_you_mean};
+use protocol::{ContrastKind, Format, Precision, RuntimeId, VariantId};
+use reports::record::{CasePlan, DatasetFacts, Plan, Subject, SuiteFacts};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use suites::{Measure, Suite};
+
+/// Measuring a device ends after so long, unless the settings or the suite say otherwise.
+pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(240);
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Name or path of a suite.
+    pub(crate) suite: Option<String>,
+    /// Model files.
+    pub(crate) models: Vec<PathBuf>,
+    /// Data for model files.
+    pub(crate) data: Option<String>,
+    /// Parts of names; variants with none of them are left out.
+    pub(crate) filter: Vec<String>,
+    /// Keep the reference whatever the filter says.
+    pub(crate) keep_reference: bool,
+}
+
+/// A variant with its file.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrant {
+    /// Its name.
+    pub(crate) id: VariantId,
+    /// Format, as its first bytes and its name say.
+    pub(crate) format: Format,
+    /// Precision, as the suite declares it.
+    pub(crate) declared: Option<Precision>,
+    /// The model.
+    pub(crate) file: HostFile,
+}
+
+/// Everything that is to be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) subject: Subject,
+    pub(crate) suite: SuiteFacts,
+    pub(crate) kinds: Vec<ContrastKind>,
+    pub(crate) entrants: Vec<Entrant>,
+    /// Position of the reference in `entrants`; `None` when it was left out.
+    pub(crate) reference: Option<usize>,
+    pub(crate) runtimes: Vec<RuntimeId>,
+    pub(crate) threads: u16,
+    pub(crate) measure: Measure,
+    pub(crate) budget: Duration,
+    pub(crate) dataset: DatasetFacts,
+    pub(crate) feed: Feed,
+    /// Tensor files.
+    pub(crate) data: Vec<HostFile>,
+}
+
+impl Selection {
+    /// Finds and reads everything. `seed` makes random inputs, where there is no data.
+    ///
+    /// # Errors
+    /// Names the file, key or name that is wrong, and what to do.
+    pub(crate) fn load(wanted: &Wanted, settings: &Settings, seed: u64) -> CommandResult<Self> {
+        let (suite, subject) = find(wanted)?;
+        Self::of_suite(&suite, subject, wanted, settings, seed)
+    }
+
+    fn of_suite(
+        suite: &Suite,
+        subject: Subject,
+        wanted: &Wanted,
+        settings: &Settings,
+        seed: u64,
+    ) -> CommandResult<Self> {
+        let kept = filter(suite, wanted)?;
+        let mut entrants = Vec::new();
+        for variant in kept.iter().filter_map(|at| suite.variants.get(*at)) {
+            let file = host_file(&variant.file).or_usage()?;
+            let (id, format, declared) = (variant.id.clone(), variant.format, variant.precision);
+            entrants.push(Entrant { id, format, declared, file });
+        }
+        let loaded = suite.load_dataset().or_usage()?;
+        let (dataset, feed, data) = match loaded {
+            Some(dataset) => facts_of(dataset),
+            None => random(suite.random_examples(), seed),
+        };
+        let budget = settings.time_budget.map(|span| span.0);
+        let of_suite = suite.measure.time_budget_s.map(Duration::from_secs);
+        Ok(Self {
+            subject,
+            suite: SuiteFacts {
+                name: suite.name.clone(),
+                title: suite.title.clone(),
+                sha256: suite.sha256.clone(),
+                task: suite.task,
+                margin: settings.margin.map_or(suite.compare.margin, |share| share.0),
+                accuracy_margin: settings
+                    .accuracy_margin
+                    .map_or(suite.compare.accuracy_margin, |share| share.0),
+                max_units: settings.units.unwrap_or(suite.compare.max_units),
+            },
+            kinds: suite.compare.contrasts.clone(),
+            reference: kept.iter().position(|at| *at == suite.reference),
+            entrants,
+            runtimes: if settings.runtimes.is_empty() {
+                suite.runtimes.clone()
+            } else {
+                settings.runtimes.clone()
+            },
+            threads: settings.threads.unwrap_or(suite.threads),
+            measure: suite.measure.clone(),
+            budget: budget.or(of_suite).unwrap_or(DEFAULT_BUDGET),
+            dataset,
+            feed,
+            data,
+        })
+    }
+
+    /// Everything a device needs.
+    pub(crate) fn files(&self) -> Vec<HostFile> {
+        self.entrants.iter().map(|e| &e.file).chain(&self.data).cloned().collect()
+    }
+}
+
+fn find(wanted: &Wanted) -> CommandResult<(Suite, Subject)> {
+    match (&wanted.suite, wanted.models.is_empty()) {
+        (Some(_), false) => Err(Failure::usage("give either --suite or model files, not both")),
+        (Some(name), true) => {
+            if wanted.data.is_some() {
+                return Err(Failure::usage("--data goes with model files; a suite names its own data"));
+            }
+            let suite = suites::lookup(name).or_usage()?;
+            let subject = Subject::Suite { at: suite.origin.clone() };
+            Ok((suite, subject))
+        }
+        (None, false) => {
+            let suite = suites::ad_hoc(&wanted.models, wanted.data.as_deref()).or_usage()?;
+            let models = suite.variants.iter().map(|v| v.file.path().display().to_string()).collect();
+            Ok((suite, Subject::Models { models, data: wanted.data.as_deref().map(absolute_data) }))
+        }
+        (None, true) => Err(Failure::usage(
+            "nothing to measure is named: give --suite NAME (see `bench suites`) or model files",
+        )),
+    }
+}
+
+/// A path that exists, from the root, so that it is found again from anywhere; a name stays a name.
+fn absolute_data(data: &str) -> String {
+    match std::path::absolute(data) {
+        Ok(path) if Path::new(data).exists() => path.display().to_string(),
+        _ => data.to_owned(),
+    }
+}
+
+fn filter(suite: &Suite, wanted: &Wanted) -> CommandResult<Vec<usize>> {
+    let matches = |at: usize| {
+        let name = suite.variants.get(at).map(|v| v.id.to_string()).unwrap_or_default();
+        wanted.filter.is_empty() || wanted.filter.iter().any(|part| name.contains(part.as_str()))
+    };
+    let hit: Vec<usize> = (0..suite.variants.len()).filter(|at| matches(*at)).collect();
+    if hit.is_empty() {
+        let names: Vec<&str> = suite.variants.iter().map(|v| v.id.variant.as_str()).collect();
+        let hint: String =
+            wanted.filter.iter().map(|part| did_you_mean(part, names.iter().copied())).collect();
+        return Err(Failure::nothing(format!(
+            "no variant of {} has {} in its name{hint}; there are {}",
+            suite.name,
+            wanted.filter.join(" or "),
+            names.join(", ")
+        )));
+    }
+    let keep = |at: &usize| matches(*at) || wanted.keep_reference && *at == suite.reference;
+    Ok((0..suite.variants.len()).filter(keep).collect())
+}
+
+fn host_file(file: &FileRef) -> anyhow::Result<HostFile> {
+    match file.shipped_bytes() {
+        Some(bytes) => Ok(HostFile::from_memory(file.path().display().to_string(), bytes)),
+        None => HostFile::from_path(file.path())
+            .with_context(|| format!("the model {} cannot be read", file.path().display())),
+    }
+}
+
+fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {
+    let examples = dataset.examples();
+    let (mut files, mut feed) = (Vec::new(), Vec::new());
+    for (index, tensor) in dataset.inputs.into_iter().enumerate() {
+        let bytes: Arc<[u8]> = tensor.bytes.into();
+        let file = HostFile::from_memory(format!("examples of input {index}"), bytes);
+        feed.push((file.sha256.clone(), tensor.dtype, tensor.shape));
+        files.push(file);
+    }
+    let facts = DatasetFacts {
+        name: dataset.name,
+        source: dataset.source,
+        sha256: files.iter().map(|f| f.sha256.clone()).collect(),
+        examples,
+        labels: dataset.labels,
+        classes: dataset.classes,
+        names: dataset.names,
+    };
+    (facts, Feed::Files(feed), files)
+}
+
+fn random(examples: u64, seed: u64) -> (DatasetFacts, Feed, Vec<HostFile>) {
+    let facts = DatasetFacts {
+        name: "random".to_owned(),
+        source: format!("made by the agent from seed {seed}; the same for every variant"),
+        sha256: Vec::new(),
+        examples,
+        labels: Vec::new(),
+        classes: Vec::new(),
+        names: Vec::new(),
+    };
+    (facts, Feed::Random { seed, examples }, Vec::new())
+}
+
+/// What a planned run needs again after it was cut off; everything must still hash to what was planned.
+///
+/// # Errors
+/// Names what is gone or has changed.
+pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection> {
+    let wanted = match &plan.subject {
+        Subject::Suite { at } => Wanted { suite: Some(at.clone()), ..Wanted::default() },
+        Subject::Models { models, data } => Wanted {
+            models: models.iter().map(PathBuf::from).collect(),
+            data: data.clone(),
+            ..Wanted::default()
+        },
+    };
+    let selection = Selection::load(&wanted, settings, plan.seed)?;
+    let changed = |what: String| {
+        Failure::usage(format!(
+            "{what} changed since the run {} was planned: start a new run, or bring the old content back",
+            plan.run
+        ))
+    };
+    if selection.suite.sha256 != plan.suite.sha256 {
+        return Err(changed(format!("the suite {}", plan.suite.name)));
+    }
+    if selection.dataset.sha256 != plan.dataset.sha256 || selection.dataset.labels != plan.dataset.labels {
+        return Err(changed(format!("the data {}", plan.dataset.name)));
+    }
+    let is_there = |case: &CasePlan| {
+        selection.entrants.iter().any(|e| e.id == case.variant && e.file.sha256 == case.model_sha256)
+    };
+    if let Some(case) = plan.cases.iter().find(|case| !is_there(case)) {
+        return Err(changed(format!("the model {}", case.model_path)));
+    }
+    Ok(selection)
+}
+
+/// Path of a model on the host, for people.
+pub(crate) fn shown_path(file: &HostFile) -> String {
+    match &file.content {
+        Content::Path(path) => path.display().to_string(),
+        Content::Memory(_) => file.name.clone(),
+    }
+}

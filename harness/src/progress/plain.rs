@@ -1,0 +1,50 @@
+//! One line per thing worth knowing, for pipes and CI logs. No escape sequences, nothing overwritten.
+
+use super::view::{View, device_of, left};
+use crate::{dispatch::DispatchEvent, values::human_time};
+use reports::record::Purpose;
+
+/// The line for an event, when it deserves one.
+pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
+    if let DispatchEvent::Interrupted = event {
+        return Some("interrupted: ending the unit under way (once more to end at once)".to_owned());
+    }
+    let device = view.device(device_of(event)?)?;
+    let text = match event {
+        DispatchEvent::Ready { hello, .. } => {
+            let info = &hello.device;
+            format!("ready: {}, {} cores, {}", info.cpu, info.cores.len(), info.os)
+        }
+        DispatchEvent::NotReady { trouble, .. } => format!("not ready: {}", trouble.reason),
+        DispatchEvent::UnitStarted { attempt, purpose, round, cases, .. }
+            if *purpose == Purpose::Accuracy || *attempt > 0 =>
+        {
+            let again = if *attempt > 0 { format!(", attempt {}", attempt + 1) } else { String::new() };
+            let (kind, planned) = match purpose {
+                Purpose::Accuracy => ("accuracy", device.accuracy.planned.to_string()),
+                Purpose::Performance | Purpose::Profile => {
+                    ("performance unit", format!("up to {}", device.performance.planned))
+                }
+            };
+            format!("{kind} {} of {planned}: {}{again}", round + 1, view.names(cases))
+        }
+        DispatchEvent::UnitDone { took, .. } if device.performance.done > 0 => {
+            let performance = device.performance;
+            format!(
+                "performance unit {} of up to {} done in {}{}",
+                performance.done,
+                performance.planned,
+                human_time(*took),
+                left(view, device)
+            )
+        }
+        DispatchEvent::UnitLost { trouble, unit, attempt, .. } => {
+            format!("{unit}, attempt {} lost: {}", attempt + 1, trouble.reason)
+        }
+        DispatchEvent::UnitCancelled { unit, .. } => format!("{unit} ended early"),
+        DispatchEvent::DeviceLost { reason, .. } => format!("given up: {reason}"),
+        DispatchEvent::DeviceFinished { reason, .. } => format!("finished: {reason}"),
+        _ => return None,
+    };
+    Some(format!("{}: {text}", device.id))
+}

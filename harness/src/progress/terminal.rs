@@ -1,0 +1,81 @@
+//! One bar per device on a terminal.
+
+use super::{
+    plain,
+    view::{View, device_of, left},
+};
+use crate::{dispatch::DispatchEvent, values::human_bytes};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+/// Redrawn so often when nothing happens: the clock goes on, the device is hardly disturbed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The bars.
+pub(super) struct Terminal {
+    all: MultiProgress,
+    bars: Vec<ProgressBar>,
+}
+
+impl Terminal {
+    pub(super) fn new() -> Self {
+        Self { all: MultiProgress::new(), bars: Vec::new() }
+    }
+
+    pub(super) fn devices(&mut self, ids: &[String]) {
+        let style = ProgressStyle::with_template("{prefix:.bold} {elapsed:>4} {bar:16} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸ ");
+        for id in ids {
+            let bar = self.all.add(ProgressBar::new(1).with_style(style.clone()).with_prefix(id.clone()));
+            bar.enable_steady_tick(TICK);
+            self.bars.push(bar);
+        }
+    }
+
+    pub(super) fn show(&mut self, view: &View, event: &DispatchEvent) {
+        // what would be lost with the bar stays as a line
+        let stays = matches!(
+            event,
+            DispatchEvent::UnitLost { .. }
+                | DispatchEvent::DeviceLost { .. }
+                | DispatchEvent::NotReady { .. }
+                | DispatchEvent::Interrupted
+        );
+        if stays && let Some(line) = plain::line(view, event) {
+            self.note(&line);
+        }
+        let Some(index) = device_of(event) else { return };
+        let (Some(bar), Some(device)) = (self.bars.get(index), view.device(index)) else { return };
+        if let DispatchEvent::Pushing { name, sent_bytes, bytes, .. } = event {
+            bar.set_length(*bytes);
+            bar.set_position(*sent_bytes);
+            bar.set_message(format!("pushing {name} ({})", human_bytes(*bytes)));
+            return;
+        }
+        let (phase, tally) = device.phase();
+        bar.set_length(u64::from(tally.planned.max(1)));
+        bar.set_position(u64::from(tally.done));
+        let planned = match phase {
+            "performance" => format!("up to {}", tally.planned),
+            _ => tally.planned.to_string(),
+        };
+        let text = match tally.planned {
+            0 => device.doing.clone(),
+            _ => format!("{phase} {} of {planned}{}: {}", tally.done, left(view, device), device.doing),
+        };
+        bar.set_message(text);
+    }
+
+    pub(super) fn note(&self, line: &str) {
+        // a terminal that is gone cannot be told
+        self.all.println(line).unwrap_or_default();
+    }
+
+    pub(super) fn clear(&mut self) {
+        for bar in self.bars.drain(..) {
+            bar.finish_and_clear();
+        }
+        self.all.clear().unwrap_or_default();
+    }
+}

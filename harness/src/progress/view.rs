@@ -1,0 +1,172 @@
+//! What is known about the state of every device, for whoever shows it. Draws nothing.
+
+use crate::{dispatch::DispatchEvent, values::human_time};
+use protocol::{Event, SamplePhase};
+use reports::record::{CaseIndex, Plan, Purpose};
+use std::time::{Duration, Instant};
+
+/// All devices, and the names of cases.
+#[derive(Default)]
+pub(super) struct View {
+    devices: Vec<DeviceView>,
+    cases: Vec<String>,
+    budget: Option<Duration>,
+}
+
+/// One device.
+#[derive(Default)]
+pub(super) struct DeviceView {
+    pub(super) id: String,
+    pub(super) accuracy: Tally,
+    pub(super) performance: Tally,
+    /// Last answer of the rule: groups decided, of how many.
+    pub(super) decided: Option<(usize, usize)>,
+    /// What it does now.
+    pub(super) doing: String,
+    took: Vec<Duration>,
+    began_performance: Option<Instant>,
+}
+
+/// Units of one kind.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) done: u32,
+    pub(super) planned: u32,
+}
+
+impl View {
+    pub(super) fn devices(&mut self, ids: &[String]) {
+        self.devices = ids.iter().map(|id| DeviceView { id: id.clone(), ..DeviceView::default() }).collect();
+    }
+
+    pub(super) fn plan(&mut self, plan: &Plan, done: &[(usize, Purpose)]) {
+        self.budget = plan.measuring.time_budget_ms.map(Duration::from_millis);
+        self.cases = plan.cases.iter().map(|case| case.variant.to_string()).collect();
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            let cases = plan.cases.iter().filter(|case| case.device == index).count();
+            let of_device = |g: &&Vec<CaseIndex>| {
+                g.first().and_then(|c| plan.cases.get(*c)).is_some_and(|c| c.device == index)
+            };
+            let groups = plan.measuring.groups.iter().filter(of_device).count();
+            let count = |purpose| done.iter().filter(|d| **d == (index, purpose)).count() as u32;
+            device.accuracy = Tally { done: count(Purpose::Accuracy), planned: cases as u32 };
+            let planned = (groups as u32).saturating_mul(plan.suite.max_units);
+            device.performance = Tally { done: count(Purpose::Performance), planned };
+        }
+    }
+
+    pub(super) fn device(&self, index: usize) -> Option<&DeviceView> {
+        self.devices.get(index)
+    }
+
+    /// The variants of these cases.
+    pub(super) fn names(&self, cases: &[CaseIndex]) -> String {
+        match cases {
+            [one] => self.cases.get(*one).cloned().unwrap_or_default(),
+            many => format!("{} variants", many.len()),
+        }
+    }
+
+    pub(super) fn take(&mut self, event: &DispatchEvent) {
+        let names = match event {
+            DispatchEvent::UnitStarted { cases, .. } => self.names(cases),
+            _ => String::new(),
+        };
+        let Some(device) = device_of(event).and_then(|index| self.devices.get_mut(index)) else { return };
+        match event {
+            DispatchEvent::Pushing { name, .. } => device.doing = format!("pushing {name}"),
+            DispatchEvent::Ready { .. } => device.doing = "ready".to_owned(),
+            DispatchEvent::NotReady { .. } => device.doing = "not ready".to_owned(),
+            DispatchEvent::UnitStarted { purpose, .. } => {
+                if *purpose == Purpose::Performance {
+                    device.began_performance.get_or_insert_with(Instant::now);
+                }
+                device.doing = names;
+            }
+            DispatchEvent::Fetched { .. } => device.doing = "fetching outputs".to_owned(),
+            DispatchEvent::Agent { event, .. } => device.follow(event),
+            DispatchEvent::UnitDone { took, .. } => device.unit_done(*took),
+            DispatchEvent::Looked { decided, of, .. } => device.decided = Some((*decided, *of)),
+            DispatchEvent::DeviceLost { .. } => device.doing = "lost".to_owned(),
+            DispatchEvent::DeviceFinished { reason, .. } => device.doing = (*reason).to_owned(),
+            DispatchEvent::UnitLost { .. } | DispatchEvent::UnitCancelled { .. } => {
+                device.doing = "unit lost".to_owned();
+            }
+            DispatchEvent::Inspected { .. } => device.doing = "looking into models".to_owned(),
+            DispatchEvent::Interrupted => {}
+        }
+    }
+
+    /// Time until the device has finished, at most.
+    pub(super) fn at_most_left(&self, device: &DeviceView) -> Option<Duration> {
+        let mut took = device.took.clone();
+        took.sort_unstable();
+        let typical = *took.get(took.len() / 2)?;
+        let units = device.performance.planned.saturating_sub(device.performance.done);
+        let by_units = typical.saturating_mul(units);
+        let spent = device.began_performance.map(|at| at.elapsed()).unwrap_or_default();
+        Some(self.budget.map_or(by_units, |all| by_units.min(all.saturating_sub(spent))))
+    }
+}
+
+impl DeviceView {
+    /// Bursts come by the hundred: only what changes slowly is told.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::TrialStarted { .. } => self.doing = "starting".to_owned(),
+            Event::Loaded { .. } => self.doing = "loading".to_owned(),
+            Event::WarmedUp { .. } => self.doing = "warming up".to_owned(),
+            Event::Samples { samples, .. }
+                if samples.phase == SamplePhase::Steady && self.doing != "measuring" =>
+            {
+                self.doing = "measuring".to_owned();
+            }
+            _ => {}
+        }
+    }
+
+    fn unit_done(&mut self, took: Duration) {
+        if self.began_performance.is_some() {
+            self.performance.done += 1;
+            self.took.push(took);
+        } else {
+            self.accuracy.done += 1;
+        }
+    }
+
+    /// `accuracy 3/8` or `performance 4/16`.
+    pub(super) fn phase(&self) -> (&'static str, Tally) {
+        match self.began_performance {
+            Some(_) => ("performance", self.performance),
+            None => ("accuracy", self.accuracy),
+        }
+    }
+}
+
+/// Which device an event is about.
+pub(super) fn device_of(event: &DispatchEvent) -> Option<usize> {
+    match event {
+        DispatchEvent::Pushing { device, .. }
+        | DispatchEvent::Ready { device, .. }
+        | DispatchEvent::NotReady { device, .. }
+        | DispatchEvent::Inspected { device, .. }
+        | DispatchEvent::UnitStarted { device, .. }
+        | DispatchEvent::Agent { device, .. }
+        | DispatchEvent::Fetched { device, .. }
+        | DispatchEvent::UnitDone { device, .. }
+        | DispatchEvent::UnitLost { device, .. }
+        | DispatchEvent::UnitCancelled { device, .. }
+        | DispatchEvent::Looked { device, .. }
+        | DispatchEvent::DeviceLost { device, .. }
+        | DispatchEvent::DeviceFinished { device, .. } => Some(*device),
+        DispatchEvent::Interrupted => None,
+    }
+}
+
+/// ` (at most 2 min 3 s left)`, or nothing.
+pub(super) fn left(view: &View, device: &DeviceView) -> String {
+    match view.at_most_left(device) {
+        Some(left) if left.as_secs() > 0 => format!(", at most {} left", human_time(left)),
+        _ => String::new(),
+    }
+}

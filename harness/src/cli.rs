@@ -1,0 +1,94 @@
+//! The command line. One variant per command; each command's arguments and work are a file of their own.
+
+use crate::{
+    commands::{compare, completions, devices, doctor, inspect, report, run, spec, suites},
+    exit::CommandResult,
+};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  bench compare --suite vision       eight variants of one model on labelled images
+  bench compare a.tflite b.onnx      two models; the first is the reference
+  bench compare a.tflite b.tflite --data d.npz --gate
+                                     for CI: ends with 1 when b is worse than a
+  bench inspect a.tflite             what a model file really holds
+  bench report                       the latest run once more
+
+Exit codes:
+  0  fine
+  1  a gate failed: see `bench compare --help`
+  2  usage or configuration
+  3  incomplete: a device or a variant gave no result, or the run was interrupted
+  4  nothing selected
+
+Settings: flags, then BENCH_* variables, then the nearest bench.toml, then defaults.";
+
+/// Is this model variant faster, smaller, as accurate on my device: yes, no, or can't tell yet?
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Settings file [default: the nearest bench.toml, from here upwards]
+    #[arg(long, global = true, env = "BENCH_CONFIG", value_name = "FILE", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// Show no progress; errors and results only
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure variants against each other and judge them
+    Compare(compare::Args),
+    /// Measure and keep the record, without judging
+    Run(run::Args),
+    /// Render the reports of a run again
+    Report(report::Args),
+    /// Say what a model file really holds
+    Inspect(inspect::Args),
+    /// List, show and check suites
+    Suites(suites::Args),
+    /// List devices and what they are
+    Devices(devices::Args),
+    /// Print one trial as the agent is told it; pipes into bench-agent
+    Spec(spec::Args),
+    /// Check that this machine can measure, and say what to do where it cannot
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Does it.
+    pub(crate) fn work(self) -> CommandResult {
+        let Self { config, quiet, command } = self;
+        let config = config.as_deref();
+        match command {
+            Command::Compare(args) => compare::work(args, config, quiet),
+            Command::Run(args) => run::work(args, config, quiet),
+            Command::Report(args) => report::work(&args, config),
+            Command::Inspect(args) => inspect::work(&args, config),
+            Command::Suites(args) => suites::work(&args),
+            Command::Devices(args) => devices::work(&args, config),
+            Command::Spec(args) => spec::work(args, config),
+            Command::Doctor(args) => doctor::work(&args, config),
+            Command::Completions(args) => completions::work(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,167 @@
+//! `bench inspect`: what a model file really holds, as the agent reads it.
+
+use super::{FactsFormat, block_on};
+use crate::{
+    exit::{CommandResult, Exit, ExitWith, Failure},
+    interrupt::Interrupts,
+    progress::Progress,
+    session::{self, Session},
+    settings::{Layer, Settings},
+    stdout::{print, print_json},
+    transport::{HostFile, Options},
+    values::human_bytes,
+};
+use anyhow::Context;
+use protocol::{ModelFacts, TensorInfo};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+/// Operators that are listed before the rest is counted.
+const SHOWN_OPS: usize = 20;
+/// Quantisation along an axis is shown by its first values.
+const SHOWN_SCALES: usize = 3;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Model file, .tflite or .onnx
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: FactsFormat,
+    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
+    #[arg(long, env = "BENCH_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+/// Prints the facts; a model that cannot be read does not keep the others from being told.
+pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
+    let layer =
+        Layer { cache: args.cache.clone(), device: Some(vec!["local".to_owned()]), ..Layer::default() };
+    let settings = Settings::resolve(layer, config)?;
+    let mut files = Vec::new();
+    for path in &args.models {
+        let read =
+            HostFile::from_path(path).with_context(|| format!("the model {} cannot be read", path.display()));
+        files.push(read.or_usage()?);
+    }
+    let mut facts = block_on(ask(&settings, &files))?;
+    let mut bad = Vec::new();
+    for (path, file) in args.models.iter().zip(&files) {
+        match facts.remove(&file.sha256) {
+            Some(Ok(found)) if args.format == FactsFormat::Json => print_json(&found)?,
+            Some(Ok(found)) => print(&text(path, &found))?,
+            Some(Err(reason)) => bad.push(reason),
+            None => bad.push(format!("{}: the agent gave no answer", path.display())),
+        }
+    }
+    if bad.is_empty() { Ok(Exit::Fine) } else { Err(Failure::usage(bad.join("\n"))) }
+}
+
+type Answers = std::collections::BTreeMap<protocol::Sha256Hex, Result<ModelFacts, String>>;
+
+async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> {
+    let mut progress = Progress::new(true);
+    let chosen = session::choose(&settings.devices, &Options { cache: settings.cache.clone() })?;
+    let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
+    let mut session = Session::start(chosen, files, &settings.cache, interrupts)?;
+    let greetings = session.greet(&mut progress).await?;
+    if let Some(Err(trouble)) = greetings.first() {
+        let error = anyhow::Error::msg(trouble.reason.clone()).context("the agent does not work");
+        return if trouble.permanent { Err(error).or_usage() } else { Err(error).or_incomplete() };
+    }
+    let models: Vec<_> = files.iter().map(|f| f.sha256.clone()).collect();
+    let facts = session.inspect(0, &models, &mut progress).await?;
+    session.end().await;
+    Ok(facts)
+}
+
+fn text(path: &Path, facts: &ModelFacts) -> String {
+    let mut out = String::new();
+    let format = json_word(&facts.format);
+    let precision = json_word(&facts.precision);
+    // writing to a String cannot fail
+    let mut line = |name: &str, value: String| writeln!(out, "{name:<12} {value}").unwrap_or_default();
+    line("model", path.display().to_string());
+    line("format", format!("{format}, {}", facts.producer));
+    line("size", format!("{} ({} bytes)", human_bytes(facts.file_bytes), facts.file_bytes));
+    line("precision", precision);
+    line("parameters", facts.parameters.to_string());
+    let weights: Vec<String> =
+        facts.weights.iter().map(|w| format!("{} {}", human_bytes(w.bytes), w.dtype)).collect();
+    line("constants", if weights.is_empty() { "none".to_owned() } else { weights.join(", ") });
+    for (name, tensors) in [("input", &facts.inputs), ("output", &facts.outputs)] {
+        for tensor in tensors {
+            line(name, tensor_text(tensor));
+        }
+    }
+    let all: u32 = facts.ops.iter().map(|op| op.count).sum();
+    let mut ops: Vec<String> =
+        facts.ops.iter().take(SHOWN_OPS).map(|op| format!("{} × {}", op.count, op.op)).collect();
+    if facts.ops.len() > SHOWN_OPS {
+        ops.push(format!("{} more kinds", facts.ops.len() - SHOWN_OPS));
+    }
+    line("operators", format!("{all}: {}", ops.join(", ")));
+    out
+}
+
+/// The word that the record uses for a value.
+fn json_word(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().trim_matches('"').to_owned()
+}
+
+fn tensor_text(tensor: &TensorInfo) -> String {
+    let shape: Vec<String> =
+        tensor.shape.iter().map(|d| d.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
+    let mut text = format!("{} {} [{}]", tensor.name, tensor.dtype, shape.join(", "));
+    if let Some(q) = &tensor.quantization {
+        let shown = q.scale.iter().zip(&q.zero_point).take(SHOWN_SCALES);
+        let pairs: Vec<String> = shown.map(|(scale, zero)| format!("scale {scale} zero {zero}")).collect();
+        let more = if q.scale.len() > SHOWN_SCALES {
+            format!(" … {} along axis {}", q.scale.len(), q.axis)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!(", {}{more}", pairs.join("; ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{DType, Format, OpCount, Precision, Quantization, WeightBytes};
+
+    #[test]
+    fn the_facts_are_told_line_by_line() {
+        let quantization = Some(Quantization { scale: vec![0.5], zero_point: vec![-3], axis: 0 });
+        let input =
+            TensorInfo { name: "x".into(), dtype: DType::I8, shape: vec![None, Some(28)], quantization };
+        let facts = ModelFacts {
+            format: Format::Tflite,
+            producer: "schema 3".into(),
+            file_bytes: 48_100,
+            precision: Precision::DynamicInt8,
+            parameters: 24_000,
+            weights: vec![WeightBytes { dtype: DType::I8, bytes: 24_000 }],
+            inputs: vec![input],
+            outputs: vec![],
+            ops: vec![OpCount { op: "CONV_2D".into(), count: 4 }, OpCount { op: "SOFTMAX".into(), count: 1 }],
+        };
+        let got = text(Path::new("m.tflite"), &facts);
+        let wanted = "\
+model        m.tflite
+format       tflite, schema 3
+size         48.1 kB (48100 bytes)
+precision    dynamic-int8
+parameters   24000
+constants    24.0 kB i8
+input        x i8 [?, 28], scale 0.5 zero -3
+operators    5: 4 × CONV_2D, 1 × SOFTMAX
+";
+        assert_eq!(got, wanted);
+    }
+}

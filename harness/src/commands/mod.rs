@@ -1,0 +1,45 @@
+//! The commands, one file each: arguments and work.
+
+pub(crate) mod compare;
+pub(crate) mod completions;
+pub(crate) mod devices;
+pub(crate) mod doctor;
+pub(crate) mod inspect;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod spec;
+pub(crate) mod suites;
+
+use crate::exit::{CommandResult, ExitWith};
+use anyhow::Context;
+use clap::ValueEnum;
+use std::{future::Future, time::Duration};
+
+/// How a command that tells facts prints them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FactsFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// File work that hangs (a dead network disk) is not waited for at the end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs asynchronous work on this thread. One thread is enough for the host, and leaves the cores of a local
+/// device alone.
+///
+/// # Errors
+/// The work's own.
+pub(crate) fn block_on<T>(work: impl Future<Output = CommandResult<T>>) -> CommandResult<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the event loop cannot be started")
+        .or_incomplete()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    result
+}

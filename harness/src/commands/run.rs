@@ -1,0 +1,132 @@
+//! `bench run`: measure and keep the record, without judging; and the way both `run` and `compare` measure.
+
+use super::block_on;
+use crate::{
+    exit::{CommandResult, Exit, Failure},
+    interrupt::Interrupts,
+    measure::{self, Measured, random_seed},
+    progress::Progress,
+    runs,
+    selection::{self, Selection, Wanted},
+    settings::{Layer, Settings},
+    stdout::print,
+};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+
+/// What `run` and `compare` have in common.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MeasureArgs {
+    /// Model files, .tflite or .onnx; the first is the reference
+    #[arg(value_name = "MODEL", conflicts_with = "suite")]
+    models: Vec<PathBuf>,
+    /// Suite to measure: a name from `bench suites`, or the path of a .toml file
+    #[arg(short, long, value_name = "NAME|PATH")]
+    suite: Option<String>,
+    /// Data for the models: an .npz, .npy or .csv file, or a suite whose data is taken [default: random]
+    #[arg(long, value_name = "FILE|SUITE", requires = "models")]
+    data: Option<String>,
+    /// Only variants with this in their name; may be repeated
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    filter: Vec<String>,
+    /// Go on with a run that was interrupted or cut off: its folder, its name, or `latest`
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["models", "suite", "filter"])]
+    resume: Option<String>,
+    #[command(flatten, next_help_heading = "Settings")]
+    settings: Layer,
+}
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    measure: MeasureArgs,
+}
+
+/// Measures; the run's folder goes to stdout.
+pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
+    let mut progress = Progress::new(quiet);
+    let least = 1;
+    let measured = measure(args.measure, config, &mut progress, least)?;
+    print(&format!("{}\n", measured.dir.display()))?;
+    progress.note("to judge it: bench report RUN");
+    Ok(tell_end(&measured, &progress, "run"))
+}
+
+/// Measures what was asked for. `least`: so many variants are needed.
+///
+/// # Errors
+/// Nothing could be measured; what was measured before a failure is kept, and is no error.
+pub(crate) fn measure(
+    args: MeasureArgs,
+    config: Option<&Path>,
+    progress: &mut Progress,
+    least: usize,
+) -> CommandResult<Measured> {
+    let settings = Settings::resolve(args.settings, config)?;
+    if let Some(run) = &args.resume {
+        return resume(run, &settings, progress);
+    }
+    let wanted = Wanted {
+        suite: args.suite,
+        models: args.models,
+        data: args.data,
+        filter: args.filter,
+        keep_reference: least > 1,
+    };
+    let seed = settings.seed.unwrap_or_else(random_seed);
+    let selection = Selection::load(&wanted, &settings, seed)?;
+    if selection.entrants.len() * selection.runtimes.len() < least {
+        return Err(Failure::usage(
+            "a comparison needs two variants, or one on two runtimes; `bench run` measures one alone",
+        ));
+    }
+    progress.note(&format!("{}; seed {seed}", selection.suite.title));
+    block_on(async {
+        let interrupts = listen()?;
+        measure::start(&selection, &settings, seed, progress, interrupts).await
+    })
+}
+
+fn listen() -> CommandResult<Interrupts> {
+    use crate::exit::ExitWith;
+    Interrupts::listen().context("signals cannot be heard").or_incomplete()
+}
+
+fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandResult<Measured> {
+    use crate::exit::ExitWith;
+    let dir = runs::find(run, &settings.out)?;
+    let plan = reports::store::load_plan(&dir).or_usage()?;
+    let record = reports::store::load(&dir).or_usage()?;
+    if let Some(reason) = &record.finished {
+        progress.note(&format!(
+            "the run {} has come to its end ({reason}): nothing is left to measure",
+            plan.run
+        ));
+        return Ok(Measured { dir, ended: crate::dispatch::Ended::default() });
+    }
+    let selection = selection::again(&plan, settings)?;
+    progress.note(&format!("going on with {} after {} units", plan.run, record.units.len()));
+    block_on(async {
+        let interrupts = listen()?;
+        measure::resume(&dir, &selection, settings, progress, interrupts).await
+    })
+}
+
+/// Says how measuring ended, and what to do when it did not end well.
+pub(crate) fn tell_end(measured: &Measured, progress: &Progress, command: &str) -> Exit {
+    let ended = &measured.ended;
+    if let Some(why) = &ended.record_failed {
+        crate::progress::say(&format!("error: {why}"));
+    }
+    for (_, reason) in &ended.lost {
+        crate::progress::say(&format!("error: a device was given up: {reason}"));
+    }
+    if ended.is_whole() {
+        return Exit::Fine;
+    }
+    let again = format!("bench {command} --resume {}", measured.dir.display());
+    let what = if ended.interrupted { "interrupted" } else { "incomplete" };
+    progress.note(&format!("{what}; what was measured is kept. To go on: {again}"));
+    Exit::Incomplete
+}

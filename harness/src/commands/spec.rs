@@ -1,0 +1,105 @@
+//! `bench spec`: one trial as the lines that the agent is told, to be piped into it by hand.
+
+use super::block_on;
+use crate::{
+    exit::{CommandResult, Exit, ExitWith, Failure},
+    measure::random_seed,
+    plan::{ACCURACY_DEADLINE_MS, Feed, PERFORMANCE_DEADLINE_MS},
+    selection::{Selection, Wanted},
+    settings::{Layer, Settings},
+    stdout::print,
+    transport::{Guarded, HostFile, Local},
+};
+use protocol::{
+    Artifact, HostMessage, Inputs, Mode, PROTOCOL_VERSION, Schedule, TensorFile, TrialSpec, UnitId, UnitSpec,
+    encode,
+};
+use std::path::{Path, PathBuf};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Part of a variant's name; it must fit exactly one
+    #[arg(value_name = "CASE")]
+    case: String,
+    /// Suite the variant belongs to
+    #[arg(short, long, value_name = "NAME|PATH", default_value = "vision")]
+    suite: String,
+    /// What to do with the model
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeArg,
+    #[command(flatten, next_help_heading = "Settings")]
+    settings: Layer,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum ModeArg {
+    /// Latency and memory
+    #[default]
+    Performance,
+    /// Every example once
+    Accuracy,
+    /// Time per node
+    Profile,
+}
+
+/// Iterations of a profile.
+const PROFILE_ITERATIONS: u32 = 10;
+
+/// Prints a hello, one unit with one trial, and a goodbye.
+pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
+    let settings = Settings::resolve(args.settings, config)?;
+    let seed = settings.seed.unwrap_or_else(random_seed);
+    let wanted = Wanted { suite: Some(args.suite), filter: vec![args.case.clone()], ..Wanted::default() };
+    let selection = Selection::load(&wanted, &settings, seed)?;
+    let entrant = match selection.entrants.as_slice() {
+        [one] => one,
+        several => {
+            let exact = several.iter().find(|e| e.id.variant == args.case || e.id.to_string() == args.case);
+            let names: Vec<String> = several.iter().map(|e| e.id.to_string()).collect();
+            exact.ok_or_else(|| {
+                Failure::usage(format!("{:?} fits several variants: {}", args.case, names.join(", ")))
+            })?
+        }
+    };
+    let inputs = block_on(inputs(&selection, &settings))?;
+    let model = block_on(place(&settings, &entrant.file))?;
+    let (mode, deadline_ms) = match args.mode {
+        ModeArg::Performance => (Mode::Performance(selection.measure.performance()), PERFORMANCE_DEADLINE_MS),
+        ModeArg::Accuracy => (Mode::Accuracy, ACCURACY_DEADLINE_MS),
+        ModeArg::Profile => (Mode::Profile { iterations: PROFILE_ITERATIONS }, PERFORMANCE_DEADLINE_MS),
+    };
+    let Some(runtime) = selection.runtimes.first().cloned() else {
+        return Err(Failure::usage("the suite names no runtime"));
+    };
+    let model = Artifact { path: model, sha256: entrant.file.sha256.clone() };
+    let trial = TrialSpec { runtime, model, threads: selection.threads, inputs, mode, deadline_ms };
+    let unit = UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, trials: vec![trial] };
+    let mut lines = Vec::new();
+    for message in
+        [HostMessage::Hello { protocol: PROTOCOL_VERSION }, HostMessage::Run { unit }, HostMessage::Bye]
+    {
+        lines.extend(encode(&message).or_usage()?);
+    }
+    print(&String::from_utf8_lossy(&lines))?;
+    Ok(Exit::Fine)
+}
+
+async fn inputs(selection: &Selection, settings: &Settings) -> CommandResult<Inputs> {
+    let files = match &selection.feed {
+        Feed::Random { seed, examples } => return Ok(Inputs::Random { seed: *seed, examples: *examples }),
+        Feed::Files(files) => files,
+    };
+    let mut placed = Vec::new();
+    for ((sha256, dtype, shape), file) in files.iter().zip(&selection.data) {
+        let file = Artifact { path: place(settings, file).await?, sha256: sha256.clone() };
+        placed.push(TensorFile { file, dtype: *dtype, shape: shape.clone() });
+    }
+    Ok(Inputs::Files { files: placed })
+}
+
+/// Puts a file where an agent on this machine can read it.
+async fn place(settings: &Settings, file: &HostFile) -> CommandResult<PathBuf> {
+    let local = Guarded::new(Box::new(Local::new(settings.cache.clone(), PathBuf::new())));
+    Ok(local.push(file, |_| ()).await.or_usage()?.path)
+}

@@ -1,0 +1,257 @@
+//! Settings and where they come from: flags, then environment, then `bench.toml`, then defaults. One
+//! struct names every setting once; clap reads the first two levels into it, TOML the third.
+
+use crate::{
+    exit::{CommandResult, ExitWith, Failure},
+    values::{Share, Span},
+};
+use anyhow::Context;
+use protocol::RuntimeId;
+use serde::Deserialize;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// Name of the settings file, looked for in the working directory and upwards.
+pub(crate) const FILE_NAME: &str = "bench.toml";
+
+/// Longest settings file that is read.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// One level of settings. `None`: this level says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Layer {
+    /// Device to measure on; may be repeated [default: local]
+    #[arg(long, env = "BENCH_DEVICE", value_name = "ID", value_delimiter = ',')]
+    pub(crate) device: Option<Vec<String>>,
+    /// Runtime and backend, e.g. builtin/cpu; may be repeated [default: the suite's]
+    #[arg(long, env = "BENCH_RUNTIME", value_name = "RUNTIME/BACKEND", value_delimiter = ',')]
+    pub(crate) runtime: Option<Vec<RuntimeId>>,
+    /// Threads a runtime may use [default: the suite's]
+    #[arg(long, env = "BENCH_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+    /// Seed of every random order; the same seed draws the same plan [default: random]
+    #[arg(long, env = "BENCH_SEED", value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Most units per device; a verdict needs 6 [default: the suite's]
+    #[arg(long, env = "BENCH_UNITS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) units: Option<u32>,
+    /// Stop measuring a device after so long, e.g. 90s, 4m [default: 4m]
+    #[arg(long, env = "BENCH_TIME_BUDGET", value_name = "TIME")]
+    pub(crate) time_budget: Option<Span>,
+    /// Change of latency, memory or size that matters, e.g. 3% [default: the suite's]
+    #[arg(long, env = "BENCH_MARGIN", value_name = "SHARE")]
+    pub(crate) margin: Option<Share>,
+    /// Drop of the task score that is still acceptable, e.g. 1% [default: the suite's]
+    #[arg(long, env = "BENCH_ACCURACY_MARGIN", value_name = "SHARE")]
+    pub(crate) accuracy_margin: Option<Share>,
+    /// Folder in which every run gets a folder of its own [default: runs]
+    #[arg(long, env = "BENCH_OUT", value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
+    #[arg(long, env = "BENCH_CACHE", value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+impl Layer {
+    /// What this level says, and where it says nothing, what `below` says.
+    fn over(self, below: Self) -> Self {
+        Self {
+            device: self.device.or(below.device),
+            runtime: self.runtime.or(below.runtime),
+            threads: self.threads.or(below.threads),
+            seed: self.seed.or(below.seed),
+            units: self.units.or(below.units),
+            time_budget: self.time_budget.or(below.time_budget),
+            margin: self.margin.or(below.margin),
+            accuracy_margin: self.accuracy_margin.or(below.accuracy_margin),
+            out: self.out.or(below.out),
+            cache: self.cache.or(below.cache),
+        }
+    }
+
+    /// Paths of a file are meant from where the file lies.
+    fn based_on(mut self, folder: &Path) -> Self {
+        self.out = self.out.map(|p| folder.join(p));
+        self.cache = self.cache.map(|p| folder.join(p));
+        self
+    }
+
+    /// The rules that clap has for flags, for the other source.
+    fn check(&self) -> Result<(), String> {
+        if self.threads.is_some_and(|n| !(1..=256).contains(&n)) {
+            return Err("threads must be 1 to 256".to_owned());
+        }
+        if self.units.is_some_and(|n| !(1..=1000).contains(&n)) {
+            return Err("units must be 1 to 1000".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// All levels together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// Devices to measure on, in the order given, each once.
+    pub(crate) devices: Vec<String>,
+    /// Runtimes; empty: the suite's.
+    pub(crate) runtimes: Vec<RuntimeId>,
+    /// Threads; `None`: the suite's.
+    pub(crate) threads: Option<u16>,
+    /// Seed; `None`: random.
+    pub(crate) seed: Option<u64>,
+    /// Most units per device; `None`: the suite's.
+    pub(crate) units: Option<u32>,
+    /// When to stop; `None`: the default.
+    pub(crate) time_budget: Option<Span>,
+    /// Margin of costs; `None`: the suite's.
+    pub(crate) margin: Option<Share>,
+    /// Margin of the task score; `None`: the suite's.
+    pub(crate) accuracy_margin: Option<Share>,
+    /// Where runs are kept.
+    pub(crate) out: PathBuf,
+    /// Where the local device keeps pushed files.
+    pub(crate) cache: PathBuf,
+}
+
+impl Settings {
+    /// Puts flags and environment (`top`) over the file named, or else the nearest one.
+    ///
+    /// # Errors
+    /// Names the file and the key, or says which setting is missing.
+    pub(crate) fn resolve(top: Layer, config: Option<&Path>) -> CommandResult<Self> {
+        let here = env::current_dir().context("the working directory cannot be read").or_usage()?;
+        let file = match config {
+            Some(path) => Some(path.to_owned()),
+            None => nearest_file(&here),
+        };
+        let below = match file {
+            Some(path) => read_layer(&path)?,
+            None => Layer::default(),
+        };
+        let all = top.over(below);
+        let cache = match all.cache {
+            Some(path) => path,
+            None => default_cache()?,
+        };
+        Ok(Self {
+            devices: each_once(all.device.unwrap_or_else(|| vec!["local".to_owned()])),
+            runtimes: each_once(all.runtime.unwrap_or_default()),
+            threads: all.threads,
+            seed: all.seed,
+            units: all.units,
+            time_budget: all.time_budget,
+            margin: all.margin,
+            accuracy_margin: all.accuracy_margin,
+            out: here.join(all.out.unwrap_or_else(|| PathBuf::from("runs"))),
+            cache: here.join(cache),
+        })
+    }
+}
+
+fn each_once<T: PartialEq>(list: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(list.len());
+    for item in list {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
+fn nearest_file(from: &Path) -> Option<PathBuf> {
+    from.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+fn read_layer(path: &Path) -> CommandResult<Layer> {
+    let size =
+        fs::metadata(path).with_context(|| format!("the settings file {}", path.display())).or_usage()?;
+    if size.len() > MAX_FILE_BYTES {
+        return Err(Failure::usage(format!(
+            "the settings file {} is longer than {MAX_FILE_BYTES} bytes",
+            path.display()
+        )));
+    }
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("the settings file {}", path.display()))
+        .or_usage()?;
+    let bad =
+        |why: String| Failure::usage(format!("the settings file {}: {}", path.display(), why.trim_end()));
+    let layer: Layer = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+    layer.check().map_err(bad)?;
+    Ok(layer.based_on(path.parent().unwrap_or(Path::new("."))))
+}
+
+fn default_cache() -> CommandResult<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|p| p.join("bench"))
+        .ok_or_else(|| {
+            Failure::usage(
+                "neither XDG_CACHE_HOME nor HOME is set: say with --cache where pushed files may be kept",
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join(FILE_NAME);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let path =
+            file(folder.path(), "seed = 7\nthreads = 2\nmargin = \"5%\"\nout = \"kept\"\ncache = \"/c\"\n");
+        let flags = Layer { threads: Some(4), ..Layer::default() };
+        let got = Settings::resolve(flags, Some(&path)).unwrap();
+        assert_eq!((got.threads, got.seed, got.margin), (Some(4), Some(7), Some(Share(0.05))));
+        assert_eq!((got.out, got.cache), (folder.path().join("kept"), PathBuf::from("/c")));
+        assert_eq!(got.devices, ["local"]);
+    }
+
+    #[test]
+    fn the_nearest_file_upwards_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b");
+        fs::create_dir_all(&deep).unwrap();
+        let far = file(folder.path(), "");
+        assert_eq!(nearest_file(&deep), Some(far));
+        let near = file(&folder.path().join("a"), "");
+        assert_eq!(nearest_file(&deep), Some(near));
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, word) in [
+            ("sede = 7", "sede"),
+            ("margin = \"lots\"", "lots"),
+            ("threads = 0", "threads"),
+            ("units = 100000", "units"),
+            ("time-budget = 4", "time-budget"),
+            ("runtime = [\"builtin\"]", "runtime/backend"),
+            ("seed = [", "line 1"),
+        ] {
+            let path = file(folder.path(), text);
+            let failure = Settings::resolve(Layer::default(), Some(&path)).unwrap_err();
+            let message = format!("{:#}", failure.error);
+            assert!(message.contains("bench.toml") && message.contains(word), "{text}: {message}");
+        }
+        let missing = folder.path().join("none.toml");
+        assert!(Settings::resolve(Layer::default(), Some(&missing)).is_err());
+    }
+
+    #[test]
+    fn devices_are_taken_once() {
+        assert_eq!(each_once(vec!["a", "b", "a"]), ["a", "b"]);
+    }
+}

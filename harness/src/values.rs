@@ -1,0 +1,135 @@
+//! Values as people write them in flags and settings: shares (`3%`) and lengths of time (`4m`).
+
+use serde::{Deserialize, Deserializer, de};
+use std::{fmt, str::FromStr, time::Duration};
+
+/// A share of a whole, in [0, 1). Written `3%`, or `0.03`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Share(pub f64);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("{text:?} is not a share: write 3% or 0.03, at least 0 and below 100%");
+        let (number, scale) = match text.trim().strip_suffix('%') {
+            Some(percent) => (percent.trim(), 100.0),
+            None => (text.trim(), 1.0),
+        };
+        let value: f64 = number.parse::<f64>().map_err(|_| help())? / scale;
+        if (0.0..1.0).contains(&value) { Ok(Self(value)) } else { Err(help()) }
+    }
+}
+
+/// A length of time. Written `90s`, `4m`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub Duration);
+
+/// Longer than anybody waits; keeps sums of milliseconds far from overflow.
+const MAX_SPAN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("{text:?} is not a length of time: write 90s, 4m or 1h 30m, at most 30 days");
+        let duration: jiff::SignedDuration = text.trim().parse().map_err(|_| help())?;
+        let duration = Duration::try_from(duration).map_err(|_| help())?;
+        if duration > Duration::ZERO && duration <= MAX_SPAN { Ok(Self(duration)) } else { Err(help()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a share like \"3%\" or 0.03")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Share, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Share, E> {
+                self.visit_str(&value.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Share, E> {
+                self.visit_str(&value.to_string())
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A length of time for people: `1.4 s`, `48 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn human_time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 10 {
+        return format!("{:.1} s", duration.as_secs_f64());
+    }
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// A size for people, in powers of ten: `312 B`, `48.1 kB`, `2.3 MB`.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for next in ["kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_read_as_written() {
+        assert_eq!("3%".parse(), Ok(Share(0.03)));
+        assert_eq!(" 0.5 % ".parse(), Ok(Share(0.005)));
+        assert_eq!("0.03".parse(), Ok(Share(0.03)));
+        assert_eq!("0".parse(), Ok(Share(0.0)));
+        for bad in ["3", "-1%", "100%", "NaN", "inf", "", "%", "3 percent"] {
+            assert!(bad.parse::<Share>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_are_read_as_written() {
+        assert_eq!("4m".parse(), Ok(Span(Duration::from_secs(240))));
+        assert_eq!("1h 30m".parse(), Ok(Span(Duration::from_secs(5400))));
+        for bad in ["4", "-4m", "0s", "", "4 fortnights", "9999999h"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn people_can_read_them() {
+        assert_eq!(human_time(Duration::from_millis(1420)), "1.4 s");
+        assert_eq!(human_time(Duration::from_secs(48)), "48 s");
+        assert_eq!(human_time(Duration::from_secs(200)), "3 min 20 s");
+        assert_eq!(human_time(Duration::from_secs(7500)), "2 h 5 min");
+        assert_eq!(human_bytes(999), "999 B");
+        assert_eq!(human_bytes(48_100), "48.1 kB");
+        assert_eq!(human_bytes(u64::MAX), "18446744.1 TB");
+    }
+}

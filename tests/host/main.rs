@@ -1,0 +1,8 @@
+//! The host as a process: command line, exit codes, whole runs with real agents on this machine, and every way
+//! a run can be cut off. Models are mostly pretended (`fake/cpu`), so that a run takes a second.
+
+mod cli;
+mod interruptions;
+mod runs;
+mod scene;
+mod transport;

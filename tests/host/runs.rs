@@ -1,0 +1,144 @@
+//! Whole runs with real agents and workers.
+
+use crate::scene::{Scene, count, journal};
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Rendered files of a run, by name.
+fn reports(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(run)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+        .filter(|(name, _)| name != "journal.jsonl" && name != "plan.json")
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_comparison_ends_with_reports_that_can_be_made_again_byte_for_byte() {
+    let scene = Scene::new();
+    scene.model("a", "busy_us = 100");
+    scene.model("b", "busy_us = 100");
+    let suite = scene.suite(&["a", "b"], 8).display().to_string();
+    let done =
+        scene.run(&["compare", "--suite", &suite, "--seed", "5"]).expect(0, &["report.html", "results.csv"]);
+    assert!(done.stderr.contains("performance unit") && !done.stderr.contains('\u{1b}'), "{}", done.stderr);
+    assert!(!done.stdout.contains('\u{1b}'), "no colours in a pipe");
+    let run = scene.the_run();
+    assert_eq!(count(&run, "finished"), 1);
+    let first = reports(&run);
+    assert!(first.iter().any(|(name, _)| name == "report.html"), "{:?}", first.len());
+    for run_name in ["latest", &run.display().to_string()] {
+        let again = scene.run(&["report", run_name]).expect(0, &[]);
+        assert_eq!(
+            again.stdout.replace(&run.display().to_string(), "RUN"),
+            done.stdout.replace(&run.display().to_string(), "RUN")
+        );
+        assert!(reports(&run) == first, "a report differs from the one before");
+    }
+    scene.run(&["compare", "--resume", "latest"]).expect(0, &["has come to its end"]);
+    assert!(reports(&run) == first);
+    scene.run(&["report", "--format", "results-csv"]).expect(0, &["latency_ns"]);
+}
+
+#[test]
+fn a_run_keeps_a_record_and_says_where() {
+    let scene = Scene::new();
+    scene.model("a", "");
+    let suite = scene.suite(&["a"], 8).display().to_string();
+    let done = scene.run(&["run", "--suite", &suite, "--quiet"]).expect(0, &[]);
+    let run = scene.the_run();
+    assert_eq!((done.stdout.trim(), done.stderr.as_str()), (run.display().to_string().as_str(), ""));
+    let performance = journal(&run)
+        .iter()
+        .filter(|e| e["entry"] == "unit-started" && e["purpose"] == "performance")
+        .count();
+    assert_eq!(performance, 6, "one variant alone is measured until a spread can be told");
+    assert!(!run.join("report.html").exists());
+}
+
+#[test]
+fn the_same_seed_measures_in_the_same_order() {
+    let orders: BTreeSet<String> = (0..2)
+        .map(|_| {
+            let scene = Scene::new();
+            for name in ["a", "b", "c"] {
+                scene.model(name, "");
+            }
+            let suite = scene.suite(&["a", "b", "c"], 1).display().to_string();
+            scene.run(&["run", "--suite", &suite, "--seed", "77", "--quiet"]).expect(0, &[]);
+            let started = journal(&scene.the_run()).into_iter().filter(|e| e["entry"] == "unit-started");
+            started.map(|e| format!("{} {} {};", e["unit"], e["seed"], e["cases"])).collect()
+        })
+        .collect();
+    assert_eq!(orders.len(), 1, "{orders:?}");
+}
+
+#[test]
+fn a_gate_fails_when_a_variant_is_slower_and_only_then() {
+    let scene = Scene::new();
+    scene.model("a", "busy_us = 200");
+    scene.model("slow", "busy_us = 2000");
+    let suite = scene.suite(&["a", "slow"], 8).display().to_string();
+    scene.run(&["compare", "--suite", &suite, "--gate"]).expect(1, &["gate: m@slow", "worse"]);
+    scene.run(&["report"]).expect(0, &["worse"]);
+    fs::remove_dir_all(scene.path("runs")).unwrap();
+    scene.run(&["compare", "--suite", &suite]).expect(0, &["worse"]);
+}
+
+#[test]
+fn hostile_models_beside_good_ones_are_named_and_the_rest_goes_on() {
+    let scene = Scene::new();
+    scene.model("a", "busy_us = 100");
+    scene.model("b", "busy_us = 100");
+    scene.model("crash", "fault = crash 11 at load");
+    scene.model("late", "fault = crash 6 at invoke 5");
+    scene.model("unstable", "fault = unstable at invoke 3");
+    scene.write("garbage.onnx", [0xffu8; 1000]);
+    let suite = scene.suite(&["a", "b", "crash", "late", "unstable", "garbage"], 6).display().to_string();
+    scene.run(&["compare", "--suite", &suite]).expect(3, &["report.html"]);
+    let run = scene.the_run();
+    assert_eq!(count(&run, "finished"), 1, "the run itself came to its end");
+    let outcomes = |case: u64| -> BTreeSet<String> {
+        let entries = journal(&run);
+        let units: Vec<_> = entries.iter().filter(|e| e["entry"] == "unit-started").collect();
+        let ended = entries.iter().filter(|e| e["event"]["event"] == "trial-finished");
+        ended
+            .filter(|e| {
+                let unit = units.iter().find(|u| u["unit"] == e["unit"]).unwrap();
+                unit["cases"][e["event"]["trial"].as_u64().unwrap() as usize] == case
+            })
+            .map(|e| e["event"]["outcome"]["outcome"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let only = |word: &str| BTreeSet::from([word.to_owned()]);
+    for good in [0, 1] {
+        assert_eq!(outcomes(good), only("ok"));
+    }
+    assert!(outcomes(2).contains("crashed"), "{:?}", outcomes(2));
+    assert!(outcomes(3).contains("crashed"), "{:?}", outcomes(3));
+    assert!(outcomes(4).contains("failed"), "{:?}", outcomes(4));
+    assert_eq!(outcomes(5), only("failed"));
+}
+
+#[test]
+fn two_models_without_a_suite_are_compared_on_random_input() {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/suites/models/fashion_dscnn/");
+    let (a, b) = (format!("{models}model_fp32.tflite"), format!("{models}model_fp32.onnx"));
+    let scene = Scene::new();
+    let done =
+        scene.run(&["compare", &a, &b, "--units", "1", "--time-budget", "20s"]).expect(0, &["results.csv"]);
+    assert!(done.stdout.contains("onnx-model_fp32"), "{}", done.stdout);
+    let facts = journal(&scene.the_run());
+    let formats: BTreeSet<&str> = facts.iter().filter_map(|e| e["facts"]["format"].as_str()).collect();
+    assert_eq!(formats, BTreeSet::from(["onnx", "tflite"]));
+}
+
+#[test]
+fn the_smoke_suite_runs_through() {
+    let scene = Scene::new();
+    scene.run(&["compare", "--suite", "smoke"]).expect(0, &["report.html"]);
+    assert_eq!(count(&scene.the_run(), "unit-lost"), 0);
+}

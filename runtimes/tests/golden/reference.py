@@ -85,12 +85,14 @@ def input_and_output_quantization(path):
 
     graph = onnx.load(str(path)).graph
     constants = {c.name: numpy_helper.to_array(c).item() for c in graph.initializer if not c.dims}
-    ends = {}
+    ends, value = {}, graph.input[0].name
     for node in graph.node:
         pair = [constants.get(name) for name in node.input[1:3]]
-        if node.op_type == "DequantizeLinear" and node.input[0] == graph.input[0].name:
+        if node.input[0] == value and node.op_type in ("Reshape", "Transpose"):
+            value = node.output[0]
+        if node.input[0] == value and node.op_type == "DequantizeLinear":
             ends["input"] = pair
-        if node.op_type == "QuantizeLinear" and node.output[0] == graph.output[0].name:
+        if node.output[0] == graph.output[0].name and node.op_type == "QuantizeLinear":
             ends["output"] = pair
     return ends
 

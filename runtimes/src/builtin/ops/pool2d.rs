@@ -7,7 +7,7 @@ use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::{self, Element};
-use crate::builtin::kernels::quant::Quantized;
+use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::step::Step;
 
 /// Which pool.
@@ -68,6 +68,13 @@ impl Operator for Pool2d {
                     })
                 }
             }));
+        }
+        if kind != PoolKind::Max && on.dialect == Dialect::Onnx {
+            return Ok(match (x.dtype, out.dtype) {
+                (DType::I8, DType::I8) => reals::<i8>(pool, self, x, out),
+                (DType::U8, DType::U8) => reals::<u8>(pool, self, x, out),
+                _ => None,
+            });
         }
         let exact = kind == PoolKind::Max || (kind == PoolKind::Average && on.dialect == Dialect::Tflite);
         if !exact || !super::same_elements(x, out) {
@@ -164,6 +171,38 @@ fn integers<T: Quantized + Ord>(pool: Pool, kind: PoolKind, (min, max): (i32, i3
                 }
             }
             y.iter_mut().zip(sums.iter()).for_each(|(y, s)| *y = cut(rounded_mean(*s, count)));
+        }
+    });
+    Some(step.with_scratch(c * 4))
+}
+
+/// Means as ONNX Runtime's `QLinearAveragePool` has them: sums of the real numbers, and rounding after the zero
+/// point is added.
+fn reals<T: Quantized>(pool: Pool, op: &Pool2d, x: &Fact, out: &Fact) -> Option<Step> {
+    let ((from, from_zero), (to, to_zero)) = (x.per_tensor()?, out.per_tensor()?);
+    let (min, max) = op.clamp.quantized::<T>(to, to_zero);
+    let requant = Requant::new(min, max, 0);
+    let all = (op.kind == PoolKind::AverageWithPadding).then_some(op.kernel[0] * op.kernel[1]);
+    let [n, h, w, c] = pool.input;
+    let [oh, ow] = pool.output;
+    let step = Step::new("average_pool2d.int", move |inputs, mut outputs, scratch| {
+        let sums = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
+        let (x, y) = (inputs.get::<T>(0), outputs.get::<T>(0));
+        for (at, y) in y.chunks_exact_mut(c.max(1)).take(n * oh * ow).enumerate() {
+            let (ox, oy, image) = (at % ow, at / ow % oh, at / ow / oh);
+            sums.fill(0.0);
+            let mut count = 0;
+            for row in pool.inside(0, oy) {
+                for column in pool.inside(1, ox) {
+                    let pixel = &x[((image * h + row) * w + column) * c..][..c];
+                    let real = |x: &T| (x.wide() - from_zero) as f32 * from;
+                    sums.iter_mut().zip(pixel).for_each(|(s, x)| *s += real(x));
+                    count += 1;
+                }
+            }
+            let count = all.unwrap_or(count) as f32;
+            let mean = |s: f32| T::narrow(requant.apply(s / count / to + to_zero as f32));
+            y.iter_mut().zip(sums.iter()).for_each(|(y, s)| *y = mean(*s));
         }
     });
     Some(step.with_scratch(c * 4))

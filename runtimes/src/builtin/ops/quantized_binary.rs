@@ -108,9 +108,13 @@ fn reals<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Opti
     let requant = Requant::new(min, max, zy);
     let (ra, rb, product) = (a / y, b / y, a * b / y);
     match op.kind {
-        BinaryKind::Add => step::<T>("add.i8", nest, tier, move |a, b| {
-            requant.apply((a - za) as f32 * ra + (b - zb) as f32 * rb)
-        }),
+        BinaryKind::Add => {
+            // The zero points are one summand, and every product is rounded together with its sum.
+            let fixed = zy as f32 - (ra * za as f32 + rb * zb as f32);
+            let requant = Requant::new(min, max, 0);
+            let fused = |x: i32, y: f32, z: f32| (f64::from(x) * f64::from(y) + f64::from(z)) as f32;
+            step::<T>("add.i8", nest, tier, move |a, b| requant.apply(fused(a, ra, fused(b, rb, fixed))))
+        }
         BinaryKind::Mul => {
             step::<T>("mul.i8", nest, tier, move |a, b| requant.apply(((a - za) * (b - zb)) as f32 * product))
         }

@@ -1,5 +1,5 @@
 //! Softmax of quantised rows as TFLite's own kernels do it: a table of exponentials for 8 bits, two
-//! interpolated tables in fixed point for 16.
+//! interpolated tables in fixed point for 16; and as ONNX Runtime does it, with a table of integers.
 
 use super::{Dialect, Softmax};
 use crate::builtin::graph::Fact;
@@ -10,11 +10,18 @@ use protocol::DType;
 
 /// The step, when there is a kernel for the types.
 pub(crate) fn prepare(op: Softmax, x: &Fact, out: &Fact, dialect: Dialect) -> Option<Step> {
-    if op.log || dialect != Dialect::Tflite {
+    if op.log {
         return None;
     }
     let ((scale, _), (to, zero)) = (x.per_tensor()?, out.per_tensor()?);
     let columns = out.shape.last().copied().unwrap_or(1).max(1);
+    if dialect == Dialect::Onnx {
+        return match (x.dtype, out.dtype) {
+            (DType::I8, DType::I8) => integers::<i8>(scale * op.beta, to, zero, columns),
+            (DType::U8, DType::U8) => integers::<u8>(scale * op.beta, to, zero, columns),
+            _ => None,
+        };
+    }
     match (x.dtype, out.dtype) {
         (DType::I8, DType::I8) => Some(bytes::<i8, i8>(scale * op.beta, to, zero, columns)),
         (DType::U8, DType::U8) => Some(bytes::<u8, u8>(scale * op.beta, to, zero, columns)),
@@ -40,6 +47,31 @@ fn bytes<A: Quantized, B: Quantized>(scale: f32, to: f32, zero: i32, columns: us
             }
         }
     })
+}
+
+/// Exponentials as integers whose sum fits 32 bits, and the inverse of the result's scale cut to an integer:
+/// with the usual 1/255 in f32 that is 254, so that a sure class gets 254 of 255.
+fn integers<T: Quantized>(scale: f32, to: f32, zero: i32, columns: usize) -> Option<Step> {
+    let largest = (f64::from(u32::MAX) / columns as f64).min(f64::from(0x7f_ffff));
+    let entry =
+        |below: i32| (largest * (-f64::from(below) * f64::from(scale)).exp()).round_ties_even() as u64;
+    let table: Vec<u64> = (0..256).map(entry).collect();
+    let inverse = 1.0 / to;
+    if !(1.0..=65536.0).contains(&inverse) {
+        return None;
+    }
+    let inverse = inverse as u64;
+    Some(Step::map("softmax.i8", move |x: &[T], y: &mut [T]| {
+        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+            let top = x.iter().map(|v| v.wide()).max().unwrap_or(0);
+            let at = |v: &T| table[(top - v.wide()) as usize & 255];
+            let sum: u64 = x.iter().map(at).sum();
+            for (x, y) in x.iter().zip(y) {
+                let p = (at(x) * inverse + sum / 2) / sum.max(1);
+                *y = T::narrow((p as i32).saturating_add(zero).clamp(T::MIN, T::MAX));
+            }
+        }
+    }))
 }
 
 /// Two tables of 512 segments, and the factor from distances below the maximum to the first one's domain.

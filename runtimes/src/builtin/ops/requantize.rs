@@ -60,6 +60,8 @@ impl Operator for Requantize {
                 }))
             }
             (_, true, _, true) if super::same_elements(x, out) => Some(Step::alias("requantize")),
+            (DType::I8, true, DType::I8, true) if on.dialect == Dialect::Onnx => retable::<i8>(x, out),
+            (DType::U8, true, DType::U8, true) if on.dialect == Dialect::Onnx => retable::<u8>(x, out),
             (DType::I8, true, DType::I8, true) => rescale::<i8, i8>(x, out),
             (DType::U8, true, DType::U8, true) => rescale::<u8, u8>(x, out),
             (_, true, _, true) if on.dialect == Dialect::Tflite => fixed_point(x, out),
@@ -181,6 +183,17 @@ macro_rules! saturating {
     })* };
 }
 saturating!(i8, u8, i16, i32);
+
+/// One 8-bit quantisation to another by way of the real numbers, from a table.
+fn retable<T: Quantized>(x: &Fact, out: &Fact) -> Option<Step> {
+    let ((from, from_zero), (to, to_zero)) = (x.per_tensor()?, out.per_tensor()?);
+    let requant = Requant::new(T::MIN, T::MAX, to_zero);
+    let entry = |v: i32| T::narrow(requant.apply((v - from_zero) as f32 * from / to));
+    let table: Vec<T> = (T::MIN..=T::MAX).map(entry).collect();
+    Some(Step::map("rescale", move |x: &[T], y: &mut [T]| {
+        x.iter().zip(y).for_each(|(x, y)| *y = table[(x.wide() - T::MIN) as usize & 255]);
+    }))
+}
 
 /// One 8-bit quantisation to another, in fixed point as XNNPACK does it; `None` outside its range of
 /// scales.

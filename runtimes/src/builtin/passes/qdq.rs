@@ -8,7 +8,7 @@
 use super::rewrite::Rewriter;
 use crate::Result;
 use crate::builtin::graph::{Graph, Node, NodeId, OutputType, ValueId};
-use crate::builtin::ops::{Op, PoolKind, Requantize};
+use crate::builtin::ops::{Op, PoolKind, Requantize, ResizeMode};
 use crate::builtin::tensor::Tensor;
 use protocol::{DType, Quantization};
 use std::collections::HashSet;
@@ -44,7 +44,7 @@ impl Qdq<'_> {
             (Op::Requantize(_), [input], [output]) => self.requantize(node, *input, *output),
             (op, [input, rest @ ..], [output]) if moves(op) => self.mover(node, *input, rest, *output),
             (_, _, [output]) if self.became_quantized(node) => match self.wanted(*output) {
-                Some(kind) => self.quantized(node, *output, kind),
+                Some((kind, quantize)) => self.quantized(node, *output, kind, &quantize),
                 None => self.real_node(node),
             },
             _ => self.real_node(node),
@@ -119,8 +119,8 @@ impl Qdq<'_> {
         Ok(())
     }
 
-    /// The type that the only reader of a value quantises it to, perhaps after moving it.
-    fn wanted(&self, output: ValueId) -> Option<OutputType> {
+    /// The type that the only reader of a value quantises it to, perhaps after moving it, and how.
+    fn wanted(&self, output: ValueId) -> Option<(OutputType, Op)> {
         let mut value = output;
         loop {
             let (_, next) = self.rewriter.sole_consumer(value)?;
@@ -129,7 +129,7 @@ impl Qdq<'_> {
                 Op::Requantize(_) => {
                     let kind = self.rewriter.fact(value).as_output();
                     let per_tensor = kind.quant.as_ref().is_some_and(|quant| quant.scale.len() == 1);
-                    return per_tensor.then_some(kind);
+                    return per_tensor.then(|| (kind, next.op.clone()));
                 }
                 op if moves(op) && next.inputs.len() == 1 => {}
                 _ => return None,
@@ -138,13 +138,19 @@ impl Qdq<'_> {
     }
 
     /// Computes the node with quantised operands and result, if all operands can be.
-    fn quantized(&mut self, node: &Node, output: ValueId, kind: OutputType) -> Result<()> {
+    fn quantized(&mut self, node: &Node, output: ValueId, kind: OutputType, quantize: &Op) -> Result<()> {
         let inputs = if is_layer(&node.op) {
             self.layer_operands(node, &kind)?
         } else {
             self.quantized_operands(node)?
         };
-        let Some(inputs) = inputs else { return self.real_node(node) };
+        let Some(mut inputs) = inputs else { return self.real_node(node) };
+        if matches!(node.op, Op::Concat(_)) {
+            for (input, old) in inputs.iter_mut().zip(&node.inputs) {
+                let name = self.rewriter.name(*old);
+                *input = self.rewriter.new.add_as(name, quantize.clone(), &[*input], kind.clone())?;
+            }
+        }
         let named = match self.rewriter.sole_consumer(output) {
             Some((_, Node { op: Op::Requantize(_), outputs, .. })) => {
                 outputs.first().copied().unwrap_or(output)
@@ -250,6 +256,7 @@ fn moves(op: &Op) -> bool {
     match op {
         Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Gather(_) | Op::Expand(_) => true,
         Op::Pool2d(op) => op.kind == PoolKind::Max && op.clamp.is_none(),
+        Op::Resize(op) => op.mode != ResizeMode::Linear,
         _ => false,
     }
 }

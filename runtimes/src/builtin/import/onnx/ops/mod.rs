@@ -8,6 +8,7 @@ mod normalization;
 mod pool;
 mod quantized;
 mod reduce;
+mod resize;
 mod shape;
 mod structure;
 mod window;
@@ -30,6 +31,7 @@ const ONNX: &[&[(&str, Import)]] = &[
     pool::OPS,
     quantized::OPS,
     reduce::OPS,
+    resize::OPS,
     shape::OPS,
     structure::OPS,
 ];

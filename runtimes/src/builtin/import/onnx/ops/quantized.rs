@@ -65,6 +65,7 @@ pub(in super::super) const AWARE: &[&str] = &[
     "QLinearSigmoid",
     "QLinearSoftmax",
     "Reshape",
+    "Resize",
     "Shape",
     "Size",
     "Slice",

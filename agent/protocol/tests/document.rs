@@ -11,7 +11,9 @@ fn known(shown: &Value, written: &Value, path: &str) {
         (Value::Object(shown), Value::Object(written)) => {
             for (key, value) in shown {
                 let place = format!("{path}.{key}");
-                known(value, written.get(key).unwrap_or_else(|| panic!("{place} is not known")), &place);
+                let written = written.get(key);
+                assert!(written.is_some(), "{place} is not known");
+                known(value, written.unwrap_or(&Value::Null), &place);
             }
         }
         (Value::Array(shown), Value::Array(written)) => {
@@ -19,7 +21,7 @@ fn known(shown: &Value, written: &Value, path: &str) {
             shown.iter().zip(written).for_each(|(s, w)| known(s, w, path));
         }
         (Value::Number(shown), Value::Number(written)) if shown.is_f64() => {
-            let (shown, written) = (shown.as_f64().unwrap(), written.as_f64().unwrap());
+            let (shown, written) = (shown.as_f64().expect("it is one"), written.as_f64().expect("it is one"));
             assert!((shown - written).abs() <= shown.abs() * 1e-6, "{path}: {shown} {written}");
         }
         _ => assert_eq!(shown, written, "{path}"),
@@ -27,9 +29,9 @@ fn known(shown: &Value, written: &Value, path: &str) {
 }
 
 fn check<T: serde::Serialize + serde::de::DeserializeOwned>(line: &str) {
-    let message: T = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    let written = serde_json::to_value(&message).unwrap();
-    known(&serde_json::from_str(line).unwrap(), &written, "");
+    let message: T = serde_json::from_str(line).expect(line);
+    let written = serde_json::to_value(&message).expect("it is written");
+    known(&serde_json::from_str(line).expect(line), &written, "");
 }
 
 #[test]

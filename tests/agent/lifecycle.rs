@@ -206,6 +206,18 @@ fn one_agent_per_directory() {
     second.bye();
 }
 
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let dir = tempdir().unwrap();
+    let in_the_way = dir.path().join("file");
+    fs::write(&in_the_way, "x").unwrap();
+    let (mut agent, _) = Agent::greeted(&agent(), &in_the_way.join("work"));
+    agent.send(&HostMessage::Run { unit: alone(vec![trial(fake_model(dir.path(), "m", ""))]) });
+    let reason = agent.refusal();
+    assert!(reason.contains("file/work") && reason.contains("--dir"), "{reason}");
+    agent.bye();
+}
+
 fn kill(signal: &str, pid: u32) {
     assert!(Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap().success());
 }

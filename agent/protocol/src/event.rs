@@ -244,7 +244,7 @@ pub enum Event {
         /// Elements per example of each output.
         elements: Vec<u64>,
     },
-    /// Time per node.
+    /// Time per node. A model with many nodes needs several of these, to be appended.
     Profile {
         /// Which.
         trial: u32,

@@ -44,7 +44,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// [`PING_INTERVAL_MS`]): an unplugged cable must not leave a worker burning the battery.
 pub const HOST_SILENCE_LIMIT_MS: u64 = 15_000;
 
-/// How often the host pings and the agent beats while a unit is under way.
+/// How often the host pings, always, and the agent beats, while it works and has nothing else to say.
 pub const PING_INTERVAL_MS: u64 = 2_000;
 
 /// Requests that wait in the agent while a unit is under way; one more is refused.

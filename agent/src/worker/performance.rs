@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     outputs::{Outputs, Stability},
 };
-use protocol::{Event, FailKind, MemoryPhase, Mode, PerformanceRules, SamplePhase};
+use protocol::{Event, FailKind, MemoryPhase, Mode, PerformanceRules, SamplePhase, Samples};
 
 /// Consecutive warm-up bursts whose medians must agree.
 const AGREEING: usize = 3;
@@ -51,7 +51,7 @@ impl Trial {
         let settled = loop {
             let left = ms(rules.max_ms).saturating_sub(wall_ns);
             let place = Place { phase: SamplePhase::WarmUp, block: 0, burst };
-            let done = self.burst(place, self.timing.limits(left), out)?;
+            let done = self.burst(place, self.timing.limits(left), None, out)?;
             iterations += done.samples * u64::from(self.timing.batch);
             wall_ns += done.wall_ns;
             burst += 1;
@@ -82,7 +82,7 @@ impl Trial {
                 return out.event(&Event::CutShort { trial: self.number, reason });
             }
             let place = Place { phase: SamplePhase::Steady, block: 0, burst };
-            let done = self.burst(place, self.timing.limits(left), out)?;
+            let done = self.burst(place, self.timing.limits(left), None, out)?;
             samples += done.samples;
             wall_ns += done.wall_ns;
             burst = burst.saturating_add(1);
@@ -96,13 +96,11 @@ impl Trial {
         let switch = Place { phase: SamplePhase::Switch, block, burst };
         let one = Limits { samples: 1, ns: 0, max_ns: 0 };
         let first = self.timing.run(&mut *self.session, switch, one)?;
-        // The buffers belong to the burst: a single sample is copied, and sent after it.
-        let first_samples = first.clone();
+        // The buffers belong to the burst: a single sample is copied, and sent when the burst is over.
+        let copy = first.clone();
         self.timing.reuse(first);
         let steady = Place { phase: SamplePhase::Steady, ..switch };
-        let done = self.burst(steady, self.timing.limits(max_ns), out);
-        out.event(&Event::Samples { trial: self.number, samples: first_samples })?;
-        done.map(|_| ())
+        self.burst(steady, self.timing.limits(max_ns), Some(copy), out).map(|_| ())
     }
 
     /// Memory after the steady state.
@@ -111,8 +109,14 @@ impl Trial {
         out.event(&Event::Memory { trial: self.number, reading })
     }
 
-    /// Times a burst, checks the outputs, and only then reports.
-    fn burst(&mut self, place: Place, limits: Limits, out: &mut Link) -> Result<Done, Failure> {
+    /// Times a burst, checks the outputs, and only then reports, what came before it first.
+    fn burst(
+        &mut self,
+        place: Place,
+        limits: Limits,
+        before: Option<Samples>,
+        out: &mut Link,
+    ) -> Result<Done, Failure> {
         let samples = self.timing.run(&mut *self.session, place, limits)?;
         let Place { phase, block, burst } = place;
         let name = || match phase {
@@ -125,6 +129,9 @@ impl Trial {
             wall_ns: samples.wall_ns.iter().sum(),
             invoke_ns: self.timing.median_invoke_ns(&samples),
         };
+        if let Some(samples) = before {
+            out.event(&Event::Samples { trial: self.number, samples })?;
+        }
         let event = Event::Samples { trial: self.number, samples };
         out.event(&event)?;
         if let Event::Samples { samples, .. } = event {

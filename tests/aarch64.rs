@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Images per variant: an emulated core is slow.
-const EXAMPLES: u64 = 100;
+const EXAMPLES: u64 = 300;
 
 /// fp32 sums differ in order between instruction sets; softmax outputs lie between 0 and 1.
 const TOLERANCE: f32 = 1e-4;
@@ -91,7 +91,7 @@ fn ask(command: &[String], lines: &[u8], folder: &Path) -> Answers {
     agent.stdin.take().unwrap().write_all(lines).unwrap();
     let mut reader = LineReader::new(BufReader::new(agent.stdout.take().unwrap()));
     let mut answers = Answers { digests: Vec::new(), values: Vec::new(), classes: 0 };
-    while let Some(message) = reader.next::<AgentMessage>().unwrap() {
+    while let Some(message) = reader.next_message::<AgentMessage>().unwrap() {
         match message {
             AgentMessage::Event { event: Event::OutputDigests { digests, .. }, .. } => {
                 answers.digests.extend(digests);
@@ -105,7 +105,7 @@ fn ask(command: &[String], lines: &[u8], folder: &Path) -> Answers {
             AgentMessage::Event { event: Event::TrialFinished { outcome, .. }, .. } => {
                 assert_eq!(outcome, Outcome::Ok);
             }
-            AgentMessage::Refused { reason } => panic!("refused: {reason}"),
+            AgentMessage::Refused { reason, .. } => panic!("refused: {reason}"),
             _ => {}
         }
     }

@@ -148,13 +148,19 @@ pub(crate) fn evaluate(
             });
             let reals: Vec<Fact> = outputs.iter().map(|f| f.clone().as_real()).collect();
             let tensors = run_once(&step, &operands.collect::<Vec<_>>(), &reals)?;
-            let finish = |((tensor, after), fact): ((Tensor, Option<(Step, Fact)>), &Fact)| {
-                let Some((step, real)) = after else { return Ok(tensor) };
-                let operand = Operand { fact: &real, constant: Some(&tensor) };
-                let mut quantised = run_once(&step, &[operand], std::slice::from_ref(fact))?;
-                quantised.pop().ok_or_else(|| Error::Runtime("a conversion without result".to_owned()))
-            };
-            tensors.into_iter().zip(after).zip(outputs).map(finish).collect()
+            let mut results = Vec::new();
+            for ((tensor, after), fact) in tensors.into_iter().zip(after).zip(outputs) {
+                results.push(match after {
+                    None => tensor,
+                    Some((step, real)) => {
+                        let operand = Operand { fact: &real, constant: Some(&tensor) };
+                        let mut quantised = run_once(&step, &[operand], std::slice::from_ref(fact))?;
+                        let none = || Error::Runtime("a conversion without result".to_owned());
+                        quantised.pop().ok_or_else(none)?
+                    }
+                });
+            }
+            Ok(results)
         }
     }
 }

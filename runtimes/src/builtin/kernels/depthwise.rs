@@ -5,6 +5,11 @@
 //! multiplies them exactly as long as no partial sum reaches 2²⁴, which [`PackedDepthwise::exact`] checks.
 //! So the sums have the same bits on every tier.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "indices over small constant arrays are unrolled into registers"
+)]
+
 use super::Tier;
 use super::gemm::store_requantized;
 use super::memory::Buffer;
@@ -231,19 +236,25 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
                 w = w.add(padded);
             }
             let scale = weights.add((taps + 1) * padded);
-            for p in 0..P {
-                for v in 0..V {
-                    let at = c + v * LANES;
-                    let out = y.add(p * channels + at);
-                    let (scale, bias) = (scale.add(v * LANES), scale.add(padded + v * LANES));
-                    if at + LANES <= channels {
+            let bias = scale.add(padded);
+            if c + V * LANES <= channels {
+                for p in 0..P {
+                    for v in 0..V {
+                        let (scale, bias) = (scale.add(v * LANES), bias.add(v * LANES));
+                        let out = y.add(p * channels + c + v * LANES);
                         self.finish.finish::<S>(sums[p][v], scale, bias, out);
-                    } else {
-                        let mut results = [E::Out::default(); LANES];
-                        self.finish.finish::<S>(sums[p][v], scale, bias, results.as_mut_ptr());
-                        std::ptr::copy_nonoverlapping(results.as_ptr(), out, channels - at);
                     }
                 }
+                return;
+            }
+            let rest = channels - c;
+            for p in 0..P {
+                let mut results = [E::Out::default(); 2 * LANES];
+                for v in 0..V {
+                    let (scale, bias) = (scale.add(v * LANES), bias.add(v * LANES));
+                    self.finish.finish::<S>(sums[p][v], scale, bias, results.as_mut_ptr().add(v * LANES));
+                }
+                std::ptr::copy_nonoverlapping(results.as_ptr(), y.add(p * channels + c), rest);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! group's zero point, so that a border of zeros is a border of real zeros.
 
 use super::Tier;
-use super::pixels::{Geometry, Small, Spread};
+use super::pixels::{Each, Geometry, Small, Spread};
 use super::quant::{max, min, round_even};
 use super::simd::{Kernel, LANES, Simd, dispatch};
 
@@ -131,28 +131,56 @@ unsafe fn extremes<S: Simd>(x: &[f32]) -> (f32, f32) {
 /// Quantises one group.
 #[inline(always)]
 fn quantize<U: Small>(group: &Group, piece: &Geometry, spread: Spread, x: &[f32], y: &mut [U]) {
-    let Group { inverse, zero, scale, method } = *group;
-    // Far out of range before rounding is as good as just out of range.
-    let cut = |v: f32| min(max(v, -1024.0), 1024.0);
-    let whole = |v: f32| round_even(cut(v));
-    let zero_i = zero as i32;
-    match method {
-        Method::Xnnpack => piece.copy(x, y, spread.padded, U::ZERO, |x, y| {
-            spread.row(x, y, |x| U::small((whole(x * inverse) + zero_i).clamp(-128, 127) - zero_i));
-        }),
-        Method::Tflite => piece.copy(x, y, spread.padded, U::ZERO, |x, y| {
-            spread.row(x, y, |x| {
-                let v = cut(zero + x * inverse);
-                // Ties away from zero: the nearest even, then one further where a tie went inwards.
-                let near = round_even(v);
-                let tie = v - near as f32;
-                let away = i32::from(tie == 0.5 && v > 0.0) - i32::from(tie == -0.5 && v < 0.0);
-                U::small((near + away).clamp(-128, 127) - zero_i)
-            });
-        }),
-        Method::Onnx => piece.copy(x, y, spread.padded, U::ZERO, |x, y| {
-            spread.row(x, y, |x| U::small((whole(x / scale) + zero_i).clamp(0, 255) - zero_i));
-        }),
+    match group.method {
+        Method::Xnnpack => piece.copy(x, y, spread, AsXnnpack(*group)),
+        Method::Tflite => piece.copy(x, y, spread, AsTflite(*group)),
+        Method::Onnx => piece.copy(x, y, spread, AsOnnx(*group)),
+    }
+}
+
+/// Far out of range before rounding is as good as just out of range.
+#[inline(always)]
+fn cut(v: f32) -> f32 {
+    min(max(v, -1024.0), 1024.0)
+}
+
+#[derive(Clone, Copy)]
+struct AsXnnpack(Group);
+
+impl<U: Small> Each<f32, U> for AsXnnpack {
+    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn each(&self, x: f32) -> U {
+        let zero = self.0.zero as i32;
+        U::small((round_even(cut(x * self.0.inverse)) + zero).clamp(-128, 127) - zero)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AsTflite(Group);
+
+impl<U: Small> Each<f32, U> for AsTflite {
+    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn each(&self, x: f32) -> U {
+        let v = cut(self.0.zero + x * self.0.inverse);
+        // Ties away from zero: the nearest even, then one further where a tie went inwards.
+        let near = round_even(v);
+        let tie = v - near as f32;
+        let away = i32::from(tie == 0.5 && v > 0.0) - i32::from(tie == -0.5 && v < 0.0);
+        U::small((near + away).clamp(-128, 127) - self.0.zero as i32)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AsOnnx(Group);
+
+impl<U: Small> Each<f32, U> for AsOnnx {
+    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn each(&self, x: f32) -> U {
+        let zero = self.0.zero as i32;
+        U::small((round_even(cut(x / self.0.scale)) + zero).clamp(0, 255) - zero)
     }
 }
 

@@ -4,6 +4,11 @@
 //!
 //! Columns come in blocks of [`COLUMNS`]; the last may be half as wide.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "indices over small constant arrays are unrolled into registers"
+)]
+
 use super::memory::Buffer;
 use super::quant::Requant;
 use super::simd::{LANES, Simd};
@@ -26,11 +31,6 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// One segment at the row's start.
-    pub(crate) fn one(length: usize) -> Self {
-        Self { offsets: vec![0], length }
-    }
-
     /// Elements of a row.
     pub(crate) fn depth(&self) -> usize {
         self.offsets.len() * self.length
@@ -202,20 +202,22 @@ unsafe fn inner_f32<S: Simd, const R: usize, const V: usize>(
             }
         }
         let (min, max) = (S::splat(range.0), S::splat(range.1));
+        if columns == V * LANES {
+            for r in 0..R {
+                for v in 0..V {
+                    let sum = S::min(max, S::max(min, sums[r][v]));
+                    S::store(out.add(r * tile.stride + v * LANES), sum);
+                }
+            }
+            return;
+        }
         for r in 0..R {
-            let out = out.add(r * tile.stride);
             let mut results = [0.0f32; COLUMNS];
             for v in 0..V {
                 let sum = S::min(max, S::max(min, sums[r][v]));
-                if columns == V * LANES {
-                    S::store(out.add(v * LANES), sum);
-                } else {
-                    S::store(results.as_mut_ptr().add(v * LANES), sum);
-                }
+                S::store(results.as_mut_ptr().add(v * LANES), sum);
             }
-            if columns != V * LANES {
-                std::ptr::copy_nonoverlapping(results.as_ptr(), out, columns);
-            }
+            std::ptr::copy_nonoverlapping(results.as_ptr(), out.add(r * tile.stride), columns);
         }
     }
 }
@@ -433,19 +435,25 @@ unsafe fn inner_i8<S: Simd, E: Finish, const R: usize, const V: usize>(
                 w = w.add(2 * COLUMNS);
             }
         }
+        let numbers = |row: usize, v: usize| block.cast::<f32>().add(row * COLUMNS + v * LANES);
+        if columns == V * LANES {
+            for r in 0..R {
+                for v in 0..V {
+                    let (scale, bias) = (S::load(numbers(1, v)), S::load(numbers(2, v)));
+                    let out = tile.out.add(r * tile.stride + v * LANES);
+                    finish.finish::<S>(sums[r][v], first + r, scale, bias, out);
+                }
+            }
+            return;
+        }
         for r in 0..R {
-            let out = tile.out.add(r * tile.stride);
             let mut results = [E::Out::default(); COLUMNS];
-            let whole = columns == V * LANES;
             for v in 0..V {
-                let scale = S::load(block.cast::<f32>().add(COLUMNS + v * LANES));
-                let bias = S::load(block.cast::<f32>().add(2 * COLUMNS + v * LANES));
-                let to = if whole { out.add(v * LANES) } else { results.as_mut_ptr().add(v * LANES) };
-                finish.finish::<S>(sums[r][v], first + r, scale, bias, to);
+                let (scale, bias) = (S::load(numbers(1, v)), S::load(numbers(2, v)));
+                let out = results.as_mut_ptr().add(v * LANES);
+                finish.finish::<S>(sums[r][v], first + r, scale, bias, out);
             }
-            if !whole {
-                std::ptr::copy_nonoverlapping(results.as_ptr(), out, columns);
-            }
+            std::ptr::copy_nonoverlapping(results.as_ptr(), tile.out.add(r * tile.stride), columns);
         }
     }
 }

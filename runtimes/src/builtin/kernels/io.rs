@@ -88,7 +88,7 @@ impl Memory {
             Place::Arena { .. } => self.bytes(place)?,
             Place::Constant(i) => self.constants.get(i)?.bytes(),
         };
-        if bytes.as_ptr() as usize % memory::ALIGN != 0 {
+        if !(bytes.as_ptr() as usize).is_multiple_of(memory::ALIGN) {
             return None;
         }
         let Place::Arena { offset, .. } = place else {

@@ -81,8 +81,7 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::zeroed`].
     pub fn of<T: Element>(count: usize) -> Result<Self> {
-        let len = count.checked_mul(size_of::<T>()).unwrap_or(usize::MAX);
-        Self::zeroed(len)
+        Self::zeroed(count.saturating_mul(size_of::<T>()))
     }
 
     fn layout(len: usize) -> Result<Layout> {

@@ -1,6 +1,8 @@
 //! Loops over several tensors with strides: what broadcasting, transposing, slicing and expanding come
 //! down to. Dimensions that can be walked as one are merged, and the innermost is left to the caller.
 
+use super::Tier;
+use super::simd::{Kernel, Simd, dispatch};
 use crate::builtin::limits::MAX_RANK;
 
 /// A nest of loops that walks one dense result and `N` operands with strides, in elements.
@@ -51,6 +53,7 @@ impl<const N: usize> Nest<N> {
     }
 
     /// Calls `row` with the place in the result and in each operand of every row.
+    #[inline(always)]
     pub fn rows(&self, mut row: impl FnMut(usize, [usize; N])) {
         if self.length == 0 || self.outer.iter().any(|(n, _)| *n == 0) {
             return;
@@ -116,6 +119,69 @@ impl Nest<2> {
                         let i = i as isize;
                         *c = f(a[pa.wrapping_add_signed(sa * i)], b[pb.wrapping_add_signed(sb * i)]);
                     }
+                }
+            }
+        });
+    }
+}
+
+/// As [`Nest::map`], compiled for a tier.
+pub(crate) fn map2<A: Copy, B: Copy, C>(
+    tier: Tier,
+    nest: &Nest<2>,
+    (a, b): (&[A], &[B]),
+    c: &mut [C],
+    f: impl Fn(A, B) -> C,
+) {
+    dispatch(tier, Map2 { nest, a, b, c, f });
+}
+
+struct Map2<'a, A, B, C, F> {
+    nest: &'a Nest<2>,
+    a: &'a [A],
+    b: &'a [B],
+    c: &'a mut [C],
+    f: F,
+}
+
+impl<A: Copy, B: Copy, C, F: Fn(A, B) -> C> Kernel for Map2<'_, A, B, C, F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.nest.map(self.a, self.b, self.c, self.f);
+    }
+}
+
+/// Takes every element of `x`, in order, into the result that the nest puts it to.
+pub(crate) fn accumulate<T: Copy, A: Copy>(
+    tier: Tier,
+    nest: &Nest<1>,
+    x: &[T],
+    y: &mut [A],
+    take: impl Fn(A, T) -> A,
+) {
+    dispatch(tier, Accumulate { nest, x, y, take });
+}
+
+struct Accumulate<'a, T, A, F> {
+    nest: &'a Nest<1>,
+    x: &'a [T],
+    y: &'a mut [A],
+    take: F,
+}
+
+impl<T: Copy, A: Copy, F: Fn(A, T) -> A> Kernel for Accumulate<'_, T, A, F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { nest, x, y, take } = self;
+        let (length, stride) = (nest.length, nest.strides[0]);
+        nest.rows(|at, [out]| {
+            let row = &x[at..at + length];
+            match stride {
+                0 => y[out] = row.iter().fold(y[out], |a, x| take(a, *x)),
+                1 => row.iter().zip(&mut y[out..out + length]).for_each(|(x, y)| *y = take(*y, *x)),
+                _ => {
+                    let target = y[out..].iter_mut().step_by(stride.unsigned_abs());
+                    row.iter().zip(target).for_each(|(x, y)| *y = take(*y, *x));
                 }
             }
         });

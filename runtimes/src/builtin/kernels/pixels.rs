@@ -100,38 +100,40 @@ impl Geometry {
         taps.flat_map(|tap| &weights[tap * channels..][..channels]).copied().collect()
     }
 
-    /// Copies an image into one with border: `put` makes a row of elements, the border is `edge`.
+    /// Copies an image into one with border, element by element.
     #[inline(always)]
-    pub(crate) fn copy<T: Copy, U: Copy>(
+    pub(crate) fn copy<T: Copy, U: Copy, E: Each<T, U>>(
         &self,
         x: &[T],
         y: &mut [U],
-        channels: usize,
-        edge: U,
-        put: impl Fn(&[T], &mut [U]),
+        spread: Spread,
+        each: E,
     ) {
         let [n, h, w, c] = self.input;
+        let channels = spread.padded;
         if !self.has_border() {
-            put(&x[..n * h * w * c], &mut y[..n * h * w * channels]);
+            spread.row(&x[..n * h * w * c], &mut y[..n * h * w * channels], each);
             return;
         }
         let [_, pw] = self.padded();
         let ([top, left], [bottom, right]) = (self.window.before, self.window.after);
         let (row, inner) = (pw * channels, w * channels);
         let mut at = 0;
+        // The border between two lines is one run of zeros.
+        let mut border = top * row + left * channels;
         for image in 0..n {
-            y[at..at + top * row].fill(edge);
-            at += top * row;
             for line in 0..h {
-                y[at..at + left * channels].fill(edge);
-                at += left * channels;
-                put(&x[(image * h + line) * w * c..][..w * c], &mut y[at..at + inner]);
+                y[at..at + border].fill(E::ZERO);
+                at += border;
+                spread.row(&x[(image * h + line) * w * c..][..w * c], &mut y[at..at + inner], each);
                 at += inner;
-                y[at..at + right * channels].fill(edge);
-                at += right * channels;
+                border = (left + right) * channels;
             }
-            y[at..at + bottom * row].fill(edge);
-            at += bottom * row;
+            border = right * channels + (bottom + top) * row + left * channels;
+        }
+        let end = n * self.padded()[0] * row;
+        if at < end {
+            y[at..end].fill(E::ZERO);
         }
     }
 }
@@ -216,40 +218,61 @@ impl Spread {
 
     /// Writes a row of pixels.
     #[inline(always)]
-    pub(crate) fn row<T: Copy, U: Copy>(&self, x: &[T], y: &mut [U], f: impl Fn(T) -> U) {
+    fn row<T: Copy, U: Copy, E: Each<T, U>>(&self, x: &[T], y: &mut [U], each: E) {
         if self.padded == self.channels {
-            x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
+            x.iter().zip(y).for_each(|(x, y)| *y = each.each(*x));
             return;
         }
         for (x, y) in x.chunks_exact(self.channels).zip(y.chunks_exact_mut(self.padded)) {
             if self.multiplier == 1 {
-                x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
+                x.iter().zip(y).for_each(|(x, y)| *y = each.each(*x));
             } else {
                 for (x, y) in x.iter().zip(y.chunks_exact_mut(self.multiplier)) {
-                    y.fill(f(*x));
+                    y.fill(each.each(*x));
                 }
             }
         }
     }
 }
 
-/// Copies an image into one with border.
-pub(crate) struct Bordered<'a, T, U> {
-    pub(crate) geometry: &'a Geometry,
-    pub(crate) spread: Spread,
-    pub(crate) x: &'a [T],
-    pub(crate) y: &'a mut [U],
+/// What is done with every element of an image while it is copied. A trait and not a closure, so that it is
+/// inlined wherever it is compiled for vectors.
+pub(crate) trait Each<T, U>: Copy {
+    /// The border.
+    const ZERO: U;
+    /// An element; `#[inline(always)]`.
+    fn each(&self, x: T) -> U;
 }
 
-impl Bordered<'_, f32, f32> {
-    /// Elements as they are.
-    pub(crate) fn plain(self) {
-        let Self { geometry, spread, x, y } = self;
-        if spread.padded == spread.channels {
-            geometry.copy(x, y, spread.padded, 0.0, |x, y| y.copy_from_slice(x));
-        } else {
-            geometry.copy(x, y, spread.padded, 0.0, |x, y| spread.row(x, y, |v| v));
-        }
+/// As it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Same;
+
+impl Each<f32, f32> for Same {
+    const ZERO: f32 = 0.0;
+    #[inline(always)]
+    fn each(&self, x: f32) -> f32 {
+        x
+    }
+}
+
+impl Each<i16, i16> for Same {
+    const ZERO: i16 = 0;
+    #[inline(always)]
+    fn each(&self, x: i16) -> i16 {
+        x
+    }
+}
+
+/// Less the zero point.
+#[derive(Clone, Copy)]
+pub(crate) struct Less(pub(crate) i32);
+
+impl<T: Quantized, U: Small> Each<T, U> for Less {
+    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn each(&self, x: T) -> U {
+        U::small(x.wide() - self.0)
     }
 }
 
@@ -277,24 +300,30 @@ impl Small for f32 {
     }
 }
 
-impl<T: Quantized, U: Small> Bordered<'_, T, U> {
-    /// Quantised elements as their distance from the zero point.
-    pub(crate) fn centred(self, tier: Tier, zero: i32) {
-        dispatch(tier, Centred { all: self, zero });
-    }
+/// Copies an image into one with border, compiled for a tier.
+pub(crate) fn bordered<T: Copy, U: Copy, E: Each<T, U>>(
+    tier: Tier,
+    geometry: &Geometry,
+    spread: Spread,
+    x: &[T],
+    y: &mut [U],
+    each: E,
+) {
+    dispatch(tier, Bordered { geometry, spread, x, y, each });
 }
 
-struct Centred<'a, T, U> {
-    all: Bordered<'a, T, U>,
-    zero: i32,
+struct Bordered<'a, T, U, E> {
+    geometry: &'a Geometry,
+    spread: Spread,
+    x: &'a [T],
+    y: &'a mut [U],
+    each: E,
 }
 
-impl<T: Quantized, U: Small> Kernel for Centred<'_, T, U> {
+impl<T: Copy, U: Copy, E: Each<T, U>> Kernel for Bordered<'_, T, U, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { all: Bordered { geometry, spread, x, y }, zero } = self;
-        let put = |x: &[T], y: &mut [U]| spread.row(x, y, |v| U::small(v.wide() - zero));
-        geometry.copy(x, y, spread.padded, U::ZERO, put);
+        self.geometry.copy(self.x, self.y, self.spread, self.each);
     }
 }
 
@@ -319,9 +348,9 @@ mod tests {
     #[test]
     fn the_border_is_filled() {
         let g = geometry();
-        let x: Vec<i32> = (1..=24).collect();
+        let x: Vec<i16> = (1..=24).collect();
         let mut y = vec![-1; g.bordered(2).unwrap()];
-        g.copy(&x, &mut y, 2, 0, |x, y| y.copy_from_slice(x));
+        bordered(Tier::Portable, &g, Spread::none(2), &x, &mut y, Same);
         assert_eq!(y[..16], [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0]);
         assert_eq!(y[40..], [19, 20, 21, 22, 23, 24, 0, 0]);
         assert!(y.iter().all(|v| *v >= 0));

@@ -75,16 +75,16 @@ impl WideDepthwise<'_> {
 
 /// A positive real multiplier as `m · 2^(e − 31)`, `m` of 31 bits rounded with ties away from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Multiplier {
+pub(crate) struct Multiplier {
     /// 2³⁰ to 2³¹ − 1, or 0.
-    pub m: i32,
+    pub(crate) m: i32,
     /// Exponent.
-    pub e: i32,
+    pub(crate) e: i32,
 }
 
 impl Multiplier {
     /// The nearest. What is too small is 0.
-    pub fn new(real: f64) -> Self {
+    pub(crate) fn new(real: f64) -> Self {
         if !(real > 0.0 && real.is_finite()) {
             return Self { m: 0, e: 0 };
         }
@@ -110,7 +110,7 @@ impl Multiplier {
     }
 
     /// Divided by a count, as TFLite folds the division of a mean into the multiplier.
-    pub fn divided(self, count: u64) -> Self {
+    pub(crate) fn divided(self, count: u64) -> Self {
         let shift = (count.max(1).ilog2() as i32).min(32).min(31 + self.e).max(0);
         let m = ((i64::from(self.m) << shift) as u64 / count.max(1)) as i32;
         Self { m, e: self.e - shift }
@@ -118,7 +118,7 @@ impl Multiplier {
 
     /// `x` times the multiplier with two roundings, as 32-bit fixed point does it: the high half of the
     /// doubled product, then the shift, each to the nearest, ties away from zero in the second.
-    pub fn twice_rounded(self, x: i32) -> i32 {
+    pub(crate) fn twice_rounded(self, x: i32) -> i32 {
         let (left, right) = (self.e.max(0) as u32, (-self.e).max(0) as u32);
         let x = x.wrapping_shl(left);
         let high = doubled_high(x, self.m);
@@ -132,14 +132,14 @@ impl Multiplier {
     }
 
     /// `x` times the multiplier, to the nearest, ties up.
-    pub fn once_rounded(self, x: i32) -> i32 {
+    pub(crate) fn once_rounded(self, x: i32) -> i32 {
         let shift = 31 - self.e;
         let product = i128::from(x) * i128::from(self.m);
         ((product + (1i128 << (shift - 1))) >> shift) as i32
     }
 
     /// As [`Self::twice_rounded`], with ties upwards in the second rounding.
-    pub fn twice_rounded_up(self, x: i32) -> i32 {
+    pub(crate) fn twice_rounded_up(self, x: i32) -> i32 {
         let (left, right) = (self.e.max(0) as u32, (-self.e).max(0) as u32);
         let high = i64::from(doubled_high(x.wrapping_shl(left), self.m));
         let half = if right > 0 { 1i64 << (right - 1) } else { 0 };
@@ -147,7 +147,7 @@ impl Multiplier {
     }
 
     /// `x` times the multiplier with 16 bits of it and one rounding, as TFLite does it for 64-bit sums.
-    pub fn sixteen_bits(self, x: i64) -> i32 {
+    pub(crate) fn sixteen_bits(self, x: i64) -> i32 {
         let reduced = if self.m < 0x7fff_0000 { (self.m + (1 << 15)) >> 16 } else { 0x7fff };
         let shift = 15 - self.e;
         let product = i128::from(x) * i128::from(reduced);

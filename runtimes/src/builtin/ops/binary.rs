@@ -4,8 +4,9 @@ use super::{Clamp, Operand, Operator, Prepare, arity, broadcast};
 use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::memory::Element;
-use crate::builtin::kernels::nest::Nest;
+use crate::builtin::kernels::nest::{Nest, map2};
 use crate::builtin::step::Step;
 
 /// Which arithmetic.
@@ -85,7 +86,7 @@ impl Operator for Binary {
             return Ok(super::quantized_binary::prepare(*self, on, nest));
         }
         Ok(match out.dtype {
-            DType::F32 => Some(floats(self.kind, self.clamp, nest)),
+            DType::F32 => Some(floats(self.kind, Over { tier: on.tier, clamp: self.clamp, nest })),
             DType::I32 if self.clamp.is_none() => integers::<i32>(self.kind, nest),
             DType::I64 if self.clamp.is_none() => integers::<i64>(self.kind, nest),
             _ => None,
@@ -93,29 +94,37 @@ impl Operator for Binary {
     }
 }
 
-fn floats(kind: BinaryKind, clamp: Clamp, nest: Nest<2>) -> Step {
-    fn step(label: &'static str, clamp: Clamp, nest: Nest<2>, f: impl Fn(f32, f32) -> f32 + Send + 'static) -> Step {
+/// Over what a step runs.
+struct Over {
+    tier: Tier,
+    clamp: Clamp,
+    nest: Nest<2>,
+}
+
+fn floats(kind: BinaryKind, over: Over) -> Step {
+    fn step(label: &'static str, over: Over, f: impl Fn(f32, f32) -> f32 + Copy + Send + 'static) -> Step {
+        let Over { tier, clamp, nest } = over;
         if clamp.is_none() {
-            Step::map2(label, move |a, b, c| nest.map(a, b, c, &f))
+            Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, f))
         } else {
-            Step::map2(label, move |a, b, c| nest.map(a, b, c, |a, b| clamp.apply(f(a, b))))
+            Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, |a, b| clamp.apply(f(a, b))))
         }
     }
     match kind {
-        BinaryKind::Add => step("add.f32", clamp, nest, |a, b| a + b),
-        BinaryKind::Sub => step("sub.f32", clamp, nest, |a, b| a - b),
-        BinaryKind::Mul => step("mul.f32", clamp, nest, |a, b| a * b),
-        BinaryKind::Div => step("div.f32", clamp, nest, |a, b| a / b),
-        BinaryKind::Max => step("max.f32", clamp, nest, |a: f32, b: f32| if a.is_nan() || a > b { a } else { b }),
-        BinaryKind::Min => step("min.f32", clamp, nest, |a: f32, b: f32| if a.is_nan() || a < b { a } else { b }),
-        BinaryKind::Pow => step("pow.f32", clamp, nest, f32::powf),
-        BinaryKind::SquaredDifference => step("squared_difference.f32", clamp, nest, |a, b| (a - b) * (a - b)),
-        BinaryKind::FloorDiv => step("floor_div.f32", clamp, nest, |a, b| (a / b).floor()),
-        BinaryKind::FloorMod => step("floor_mod.f32", clamp, nest, |a, b| {
+        BinaryKind::Add => step("add.f32", over, |a, b| a + b),
+        BinaryKind::Sub => step("sub.f32", over, |a, b| a - b),
+        BinaryKind::Mul => step("mul.f32", over, |a, b| a * b),
+        BinaryKind::Div => step("div.f32", over, |a, b| a / b),
+        BinaryKind::Max => step("max.f32", over, |a: f32, b: f32| if a.is_nan() || a > b { a } else { b }),
+        BinaryKind::Min => step("min.f32", over, |a: f32, b: f32| if a.is_nan() || a < b { a } else { b }),
+        BinaryKind::Pow => step("pow.f32", over, f32::powf),
+        BinaryKind::SquaredDifference => step("squared_difference.f32", over, |a, b| (a - b) * (a - b)),
+        BinaryKind::FloorDiv => step("floor_div.f32", over, |a, b| (a / b).floor()),
+        BinaryKind::FloorMod => step("floor_mod.f32", over, |a, b| {
             let r = a % b;
             if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
         }),
-        BinaryKind::Rem => step("rem.f32", clamp, nest, |a, b| a % b),
+        BinaryKind::Rem => step("rem.f32", over, |a, b| a % b),
     }
 }
 

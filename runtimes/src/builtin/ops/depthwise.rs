@@ -1,12 +1,13 @@
 //! What depthwise convolutions come down to, type by type.
 
 use super::conv2d::Dynamic;
-use super::product::{Bias, Weights, WordScales, factors, word_range};
+use super::product::{Bias, Weights, WordScales, factors};
 use super::{Clamp, Prepare};
+use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::depthwise::{Bytes, Cut, PackedDepthwise, Rescaled, depthwise};
 use crate::builtin::kernels::dynamic::{Groups, Method};
 use crate::builtin::kernels::memory::{self, ALIGN};
-use crate::builtin::kernels::pixels::{Bordered, Geometry, Spread};
+use crate::builtin::kernels::pixels::{Geometry, Less, Same, Spread, bordered};
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::kernels::simd::LANES;
 use crate::builtin::kernels::wide::WideDepthwise;
@@ -71,7 +72,7 @@ impl Depthwise {
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 4)?;
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            Bordered { geometry: &geometry, spread, x: inputs.get(0), y: &mut *image }.plain();
+            bordered(tier, &geometry, spread, inputs.get::<f32>(0), image, Same);
             depthwise(tier, &walk, &taps, &packed, cut, image, outputs.get(0));
         });
         Ok(Some(step.with_scratch(bytes)))
@@ -86,7 +87,7 @@ impl Depthwise {
         let requant = Requant::new(min, max, zy);
         // Elements less their zero point are at most 255 in magnitude.
         if !PackedDepthwise::exact(&w.values, &bias, self.channels, 255) {
-            return self.wide_bytes::<A, B>(w, &bias, scale, zx, requant).map(Some);
+            return self.wide_bytes::<A, B>(w, &bias, scale, zx, requant, on.tier).map(Some);
         }
         let reals: Vec<f32> = w.values.iter().map(|w| f32::from(*w)).collect();
         let bias: Vec<f32> = bias.iter().map(|b| *b as f32).collect();
@@ -96,7 +97,7 @@ impl Depthwise {
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 4)?;
         let step = Step::new("depthwise_conv2d.i8", move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            Bordered { geometry: &geometry, spread, x: inputs.get::<A>(0), y: &mut *image }.centred(tier, zx);
+            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zx));
             depthwise(tier, &walk, &taps, &packed, Bytes(requant), image, outputs.bytes(0));
         });
         Ok(Some(step.with_scratch(bytes)))
@@ -110,6 +111,7 @@ impl Depthwise {
         scale: Vec<f32>,
         zero: i32,
         requant: Requant,
+        tier: Tier,
     ) -> Result<Step> {
         let bias: Vec<i64> = bias.iter().map(|b| i64::from(*b)).collect();
         let channels = self.channels;
@@ -118,8 +120,7 @@ impl Depthwise {
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 2)?;
         let step = Step::new("depthwise_conv2d.i8.wide", move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
-            let put = |x: &[A], y: &mut [i16]| spread.row(x, y, |v| (v.wide() - zero) as i16);
-            geometry.copy(inputs.get::<A>(0), image, spread.padded, 0, put);
+            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zero));
             let y = outputs.get::<B>(0);
             run(image, &mut |pixel, channel, sum| {
                 let scale = scale[if scale.len() == 1 { 0 } else { channel }];
@@ -134,15 +135,14 @@ impl Depthwise {
         let (Some((sx, 0)), Some((sy, 0))) = (x.per_tensor(), out.per_tensor()) else { return Ok(None) };
         let Some(bias) = Bias::of(on)?.i64s(self.channels) else { return Ok(None) };
         let rescale = WordScales::new(sx, w.scale, sy, self.channels, false);
-        let (min, max) = word_range(self.clamp, sy);
+        let (min, max) = self.clamp.words(sy);
         let channels = self.channels;
         let run = self.wide(w.values, bias)?;
-        let (geometry, spread) = (self.geometry, self.spread());
+        let (geometry, spread, tier) = (self.geometry, self.spread(), on.tier);
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 2)?;
         let step = Step::new("depthwise_conv2d.i16", move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
-            let put = |x: &[i16], y: &mut [i16]| spread.row(x, y, |v| v);
-            geometry.copy(inputs.get::<i16>(0), image, spread.padded, 0, put);
+            bordered(tier, &geometry, spread, inputs.get::<i16>(0), image, Same);
             let y = outputs.get::<i16>(0);
             run(image, &mut |pixel, channel, sum| {
                 y[pixel * channels + channel] = rescale.apply(sum, channel).clamp(min, max) as i16;

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn integers_round_away_from_zero() {
         let x = Given::input(&[1, 3, 2, 1], &[1i8, 2, 3, -4, -5, -8]).quantized(&[0.5], &[3], 0);
-        let got: Vec<i8> = exact(op(PoolKind::Average), &[x.clone()], quantized(DType::I8, 0.5, 3));
+        let got: Vec<i8> = exact(op(PoolKind::Average), std::slice::from_ref(&x), quantized(DType::I8, 0.5, 3));
         assert_eq!(got, [2, 2, -4, -6]);
         let got: Vec<i8> = exact(op(PoolKind::Max), &[x], quantized(DType::I8, 0.5, 3));
         assert_eq!(got, [2, 2, 3, -4]);

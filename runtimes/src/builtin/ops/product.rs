@@ -3,12 +3,11 @@
 
 use super::conv2d::Dynamic;
 use super::{Clamp, Prepare};
-use crate::builtin::graph::Fact;
 use crate::builtin::kernels::conv::{Layout, conv_f32, conv_i8};
 use crate::builtin::kernels::dynamic::{Groups, Method};
 use crate::builtin::kernels::gemm::{Columns, PackedF32, PackedI8, ToBytes, ToF32};
 use crate::builtin::kernels::memory::{self, ALIGN};
-use crate::builtin::kernels::pixels::{Bordered, Geometry, Spread};
+use crate::builtin::kernels::pixels::{Geometry, Less, Same, Spread, bordered};
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::kernels::wide::{Multiplier, WideRows};
 use crate::builtin::limits;
@@ -166,13 +165,11 @@ impl Product {
         }
         let bytes = limits::bytes(&[geometry.bordered(c)?], 4)?;
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
-            let bordered = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
+            let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
             let spread = Spread::none(c);
-            Bordered { geometry: &geometry, spread, x: inputs.get(0), y: &mut *bordered }.plain();
+            bordered(tier, &geometry, spread, inputs.get::<f32>(0), image, Same);
             let y = outputs.get(0);
-            parts
-                .iter()
-                .for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, bordered, y));
+            parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, image, y));
         });
         Ok(Some(step.with_scratch(bytes)))
     }
@@ -214,7 +211,7 @@ impl Product {
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
             let spread = Spread::none(geometry.input[3]);
-            Bordered { geometry: &geometry, spread, x: inputs.get::<A>(0), y: &mut *image }.centred(tier, zx);
+            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zx));
             let y = outputs.bytes(0);
             parts.iter().for_each(|(layout, packed)| conv_i8(tier, layout, packed, finish, image, y));
         });
@@ -266,14 +263,14 @@ impl Product {
             return Ok(None);
         };
         let rescale = WordScales::new(sx, w.scale, sy, self.channels, self.fully_connected);
-        let (min, max) = word_range(self.clamp, sy);
+        let (min, max) = self.clamp.words(sy);
         let layout = self.layouts().swap_remove(0);
-        let (geometry, channels, values) = (self.geometry, self.channels, w.values);
+        let (geometry, tier, channels, values) = (self.geometry, on.tier, self.channels, w.values);
         let elements = self.centred_elements()?;
         let label = self.label(["conv2d.i16", "fully_connected.i16"]);
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
-            geometry.copy(inputs.get::<i16>(0), image, geometry.input[3], 0, |x, y| y.copy_from_slice(x));
+            bordered(tier, &geometry, Spread::none(geometry.input[3]), inputs.get::<i16>(0), image, Same);
             let y = outputs.get::<i16>(0);
             let rows =
                 WideRows { walk: &layout.walk, segments: &layout.segments, weights: &values, bias: &bias };
@@ -317,15 +314,4 @@ impl WordScales {
             Self::Reals(all) => (sum as f64 * all[channel]).round() as i32,
         }
     }
-}
-
-/// The range of int16 results.
-pub(crate) fn word_range(clamp: Clamp, scale: f32) -> (i32, i32) {
-    let bound = |v: f32| (v / scale).round().clamp(-32768.0, 32767.0) as i32;
-    (bound(clamp.min), bound(clamp.max))
-}
-
-/// Whether a fact is f32 and not quantised.
-pub(crate) fn is_real(fact: &Fact) -> bool {
-    fact.dtype == DType::F32 && fact.quant.is_none()
 }

@@ -4,9 +4,8 @@
 use super::binary::{Binary, BinaryKind};
 use super::{Dialect, Prepare};
 use crate::builtin::kernels::Tier;
-use crate::builtin::kernels::nest::Nest;
+use crate::builtin::kernels::nest::{Nest, map2};
 use crate::builtin::kernels::quant::{Quantized, Requant};
-use crate::builtin::kernels::simd::vectorised;
 use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
 use protocol::DType;
@@ -44,7 +43,7 @@ fn step<T: Quantized>(
     f: impl Fn(i32, i32) -> i32 + Copy + Send + 'static,
 ) -> Option<Step> {
     Some(Step::map2(label, move |a: &[T], b: &[T], y: &mut [T]| {
-        vectorised(tier, || nest.map(a, b, y, |a: T, b: T| T::narrow(f(a.wide(), b.wide()))));
+        map2(tier, &nest, (a, b), y, |a: T, b: T| T::narrow(f(a.wide(), b.wide())));
     }))
 }
 
@@ -54,7 +53,7 @@ fn bytes<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Opti
     match op.kind {
         BinaryKind::Add | BinaryKind::Sub => {
             let sum = FixedSum::new(s, op.kind == BinaryKind::Sub)?;
-            step::<T>("add.i8", nest, tier, move |a, b| sum.apply(a, b).clamp(min, max))
+            step::<T>("add.i8", nest, tier, move |a, b| sum.apply(a, b).max(min).min(max))
         }
         BinaryKind::Mul => {
             let (scale, requant) = (a * b / y, Requant::new(min, max, zy));
@@ -63,7 +62,7 @@ fn bytes<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Opti
         BinaryKind::Max | BinaryKind::Min if s.a == s.b && s.a == s.y => {
             let largest = op.kind == BinaryKind::Max;
             let pick = move |a: i32, b: i32| if largest { a.max(b) } else { a.min(b) };
-            step::<T>("extreme.i8", nest, tier, move |a, b| pick(a, b).clamp(min, max))
+            step::<T>("extreme.i8", nest, tier, move |a, b| pick(a, b).max(min).min(max))
         }
         _ => None,
     }
@@ -127,7 +126,7 @@ fn words(op: Binary, s: Scales, nest: Nest<2>) -> Option<Step> {
     let largest = 2.0 * f64::from(a.max(b));
     let (ma, mb) = (Multiplier::new(f64::from(a) / largest), Multiplier::new(f64::from(b) / largest));
     let my = Multiplier::new(largest / (f64::from(1 << 15) * f64::from(y)));
-    let (min, max) = super::product::word_range(op.clamp, y);
+    let (min, max) = op.clamp.words(y);
     let sign = match op.kind {
         BinaryKind::Add => 1,
         BinaryKind::Sub => -1,

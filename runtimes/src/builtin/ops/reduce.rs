@@ -2,8 +2,9 @@
 
 use super::{Dialect, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::memory::{self, Element};
-use crate::builtin::kernels::nest::{Nest, dense_strides};
+use crate::builtin::kernels::nest::{Nest, accumulate, dense_strides};
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
@@ -95,7 +96,7 @@ impl Operator for Reduce {
     fn prepare(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         if x.quant.is_some() || out.quant.is_some() {
-            return Ok(self.quantized(x, out, on.dialect));
+            return Ok(self.quantized(x, out, on));
         }
         if matches!(self.kind, ReduceKind::ArgMax | ReduceKind::ArgMin) {
             return Ok(self.index(x, out));
@@ -103,15 +104,15 @@ impl Operator for Reduce {
         if x.dtype != out.dtype {
             return Ok(None);
         }
-        let walk = self.walk(x);
+        let over = Over { tier: on.tier, walk: self.walk(x) };
         let count: usize = self.axes.iter().map(|a| x.shape[*a]).product();
         Ok(match x.dtype {
-            DType::F32 => Some(floats(self.kind, walk, count)),
-            DType::I32 => integers::<i32>(self.kind, walk),
-            DType::I64 => integers::<i64>(self.kind, walk),
+            DType::F32 => Some(floats(self.kind, over, count)),
+            DType::I32 => integers::<i32>(self.kind, over),
+            DType::I64 => integers::<i64>(self.kind, over),
             DType::Bool if matches!(self.kind, ReduceKind::All | ReduceKind::Any) => {
                 let all = self.kind == ReduceKind::All;
-                Some(fold("reduce.bool", walk, u8::from(all), move |a, x| if all { a & x } else { a | x }, |_| {}))
+                Some(fold("reduce.bool", over, u8::from(all), move |a, x| if all { a & x } else { a | x }, |_| {}))
             }
             _ => None,
         })
@@ -119,42 +120,42 @@ impl Operator for Reduce {
 }
 
 impl Reduce {
-    fn quantized(&self, x: &Fact, out: &Fact, dialect: Dialect) -> Option<Step> {
-        let walk = self.walk(x);
+    fn quantized(&self, x: &Fact, out: &Fact, on: &Prepare<'_>) -> Option<Step> {
+        let over = Over { tier: on.tier, walk: self.walk(x) };
         let count: usize = self.axes.iter().map(|a| x.shape[*a]).product();
         let extreme = matches!(self.kind, ReduceKind::Max | ReduceKind::Min);
         if extreme && super::same_elements(x, out) {
             return match x.dtype {
-                DType::I8 => Some(extremes::<i8>(self.kind, walk)),
-                DType::U8 => Some(extremes::<u8>(self.kind, walk)),
-                DType::I16 => Some(extremes::<i16>(self.kind, walk)),
+                DType::I8 => Some(extremes::<i8>(self.kind, over)),
+                DType::U8 => Some(extremes::<u8>(self.kind, over)),
+                DType::I16 => Some(extremes::<i16>(self.kind, over)),
                 _ => None,
             };
         }
         let ((sx, zx), (sy, zy)) = (x.per_tensor()?, out.per_tensor()?);
         // 2^23 elements of 8 bits cannot overflow a sum of 32 bits, nor 2^15 of 16.
         let fits = if x.dtype == DType::I16 { count <= 1 << 15 } else { count <= 1 << 23 };
-        let sum = self.kind == ReduceKind::Sum && dialect == Dialect::Tflite;
+        let sum = self.kind == ReduceKind::Sum && on.dialect == Dialect::Tflite;
         if !(sum || self.kind == ReduceKind::Mean) || count == 0 || !fits || x.dtype != out.dtype {
             return None;
         }
         let shift = -(count as i32).wrapping_mul(zx);
-        let scale = match dialect {
+        let scale = match on.dialect {
             Dialect::Tflite if sum => sx / sy,
             Dialect::Tflite => sx / sy / count as f32,
             Dialect::Onnx => sx / (sy * count as f32),
         };
         match x.dtype {
-            DType::I8 => Some(mean::<i8>(walk, shift, byte_mean(scale, zy, -128, 127))),
-            DType::U8 => Some(mean::<u8>(walk, shift, byte_mean(scale, zy, 0, 255))),
+            DType::I8 => Some(mean::<i8>(over, shift, byte_mean(scale, zy, -128, 127))),
+            DType::U8 => Some(mean::<u8>(over, shift, byte_mean(scale, zy, 0, 255))),
             DType::I16 if zx == 0 && zy == 0 && sum => {
                 let ratio = f64::from(sx) / f64::from(sy);
                 let result = move |sum: i32| (f64::from(sum) * ratio).round().clamp(-32768.0, 32767.0) as i32;
-                Some(mean::<i16>(walk, 0, result))
+                Some(mean::<i16>(over, 0, result))
             }
-            DType::I16 if zx == 0 && zy == 0 && dialect == Dialect::Tflite => {
+            DType::I16 if zx == 0 && zy == 0 && on.dialect == Dialect::Tflite => {
                 let multiplier = Multiplier::new(f64::from(sx) / f64::from(sy)).divided(count as u64);
-                Some(mean::<i16>(walk, 0, move |sum| multiplier.twice_rounded(sum).clamp(-32768, 32767)))
+                Some(mean::<i16>(over, 0, move |sum| multiplier.twice_rounded(sum).clamp(-32768, 32767)))
             }
             _ => None,
         }
@@ -212,32 +213,30 @@ fn arg<T: Element>(
 /// A reduction that starts from `zero` and takes in one element at a time, then finishes all results.
 fn fold<T: Element>(
     label: &'static str,
-    walk: Nest<1>,
+    over: Over,
     zero: T,
-    take: impl Fn(T, T) -> T + Send + 'static,
+    take: impl Fn(T, T) -> T + Copy + Send + 'static,
     finish: impl Fn(&mut [T]) + Send + 'static,
 ) -> Step {
+    let Over { tier, walk } = over;
     Step::map(label, move |x: &[T], y: &mut [T]| {
         y.fill(zero);
-        let stride = walk.strides[0];
-        walk.rows(|at, [out]| {
-            let row = &x[at..at + walk.length];
-            if stride == 0 {
-                y[out] = row.iter().fold(y[out], |a, x| take(a, *x));
-            } else {
-                let target = y[out..].iter_mut().step_by(stride.unsigned_abs());
-                row.iter().zip(target).for_each(|(x, y)| *y = take(*y, *x));
-            }
-        });
+        accumulate(tier, &walk, x, y, take);
         finish(y);
     })
 }
 
-fn extremes<T: Quantized + Ord>(kind: ReduceKind, walk: Nest<1>) -> Step {
+/// Over what a step runs.
+struct Over {
+    tier: Tier,
+    walk: Nest<1>,
+}
+
+fn extremes<T: Quantized + Ord>(kind: ReduceKind, over: Over) -> Step {
     if kind == ReduceKind::Max {
-        fold("reduce_max.int", walk, T::narrow(T::MIN), |a: T, x| if x > a { x } else { a }, |_| {})
+        fold("reduce_max.int", over, T::narrow(T::MIN), |a: T, x| if x > a { x } else { a }, |_| {})
     } else {
-        fold("reduce_min.int", walk, T::narrow(T::MAX), |a: T, x| if x < a { x } else { a }, |_| {})
+        fold("reduce_min.int", over, T::narrow(T::MAX), |a: T, x| if x < a { x } else { a }, |_| {})
     }
 }
 
@@ -247,42 +246,34 @@ fn byte_mean(scale: f32, zero: i32, min: i32, max: i32) -> impl Fn(i32) -> i32 +
 }
 
 /// The mean of integers: `finish` makes a result of a sum, after `shift` was added to it.
-fn mean<T: Quantized>(walk: Nest<1>, shift: i32, finish: impl Fn(i32) -> i32 + Send + 'static) -> Step {
+fn mean<T: Quantized>(over: Over, shift: i32, finish: impl Fn(i32) -> i32 + Send + 'static) -> Step {
+    let Over { tier, walk } = over;
     let outputs = walk.reach();
     let step = Step::new("reduce_mean.int", move |inputs, mut outputs, scratch| {
         let sums = memory::elements_mut::<i32>(scratch).expect("scratch memory of whole elements");
         let (x, y) = (inputs.get::<T>(0), outputs.get::<T>(0));
         sums.fill(shift);
-        let stride = walk.strides[0];
-        walk.rows(|at, [out]| {
-            let row = &x[at..at + walk.length];
-            if stride == 0 {
-                sums[out] += row.iter().map(|v| v.wide()).sum::<i32>();
-            } else {
-                let target = sums[out..].iter_mut().step_by(stride.unsigned_abs());
-                row.iter().zip(target).for_each(|(x, y)| *y += x.wide());
-            }
-        });
+        accumulate(tier, &walk, x, sums, |sum, x: T| sum + x.wide());
         y.iter_mut().zip(sums.iter()).for_each(|(y, sum)| *y = T::narrow(finish(*sum)));
     });
     step.with_scratch(outputs * 4)
 }
 
-fn floats(kind: ReduceKind, walk: Nest<1>, count: usize) -> Step {
+fn floats(kind: ReduceKind, over: Over, count: usize) -> Step {
     let none = |_: &mut [f32]| {};
     let scale = 1.0 / count as f32;
     let mean = move |y: &mut [f32]| y.iter_mut().for_each(|y| *y *= scale);
     let root = |y: &mut [f32]| y.iter_mut().for_each(|y| *y = y.sqrt());
     let (low, high) = (f32::NEG_INFINITY, f32::INFINITY);
     match kind {
-        ReduceKind::Sum => fold("reduce_sum.f32", walk, 0.0, |a: f32, x| a + x, none),
-        ReduceKind::Mean => fold("reduce_mean.f32", walk, 0.0, |a: f32, x| a + x, mean),
-        ReduceKind::Max => fold("reduce_max.f32", walk, low, |a: f32, x| if x > a { x } else { a }, none),
-        ReduceKind::Min => fold("reduce_min.f32", walk, high, |a: f32, x| if x < a { x } else { a }, none),
-        ReduceKind::Prod => fold("reduce_prod.f32", walk, 1.0, |a: f32, x| a * x, none),
-        ReduceKind::L1 => fold("reduce_l1.f32", walk, 0.0, |a: f32, x: f32| a + x.abs(), none),
-        ReduceKind::L2 => fold("reduce_l2.f32", walk, 0.0, |a: f32, x| a + x * x, root),
-        _ => fold("reduce_sum_square.f32", walk, 0.0, |a: f32, x| a + x * x, none),
+        ReduceKind::Sum => fold("reduce_sum.f32", over, 0.0, |a: f32, x| a + x, none),
+        ReduceKind::Mean => fold("reduce_mean.f32", over, 0.0, |a: f32, x| a + x, mean),
+        ReduceKind::Max => fold("reduce_max.f32", over, low, |a: f32, x| if x > a { x } else { a }, none),
+        ReduceKind::Min => fold("reduce_min.f32", over, high, |a: f32, x| if x < a { x } else { a }, none),
+        ReduceKind::Prod => fold("reduce_prod.f32", over, 1.0, |a: f32, x| a * x, none),
+        ReduceKind::L1 => fold("reduce_l1.f32", over, 0.0, |a: f32, x: f32| a + x.abs(), none),
+        ReduceKind::L2 => fold("reduce_l2.f32", over, 0.0, |a: f32, x| a + x * x, root),
+        _ => fold("reduce_sum_square.f32", over, 0.0, |a: f32, x| a + x * x, none),
     }
 }
 
@@ -315,7 +306,7 @@ macro_rules! integer {
 }
 integer!(i32, i64);
 
-fn integers<T: Integer>(kind: ReduceKind, walk: Nest<1>) -> Option<Step> {
+fn integers<T: Integer>(kind: ReduceKind, over: Over) -> Option<Step> {
     let zero = match kind {
         ReduceKind::Max => T::LOWEST,
         ReduceKind::Min => T::HIGHEST,
@@ -323,7 +314,7 @@ fn integers<T: Integer>(kind: ReduceKind, walk: Nest<1>) -> Option<Step> {
         ReduceKind::Sum | ReduceKind::L1 | ReduceKind::SumSquare => T::ZERO,
         _ => return None,
     };
-    Some(fold("reduce.int", walk, zero, move |a, x| T::reduce(kind, a, x), |_| {}))
+    Some(fold("reduce.int", over, zero, move |a, x| T::reduce(kind, a, x), |_| {}))
 }
 
 #[cfg(test)]

@@ -10,18 +10,27 @@ use crate::builtin::step::Step;
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UnaryKind {
+    /// |x|
     Abs,
+    /// −x
     Neg,
+    /// eˣ
     Exp,
+    /// ln x
     Log,
+    /// √x
     Sqrt,
     /// 1 / √x
     Rsqrt,
+    /// x²
     Square,
     /// 1 / x
     Reciprocal,
+    /// sin x
     Sin,
+    /// cos x
     Cos,
+    /// tanh x
     Tanh,
     /// 1 / (1 + e⁻ˣ)
     Logistic,
@@ -29,15 +38,19 @@ pub enum UnaryKind {
     HardSwish,
     /// min(max(alpha · x + beta, 0), 1)
     HardSigmoid {
+        /// Slope.
         alpha: f32,
+        /// Value at 0.
         beta: f32,
     },
     /// x where positive, else slope · x
     LeakyRelu {
+        /// Slope where negative.
         slope: f32,
     },
     /// x where positive, else alpha · (eˣ − 1)
     Elu {
+        /// Limit of −result for small x.
         alpha: f32,
     },
     /// x / 2 · (1 + erf(x / √2))
@@ -50,8 +63,11 @@ pub enum UnaryKind {
     Softplus,
     /// x / (1 + |x|)
     Softsign,
+    /// erf x
     Erf,
+    /// ⌊x⌋
     Floor,
+    /// ⌈x⌉
     Ceil,
     /// To the nearest, ties to even.
     Round,

@@ -22,7 +22,7 @@ impl Default for Window {
 }
 
 /// Largest stride, dilation, padding or kernel: keeps all index arithmetic far from overflow.
-const MAX_ATTRIBUTE: usize = 1 << 20;
+pub(crate) const MAX_ATTRIBUTE: usize = 1 << 20;
 
 impl Window {
     /// Padding such that there are ⌈input / stride⌉ outputs; the odd one goes after, as TFLite and

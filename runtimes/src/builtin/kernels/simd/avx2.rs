@@ -71,11 +71,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_si256(p.cast()) }
     }
     #[inline(always)]
-    unsafe fn store_i32(p: *mut i32, v: __m256i) {
-        // SAFETY: see above.
-        unsafe { _mm256_storeu_si256(p.cast(), v) }
-    }
-    #[inline(always)]
     unsafe fn zero_i32() -> __m256i {
         // SAFETY: see above.
         unsafe { _mm256_setzero_si256() }

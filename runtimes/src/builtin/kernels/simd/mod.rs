@@ -40,7 +40,6 @@ pub(crate) trait Simd: Copy {
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
 
     unsafe fn load_i32(p: *const i32) -> Self::I;
-    unsafe fn store_i32(p: *mut i32, v: Self::I);
     unsafe fn zero_i32() -> Self::I;
     unsafe fn add_i32(a: Self::I, b: Self::I) -> Self::I;
     unsafe fn to_f32(v: Self::I) -> Self::F;
@@ -81,19 +80,5 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
         }
         // SAFETY: needs nothing beyond the target's baseline.
         _ => unsafe { kernel.run::<portable::Portable>() },
-    }
-}
-
-/// Runs plain loops compiled for a tier.
-pub(crate) fn vectorised(tier: Tier, run: impl FnOnce()) {
-    dispatch(tier, Plain(run));
-}
-
-struct Plain<F>(F);
-
-impl<F: FnOnce()> Kernel for Plain<F> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        (self.0)();
     }
 }

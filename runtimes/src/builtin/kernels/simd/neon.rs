@@ -67,14 +67,6 @@ impl Simd for Neon {
         unsafe { [vld1q_s32(p), vld1q_s32(p.add(4))] }
     }
     #[inline(always)]
-    unsafe fn store_i32(p: *mut i32, v: Self::I) {
-        // SAFETY: see above.
-        unsafe {
-            vst1q_s32(p, v[0]);
-            vst1q_s32(p.add(4), v[1]);
-        }
-    }
-    #[inline(always)]
     unsafe fn zero_i32() -> Self::I {
         // SAFETY: see above.
         unsafe { [vdupq_n_s32(0); 2] }

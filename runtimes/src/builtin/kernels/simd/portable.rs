@@ -58,11 +58,6 @@ impl Simd for Portable {
         unsafe { p.cast::<I>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn store_i32(p: *mut i32, v: I) {
-        // SAFETY: valid by the trait's contract.
-        unsafe { p.cast::<I>().write_unaligned(v) }
-    }
-    #[inline(always)]
     unsafe fn zero_i32() -> I {
         [0; LANES]
     }

@@ -82,9 +82,9 @@ pub struct Measuring {
     /// Cases that are alive together. Each list makes one performance unit per round; all cases of a
     /// list are on one device.
     pub groups: Vec<Vec<CaseIndex>>,
-    /// A worker of a performance unit is killed when it lives longer.
+    /// A worker of a performance unit is killed when it has been at work for longer.
     pub performance_deadline_ms: u64,
-    /// A worker of an accuracy unit is killed when it lives longer.
+    /// A worker of an accuracy unit is killed when it has been at work for longer.
     pub accuracy_deadline_ms: u64,
     /// Measuring a device ends at the last look that fits in; `None` without a limit.
     pub time_budget_ms: Option<u64>,

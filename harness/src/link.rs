@@ -8,8 +8,7 @@ use crate::{
 };
 use protocol::{
     AgentInfo, AgentMessage, Artifact, Counts, DeviceInfo, Event, FrameError, HostMessage, LineBuffer,
-    ModelFacts, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Schedule, Sha256Hex, UnitId, UnitSpec,
-    encode,
+    ModelFacts, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitId, UnitSpec, encode,
 };
 use std::{path::PathBuf, time::Duration};
 use tokio::{
@@ -21,6 +20,8 @@ use tokio::{
 
 /// An agent that says nothing for so long while it has something to do is lost: it beats every 2 s.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+/// The first answer: before it the agent hashes its own executable, on a slow disk.
+const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// An agent that does not take a line for so long is lost.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// After a cancel, the end of the unit must be reported within this time.
@@ -128,7 +129,7 @@ impl Link {
     pub(crate) async fn greet(&mut self) -> Result<Hello, LinkError> {
         self.send(HostMessage::Hello { protocol: PROTOCOL_VERSION }).await?;
         loop {
-            match self.receive(SILENCE_LIMIT).await? {
+            match self.receive(GREETING_LIMIT).await? {
                 AgentMessage::Heartbeat => {}
                 AgentMessage::Hello { protocol: PROTOCOL_VERSION, agent, device, runtimes } => {
                     return Ok(Hello { agent, device, runtimes });
@@ -260,12 +261,8 @@ async fn cancelled(cancel: &mut watch::Receiver<bool>) {
 
 fn longest(unit: &UnitSpec) -> Duration {
     let deadlines = unit.trials.iter().map(|t| t.deadline_ms);
-    // in a ping-pong unit only time at work counts against a deadline: both kinds may take the sum
-    match unit.schedule {
-        Schedule::Alone | Schedule::PingPong(_) => {
-            Duration::from_millis(deadlines.fold(0u64, u64::saturating_add))
-        }
-    }
+    // in a ping-pong unit only time at work counts against a deadline: both kinds of unit may take the sum
+    Duration::from_millis(deadlines.fold(0u64, u64::saturating_add))
 }
 
 fn unexpected(wanted: &str, got: &AgentMessage) -> LinkError {

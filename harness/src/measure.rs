@@ -2,7 +2,7 @@
 //! end noted. Judges nothing and renders nothing.
 
 use crate::{
-    dispatch::{Agenda, Dispatcher, Ended, Hand, device_entry},
+    dispatch::{Agenda, Dispatcher, Ended, Hand, Remedy, device_entry},
     exit::{CommandResult, ExitWith, Failure},
     interrupt::Interrupts,
     plan::{self, PlannedUnit},
@@ -33,6 +33,8 @@ use suites::Side;
 pub(crate) struct Measured {
     /// The run's directory.
     pub(crate) dir: PathBuf,
+    /// Something was measured, now or in an earlier session.
+    pub(crate) any_units: bool,
     /// How it ended.
     pub(crate) ended: Ended,
 }
@@ -71,9 +73,13 @@ pub(crate) async fn start(
         progress.note(&format!("{}: {reason}", entrant.id));
     }
     let plan = draw(selection, devices, &facts, &greetings, seed, progress)?;
-    let mut writer = RunWriter::create(&settings.out, &plan)
-        .with_context(|| format!("the run cannot be kept in {}", settings.out.display()))
-        .or_usage()?;
+    let created = RunWriter::create(&settings.out, &plan);
+    let mut writer = match created {
+        Err(error) if is_full(&error) => Err(error).or_incomplete(),
+        other => {
+            other.with_context(|| format!("the run cannot be kept in {}", settings.out.display())).or_usage()
+        }
+    }?;
     write_start(&mut writer, &plan, &greetings, &facts).or_incomplete()?;
     let begun = Begun { plan, writer, done: BTreeSet::new(), attempts: BTreeMap::new(), record: None };
     go_on(selection, begun, greetings, session, progress).await
@@ -146,8 +152,8 @@ fn first_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<
         .filter_map(|(device, greeting)| Some(format!("{}: {}", device.id, greeting.as_ref().err()?.reason)))
         .collect();
     let error = anyhow::anyhow!("no device is ready; {}", reasons.join("; "));
-    let permanent = greetings.iter().all(|g| g.as_ref().is_err_and(|trouble| trouble.permanent));
-    if permanent { Err(error).or_usage() } else { Err(error).or_incomplete() }
+    let setting = |g: &Greeting| g.as_ref().is_err_and(|trouble| trouble.remedy == Remedy::Setting);
+    if greetings.iter().all(setting) { Err(error).or_usage() } else { Err(error).or_incomplete() }
 }
 
 /// Every runtime asked for must be offered by every device that is ready.
@@ -175,6 +181,13 @@ fn check_runtimes(
         }
     }
     Ok(())
+}
+
+/// A full disk is trouble; every other reason that a run cannot be begun is a setting.
+fn is_full(error: &store::StoreError) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let store::StoreError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 type Facts = BTreeMap<Sha256Hex, Result<ModelFacts, String>>;
@@ -228,6 +241,7 @@ fn draw(
             performance.min_ms
         ));
     }
+    let performance_deadline_ms = plan::performance_deadline_ms(&performance);
     let now = jiff::Timestamp::now();
     let plan = Plan {
         schema: RECORD_SCHEMA,
@@ -246,8 +260,8 @@ fn draw(
             performance,
             ping_pong: selection.measure.ping_pong(),
             groups,
-            performance_deadline_ms: plan::PERFORMANCE_DEADLINE_MS,
-            accuracy_deadline_ms: plan::ACCURACY_DEADLINE_MS,
+            performance_deadline_ms,
+            accuracy_deadline_ms: plan::accuracy_deadline_ms(selection.dataset.examples),
             time_budget_ms: u64::try_from(selection.budget.as_millis()).ok(),
         },
     };
@@ -340,5 +354,5 @@ async fn go_on(
     } else {
         parting.wait().await
     }
-    Ok(Measured { dir, ended })
+    Ok(Measured { dir, any_units: ended.units > 0 || !done.is_empty(), ended })
 }

@@ -29,10 +29,10 @@ const MIN_STEADY_MS: u64 = 250;
 const SIDE_OVERHEAD_MS: u64 = 700;
 /// Units before the first look.
 const UNITS_THAT_MUST_FIT: u64 = 6;
-/// A worker at work for longer than this has hung.
-pub(crate) const PERFORMANCE_DEADLINE_MS: u64 = 180_000;
-/// Running a whole dataset on a slow device takes its time.
-pub(crate) const ACCURACY_DEADLINE_MS: u64 = 1_800_000;
+/// Start, load and first inference of the largest model on a slow device, and every last burst.
+const GRACE_MS: u64 = 60_000;
+/// An example that takes longer than this on average counts as hung.
+const SLOWEST_EXAMPLE_MS: u64 = 250;
 
 /// Names of random streams: no two orders of a plan are drawn from one.
 const STREAM_ACCURACY: u64 = 1;
@@ -119,6 +119,16 @@ pub(crate) fn fit(
     let shortened = fitting < rules.min_ms;
     rules.min_ms = rules.min_ms.min(fitting);
     shortened
+}
+
+/// A performance worker at work for longer than this has hung.
+pub(crate) fn performance_deadline_ms(rules: &PerformanceRules) -> u64 {
+    GRACE_MS.saturating_add(rules.warm_up.max_ms).saturating_add(rules.max_ms)
+}
+
+/// An accuracy worker at work for longer than this has hung.
+pub(crate) fn accuracy_deadline_ms(examples: u64) -> u64 {
+    GRACE_MS.saturating_add(examples.saturating_mul(SLOWEST_EXAMPLE_MS))
 }
 
 /// A unit that the plan holds; whether it is needed is decided later.

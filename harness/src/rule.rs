@@ -1,18 +1,46 @@
 //! The stopping rule of a run: reads the record as the report will, and asks `reports` whether the
 //! comparisons of a group are decided. No threshold of its own.
 
-use crate::dispatch::{Answer, Question, Rule};
+use crate::dispatch::{Answer, Question, Rule, Ruling, Standing};
 use protocol::CaseIndex;
-use reports::{record::RunRecord, store, verdict::next_step};
+use reports::{
+    record::RunRecord,
+    store,
+    verdict::{Evidence, Verdict, next_step, verdicts},
+};
 use stats::sequential::{MIN_UNITS, Next};
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The rule that the product uses.
 pub(crate) fn rule() -> Rule {
     Arc::new(|dir: &Path, questions: &[Question]| {
         let record = store::load(dir).map_err(|e| e.to_string())?;
-        Ok(questions.iter().map(|question| answer(&record, question)).collect())
+        let answers = questions.iter().map(|question| answer(&record, question)).collect();
+        Ok(Ruling { answers, standing: standing(&record, questions) })
     })
+}
+
+/// How the latency contrasts of the groups that are asked about stand, once there is something to see.
+fn standing(record: &RunRecord, questions: &[Question]) -> Option<Standing> {
+    let units = questions.iter().map(|q| q.done).max().filter(|units| *units > 0)?;
+    let groups = questions.iter().filter_map(|q| record.plan.measuring.groups.get(q.group));
+    let cases: BTreeSet<CaseIndex> = groups.flatten().copied().collect();
+    let mut found = Standing { units, decided: 0, of: 0, widest: None };
+    for row in verdicts(record).rows.iter().filter(|row| row.metric.name == "latency_ns") {
+        if !(cases.contains(&row.cases.candidate) && cases.contains(&row.cases.reference)) {
+            continue;
+        }
+        found.of += 1;
+        let open = matches!(row.verdict, None | Some(Verdict::Inconclusive | Verdict::Invalid));
+        found.decided += usize::from(!open);
+        if let Evidence::Ratio(evidence) = &row.evidence
+            && let Some(interval) = evidence.decision
+        {
+            let half = (interval.high - interval.low) / 2.0;
+            found.widest = Some(found.widest.map_or(half, |widest: f64| widest.max(half)));
+        }
+    }
+    (found.of > 0).then_some(found)
 }
 
 fn answer(record: &RunRecord, question: &Question) -> Answer {

@@ -2,7 +2,7 @@
 //! driver per device and hands them to the dispatcher; plans nothing.
 
 use crate::{
-    dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Trouble, staging},
+    dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, staging},
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     link::Hello,
@@ -134,7 +134,7 @@ impl Session {
         for sender in self.fleet.commands.iter().flatten() {
             waiting += usize::from(sender.send(Command::Connect).await.is_ok());
         }
-        let nobody = || Err(Trouble { reason: "its driver ended".to_owned(), permanent: true });
+        let nobody = || Err(Trouble { reason: "its driver ended".to_owned(), remedy: Remedy::TryAgain });
         let mut greetings: Vec<Greeting> = self.fleet.commands.iter().map(|_| nobody()).collect();
         while waiting > 0 {
             let Some(event) = self.fleet.next().await else { break };

@@ -30,10 +30,19 @@ fn assert_whole(scene: &Scene, run: &Path) {
     scene.run(&["report"]).expect(0, &["report.html"]);
 }
 
-/// Whether a process is still there.
-fn alive(pid: u64) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !(stat.is_empty() || stat.contains(") Z "))
+/// Neither the agents nor the workers of a run are left behind.
+#[track_caller]
+fn assert_nothing_runs(run: &Path) {
+    let entries = journal(run);
+    let pids: Vec<u64> = entries
+        .iter()
+        .filter_map(|e| e["agent"]["pid"].as_u64().or_else(|| e["event"]["pid"].as_u64()))
+        .collect();
+    assert!(!pids.is_empty(), "no process is named");
+    for pid in pids {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z ") || !stat.contains("(bench"), "left behind: {stat}");
+    }
 }
 
 #[test]
@@ -53,9 +62,9 @@ fn a_killed_run_goes_on_where_it_was() {
         scene.run(&["run", "--resume", "latest"]).expect(0, &["going on with"]);
         assert_whole(&scene, &run);
         assert!(count(&run, "unit-done") > before);
-        let agents: Vec<u64> = journal(&run).iter().filter_map(|e| e["agent"]["pid"].as_u64()).collect();
-        assert_eq!(agents.len(), 2, "one agent before the kill and one after");
-        assert!(agents.iter().all(|pid| !alive(*pid)), "no agent is left behind");
+        let agents = journal(&run).iter().filter(|e| e["entry"] == "device").count();
+        assert_eq!(agents, 2, "one agent before the kill and one after");
+        assert_nothing_runs(&run);
     }
 }
 
@@ -90,9 +99,7 @@ fn a_second_interruption_waits_for_nothing() {
     watched.signal(Signal::INT);
     let (_, done) = watched.finish();
     done.expect(3, &["--resume"]);
-    let agents: Vec<u64> =
-        journal(&scene.the_run()).iter().filter_map(|e| e["agent"]["pid"].as_u64()).collect();
-    assert!(!agents.is_empty() && agents.iter().all(|pid| !alive(*pid)), "no agent is left behind");
+    assert_nothing_runs(&scene.the_run());
 }
 
 #[test]
@@ -101,6 +108,20 @@ fn one_process_at_a_time_writes_to_a_run() {
     let mut watched = Watched::start(scene.command(&["run", "--suite", &suite]));
     watched.until("accuracy 1 of");
     scene.run(&["run", "--resume", "latest", "--cache", "other"]).expect(2, &["another process"]);
+    watched.signal(Signal::INT);
+    watched.finish().1.expect(3, &[]);
+}
+
+#[test]
+fn a_device_that_measures_for_somebody_else_says_so() {
+    let (scene, suite) = scene(40);
+    scene.model("long", "sleep_us = 100000");
+    let long = scene.path("long.onnx").display().to_string();
+    let mut watched = Watched::start(scene.command(&["run", &long, "--runtime", "fake/cpu"]));
+    watched.until("accuracy 1 of");
+    let busy = scene.run(&["compare", "--suite", &suite, "--out", "others"]);
+    let busy = busy.expect(3, &["measuring for another host", "--resume"]);
+    assert_eq!(busy.stdout, "", "no table without a number");
     watched.signal(Signal::INT);
     watched.finish().1.expect(3, &[]);
 }

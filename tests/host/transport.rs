@@ -142,6 +142,7 @@ fn a_program_that_is_not_there_is_named() {
         let [(_, local), _] = all(&scene);
         let program = Program { path: "/nowhere/agent".into(), args: Vec::new() };
         let error = local.spawn(&program).await.err().unwrap();
-        assert!(error.is_permanent() && error.to_string().contains("/nowhere/agent"), "{error}");
+        assert!(matches!(error, TransportError::Io { .. }), "{error:?}");
+        assert!(error.to_string().contains("/nowhere/agent"), "{error}");
     });
 }

@@ -1,13 +1,17 @@
 //! `bench compare`: measure variants against each other, judge them, and write the reports.
 
-use super::run::{MeasureArgs, measure, tell_end};
+use super::{
+    block_on,
+    run::{MeasureArgs, listen, measure, tell_end},
+};
 use crate::{
-    exit::{CommandResult, Exit},
+    exit::{CommandResult, Exit, ExitWith, Failure},
     gate,
     progress::Progress,
-    render::{DEFAULT_FORMAT, format_names, render},
+    render::{Concluded, DEFAULT_FORMAT, format_names, render},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tokio::task::spawn_blocking;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -22,7 +26,13 @@ pub(crate) struct Args {
     #[arg(long)]
     gate: bool,
     /// What to print on stdout; the files are written in any case
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_FORMAT, value_parser = format_names(), hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = DEFAULT_FORMAT,
+        value_parser = format_names(),
+        hide_possible_values = true
+    )]
     format: String,
 }
 
@@ -34,8 +44,12 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     let mut progress = Progress::new(quiet);
     let measured = measure(args.measure, config, &mut progress, LEAST)?;
     progress.clear();
-    let concluded = render(&measured.dir, &args.format)?;
-    let end = tell_end(&measured, &progress, "compare");
+    if !measured.any_units {
+        // a table without a single number would only hide why
+        return Ok(tell_end(&measured, "compare"));
+    }
+    let concluded = block_on(reported(measured.dir.clone(), args.format))?;
+    let end = tell_end(&measured, "compare");
     let missing = concluded.verdicts.cases.iter().any(|case| case.failed > 0);
     let gated = if args.gate { gate::tell(&concluded.verdicts, &concluded.record.plan) } else { Exit::Fine };
     // a gate that failed has failed, whatever else is missing
@@ -44,4 +58,17 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
         (_, Exit::Fine, false) => gated,
         _ => Exit::Incomplete,
     })
+}
+
+/// Renders, unless the user has enough.
+async fn reported(dir: PathBuf, format: String) -> CommandResult<Concluded> {
+    let mut interrupts = listen()?;
+    let shown = dir.display().to_string();
+    tokio::select! {
+        done = spawn_blocking(move || render(&dir, &format)) => done.or_incomplete()?,
+        () = interrupts.next() => Err(Failure {
+            exit: Exit::Incomplete,
+            error: anyhow::anyhow!("interrupted; everything is measured. To report it: bench report {shown}"),
+        }),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{FactsFormat, block_on};
 use crate::{
+    dispatch::Remedy,
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     progress::Progress,
@@ -71,7 +72,8 @@ async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> 
     let greetings = session.greet(&mut progress).await?;
     if let Some(Err(trouble)) = greetings.first() {
         let error = anyhow::Error::msg(trouble.reason.clone()).context("the agent does not work");
-        return if trouble.permanent { Err(error).or_usage() } else { Err(error).or_incomplete() };
+        let setting = trouble.remedy == Remedy::Setting;
+        return if setting { Err(error).or_usage() } else { Err(error).or_incomplete() };
     }
     let models: Vec<_> = files.iter().map(|f| f.sha256.clone()).collect();
     let facts = session.inspect(0, &models, &mut progress).await?;

@@ -15,7 +15,13 @@ pub(crate) struct Args {
     #[arg(value_name = "RUN", default_value = runs::LATEST)]
     run: String,
     /// What to print on stdout; the files are written in any case
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_FORMAT, value_parser = format_names(), hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = DEFAULT_FORMAT,
+        value_parser = format_names(),
+        hide_possible_values = true
+    )]
     format: String,
     /// Folder in which runs are kept [default: runs]
     #[arg(long, env = "BENCH_OUT", value_name = "DIR")]

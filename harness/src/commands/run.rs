@@ -2,10 +2,11 @@
 
 use super::block_on;
 use crate::{
-    exit::{CommandResult, Exit, Failure},
+    dispatch::Ended,
+    exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     measure::{self, Measured, random_seed},
-    progress::Progress,
+    progress::{Progress, say},
     runs,
     selection::{self, Selection, Wanted},
     settings::{Layer, Settings},
@@ -29,7 +30,7 @@ pub(crate) struct MeasureArgs {
     /// Only variants with this in their name; may be repeated
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     filter: Vec<String>,
-    /// Go on with a run that was interrupted or cut off: its folder, its name, or `latest`
+    /// Go on with a run that was cut off, as it was planned: its folder, its name, or `latest`
     #[arg(long, value_name = "RUN", conflicts_with_all = ["models", "suite", "filter"])]
     resume: Option<String>,
     #[command(flatten, next_help_heading = "Settings")]
@@ -50,7 +51,7 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     let measured = measure(args.measure, config, &mut progress, least)?;
     print(&format!("{}\n", measured.dir.display()))?;
     progress.note("to judge it: bench report RUN");
-    Ok(tell_end(&measured, &progress, "run"))
+    Ok(tell_end(&measured, "run"))
 }
 
 /// Measures what was asked for. `least`: so many variants are needed.
@@ -81,20 +82,23 @@ pub(crate) fn measure(
             "a comparison needs two variants, or one on two runtimes; `bench run` measures one alone",
         ));
     }
-    progress.note(&format!("{}; seed {seed}", selection.suite.title));
+    progress.note(&selection.suite.title);
+    progress.note(&format!("seed {seed}"));
     block_on(async {
         let interrupts = listen()?;
         measure::start(&selection, &settings, seed, progress, interrupts).await
     })
 }
 
-fn listen() -> CommandResult<Interrupts> {
-    use crate::exit::ExitWith;
+/// Hears Ctrl-C from now on.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn listen() -> CommandResult<Interrupts> {
     Interrupts::listen().context("signals cannot be heard").or_incomplete()
 }
 
 fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandResult<Measured> {
-    use crate::exit::ExitWith;
     let dir = runs::find(run, &settings.out)?;
     let plan = reports::store::load_plan(&dir).or_usage()?;
     let record = reports::store::load(&dir).or_usage()?;
@@ -103,7 +107,7 @@ fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandRes
             "the run {} has come to its end ({reason}): nothing is left to measure",
             plan.run
         ));
-        return Ok(Measured { dir, ended: crate::dispatch::Ended::default() });
+        return Ok(Measured { dir, any_units: true, ended: Ended::default() });
     }
     let selection = selection::again(&plan, settings)?;
     progress.note(&format!("going on with {} after {} units", plan.run, record.units.len()));
@@ -114,19 +118,19 @@ fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandRes
 }
 
 /// Says how measuring ended, and what to do when it did not end well.
-pub(crate) fn tell_end(measured: &Measured, progress: &Progress, command: &str) -> Exit {
+pub(crate) fn tell_end(measured: &Measured, command: &str) -> Exit {
     let ended = &measured.ended;
     if let Some(why) = &ended.record_failed {
-        crate::progress::say(&format!("error: {why}"));
+        say(&format!("error: {why}"));
     }
     for (_, reason) in &ended.lost {
-        crate::progress::say(&format!("error: a device was given up: {reason}"));
+        say(&format!("error: a device was given up: {reason}"));
     }
     if ended.is_whole() {
         return Exit::Fine;
     }
     let again = format!("bench {command} --resume {}", measured.dir.display());
     let what = if ended.interrupted { "interrupted" } else { "incomplete" };
-    progress.note(&format!("{what}; what was measured is kept. To go on: {again}"));
+    say(&format!("{what}; what was measured is kept. To go on: {again}"));
     Exit::Incomplete
 }

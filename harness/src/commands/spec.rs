@@ -4,7 +4,7 @@ use super::block_on;
 use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
     measure::random_seed,
-    plan::{ACCURACY_DEADLINE_MS, Feed, PERFORMANCE_DEADLINE_MS},
+    plan::{Feed, accuracy_deadline_ms, performance_deadline_ms},
     selection::{Selection, Wanted},
     settings::{Layer, Settings},
     stdout::print,
@@ -64,10 +64,12 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
     };
     let inputs = block_on(inputs(&selection, &settings))?;
     let model = block_on(place(&settings, &entrant.file))?;
+    let rules = selection.measure.performance();
+    let performance_ms = performance_deadline_ms(&rules);
     let (mode, deadline_ms) = match args.mode {
-        ModeArg::Performance => (Mode::Performance(selection.measure.performance()), PERFORMANCE_DEADLINE_MS),
-        ModeArg::Accuracy => (Mode::Accuracy, ACCURACY_DEADLINE_MS),
-        ModeArg::Profile => (Mode::Profile { iterations: PROFILE_ITERATIONS }, PERFORMANCE_DEADLINE_MS),
+        ModeArg::Performance => (Mode::Performance(rules), performance_ms),
+        ModeArg::Accuracy => (Mode::Accuracy, accuracy_deadline_ms(selection.dataset.examples)),
+        ModeArg::Profile => (Mode::Profile { iterations: PROFILE_ITERATIONS }, performance_ms),
     };
     let Some(runtime) = selection.runtimes.first().cloned() else {
         return Err(Failure::usage("the suite names no runtime"));

@@ -2,7 +2,7 @@
 //! it is told, one command after the other, and reports everything as events; it keeps no plan, and never
 //! decides whether to try again.
 
-use super::event::{DispatchEvent, Places, Trouble};
+use super::event::{DispatchEvent, Places, Remedy, Trouble};
 use crate::{
     link::{Link, LinkError, Sink, UnitEnd},
     transport::{Guarded, HostFile, Program, TransportError},
@@ -102,7 +102,7 @@ impl Driver {
         let probe = self.transport.probe().await?;
         let Some(agent) = probe.agent else {
             let reason = format!("there is no agent for a device of architecture {}", probe.arch);
-            return Err(Trouble { reason, permanent: true });
+            return Err(Trouble { reason, remedy: Remedy::Setting });
         };
         let mut places = Places::new();
         for file in &self.files {
@@ -175,7 +175,7 @@ impl Driver {
             }
             Ok(UnitEnd::Refused(reason)) => {
                 *session = Some(open);
-                let trouble = Trouble { reason, permanent: true };
+                let trouble = Trouble { reason, remedy: Remedy::Device };
                 self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
             }
             Err(error) => {
@@ -223,14 +223,14 @@ struct Session {
 }
 
 async fn given_up(link: Link, error: &LinkError) -> Trouble {
-    let permanent = matches!(error, LinkError::Version(_));
+    let remedy = if matches!(error, LinkError::Version(_)) { Remedy::Setting } else { Remedy::TryAgain };
     let ending = link.abandon().await;
-    Trouble { reason: format!("{error}{ending}"), permanent }
+    Trouble { reason: format!("{error}{ending}"), remedy }
 }
 
 impl From<TransportError> for Trouble {
     fn from(error: TransportError) -> Self {
-        Self { permanent: error.is_permanent(), reason: error.to_string() }
+        Self { remedy: error.remedy(), reason: error.to_string() }
     }
 }
 

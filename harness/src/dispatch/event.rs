@@ -120,10 +120,8 @@ pub(crate) enum DispatchEvent {
     Looked {
         /// Which device.
         device: usize,
-        /// Groups that are decided.
-        decided: usize,
-        /// Of so many asked about.
-        of: usize,
+        /// What it saw.
+        standing: Standing,
     },
     /// A device will not be used any more in this run.
     DeviceLost {
@@ -148,6 +146,30 @@ pub(crate) enum DispatchEvent {
 pub(crate) struct Trouble {
     /// What happened, and what to do.
     pub(crate) reason: String,
-    /// Trying again is of no use.
-    pub(crate) permanent: bool,
+    /// Whether trying again is of use.
+    pub(crate) remedy: Remedy,
+}
+
+/// What helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Trying again may.
+    TryAgain,
+    /// The device must be looked after.
+    Device,
+    /// A setting must be changed.
+    Setting,
+}
+
+/// How the latency contrasts of a device stand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Standing {
+    /// Units that were looked at.
+    pub(crate) units: u32,
+    /// Contrasts that are decided.
+    pub(crate) decided: usize,
+    /// Of so many.
+    pub(crate) of: usize,
+    /// Half the width of the widest decision interval, as a share.
+    pub(crate) widest: Option<f64>,
 }

@@ -8,7 +8,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{DispatchEvent, Places, Trouble};
+pub(crate) use event::{DispatchEvent, Places, Remedy, Standing, Trouble};
 
 pub(crate) use agenda::{Agenda, Answer, Question};
 pub(crate) use driver::{Command, Driver};
@@ -35,9 +35,18 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Answers whether groups of cases are decided, from the record on disk, in the order of the questions.
-/// Blocking. `Err`: the record cannot be read any more.
-pub(crate) type Rule = Arc<dyn Fn(&Path, &[Question]) -> Result<Vec<Answer>, String> + Send + Sync>;
+/// Answers whether groups of cases are decided, from the record on disk. Blocking. `Err`: the record cannot be
+/// read any more.
+pub(crate) type Rule = Arc<dyn Fn(&Path, &[Question]) -> Result<Ruling, String> + Send + Sync>;
+
+/// What the rule says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ruling {
+    /// In the order of the questions.
+    pub(crate) answers: Vec<Answer>,
+    /// For people; `None` when there is nothing to see yet.
+    pub(crate) standing: Option<Standing>,
+}
 
 /// The devices at work.
 pub(crate) struct Fleet {
@@ -73,6 +82,8 @@ pub(crate) struct Ended {
     pub(crate) cut: bool,
     /// Why the record could not be written any more.
     pub(crate) record_failed: Option<String>,
+    /// Units that were done in this session.
+    pub(crate) units: u32,
     /// Why the devices stopped measuring, each reason once.
     pub(crate) reasons: Vec<&'static str>,
 }
@@ -177,6 +188,7 @@ impl Dispatcher<'_> {
             DispatchEvent::Fetched { sha256, staged, .. } => self.keep(&sha256, &staged)?,
             DispatchEvent::UnitDone { device, unit, attempt, counts, took } => {
                 self.writer.append(&Entry::UnitDone { unit, attempt, counts })?;
+                ended.units += 1;
                 if let Some(hand) = self.hand(device)
                     && let Some(current) = hand.current.take()
                 {
@@ -188,7 +200,7 @@ impl Dispatcher<'_> {
                 self.writer.append(&Entry::UnitLost { unit, attempt, reason: trouble.reason.clone() })?;
                 if let Some(hand) = self.hand(device) {
                     hand.current = None;
-                    hand.agenda.lost(unit, attempt, &trouble.reason, trouble.permanent);
+                    hand.agenda.lost(unit, attempt, &trouble.reason, trouble.remedy != Remedy::TryAgain);
                 }
                 self.advance(device, ended).await?;
             }
@@ -299,10 +311,12 @@ impl Dispatcher<'_> {
 
     async fn ask(&mut self, device: usize, questions: Vec<Question>) -> Written {
         let (rule, dir, asked) = (Arc::clone(&self.rule), self.writer.dir().to_owned(), questions.clone());
-        let answers = spawn_blocking(move || rule(&dir, &asked)).await;
-        let answers = answers.map_err(|e| RecordFailed(e.to_string()))?.map_err(RecordFailed)?;
-        let decided = answers.iter().filter(|a| **a == Answer::Decided).count();
-        self.progress.on(&DispatchEvent::Looked { device, decided, of: answers.len() });
+        let ruling = spawn_blocking(move || rule(&dir, &asked)).await;
+        let Ruling { answers, standing } =
+            ruling.map_err(|e| RecordFailed(e.to_string()))?.map_err(RecordFailed)?;
+        if let Some(standing) = standing {
+            self.progress.on(&DispatchEvent::Looked { device, standing });
+        }
         if let Some(hand) = self.hand(device) {
             for (question, answer) in questions.iter().zip(answers) {
                 hand.agenda.answer(question.group, answer);

@@ -196,7 +196,7 @@ async fn a_unit_that_is_refused_is_not_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn a_device_that_cannot_be_made_ready_says_why() {
     for (kind, exit, word) in [
-        ("disk-full", Exit::Usage, "no space left"),
+        ("disk-full", Exit::Incomplete, "no space left"),
         ("wrong-version", Exit::Usage, "version"),
         ("stall", Exit::Incomplete, "no progress for 10 s"),
     ] {

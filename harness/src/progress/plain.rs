@@ -1,6 +1,6 @@
 //! One line per thing worth knowing, for pipes and CI logs. No escape sequences, nothing overwritten.
 
-use super::view::{View, device_of, left};
+use super::view::{View, device_of, left, looked};
 use crate::{dispatch::DispatchEvent, values::human_time};
 use reports::record::Purpose;
 
@@ -38,6 +38,7 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
                 left(view, device)
             )
         }
+        DispatchEvent::Looked { standing, .. } => looked(standing),
         DispatchEvent::UnitLost { trouble, unit, attempt, .. } => {
             format!("{unit}, attempt {} lost: {}", attempt + 1, trouble.reason)
         }

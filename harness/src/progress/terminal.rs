@@ -2,9 +2,12 @@
 
 use super::{
     plain,
-    view::{View, device_of, left},
+    view::{Phase, Tally, View, device_of},
 };
-use crate::{dispatch::DispatchEvent, values::human_bytes};
+use crate::{
+    dispatch::DispatchEvent,
+    values::{human_bytes, human_time},
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::time::Duration;
 
@@ -56,13 +59,18 @@ impl Terminal {
         let (phase, tally) = device.phase();
         bar.set_length(u64::from(tally.planned.max(1)));
         bar.set_position(u64::from(tally.done));
-        let planned = match phase {
-            "performance" => format!("up to {}", tally.planned),
-            _ => tally.planned.to_string(),
-        };
-        let text = match tally.planned {
-            0 => device.doing.clone(),
-            _ => format!("{phase} {} of {planned}{}: {}", tally.done, left(view, device), device.doing),
+        // the most useful words first: a narrow terminal cuts the rest off
+        let Tally { done, planned } = tally;
+        let doing = &device.doing;
+        let text = match (phase, planned) {
+            (_, 0) => doing.clone(),
+            (Phase::Accuracy, _) => format!("accuracy {done} of {planned}: {doing}"),
+            (Phase::Performance, _) => {
+                let left = view.at_most_left(device).map(|left| format!(", ≤ {} left", human_time(left)));
+                let seen = device.standing.map(|s| format!(", {} of {} decided", s.decided, s.of));
+                let (left, seen) = (left.unwrap_or_default(), seen.unwrap_or_default());
+                format!("{done} of ≤ {planned} units{left}{seen}: {doing}")
+            }
         };
         bar.set_message(text);
     }

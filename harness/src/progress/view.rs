@@ -1,6 +1,9 @@
 //! What is known about the state of every device, for whoever shows it. Draws nothing.
 
-use crate::{dispatch::DispatchEvent, values::human_time};
+use crate::{
+    dispatch::{DispatchEvent, Standing},
+    values::human_time,
+};
 use protocol::{Event, SamplePhase};
 use reports::record::{CaseIndex, Plan, Purpose};
 use std::time::{Duration, Instant};
@@ -19,12 +22,21 @@ pub(super) struct DeviceView {
     pub(super) id: String,
     pub(super) accuracy: Tally,
     pub(super) performance: Tally,
-    /// Last answer of the rule: groups decided, of how many.
-    pub(super) decided: Option<(usize, usize)>,
+    /// What the rule saw last.
+    pub(super) standing: Option<Standing>,
     /// What it does now.
     pub(super) doing: String,
     took: Vec<Duration>,
     began_performance: Option<Instant>,
+}
+
+/// What a device is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Outputs of every example.
+    Accuracy,
+    /// Latency and memory.
+    Performance,
 }
 
 /// Units of one kind.
@@ -86,7 +98,7 @@ impl View {
             DispatchEvent::Fetched { .. } => device.doing = "fetching outputs".to_owned(),
             DispatchEvent::Agent { event, .. } => device.follow(event),
             DispatchEvent::UnitDone { took, .. } => device.unit_done(*took),
-            DispatchEvent::Looked { decided, of, .. } => device.decided = Some((*decided, *of)),
+            DispatchEvent::Looked { standing, .. } => device.standing = Some(*standing),
             DispatchEvent::DeviceLost { .. } => device.doing = "lost".to_owned(),
             DispatchEvent::DeviceFinished { reason, .. } => device.doing = (*reason).to_owned(),
             DispatchEvent::UnitLost { .. } | DispatchEvent::UnitCancelled { .. } => {
@@ -134,11 +146,11 @@ impl DeviceView {
         }
     }
 
-    /// `accuracy 3/8` or `performance 4/16`.
-    pub(super) fn phase(&self) -> (&'static str, Tally) {
+    /// What it is at, and how far.
+    pub(super) fn phase(&self) -> (Phase, Tally) {
         match self.began_performance {
-            Some(_) => ("performance", self.performance),
-            None => ("accuracy", self.accuracy),
+            Some(_) => (Phase::Performance, self.performance),
+            None => (Phase::Accuracy, self.accuracy),
         }
     }
 }
@@ -163,7 +175,14 @@ pub(super) fn device_of(event: &DispatchEvent) -> Option<usize> {
     }
 }
 
-/// ` (at most 2 min 3 s left)`, or nothing.
+/// `latency after 6 units: 10 of 11 decided, ±1.9 % at worst`.
+pub(super) fn looked(standing: &Standing) -> String {
+    let Standing { units, decided, of, widest } = standing;
+    let precision = widest.map(|half| format!(", ±{:.1} % at worst", 100.0 * half)).unwrap_or_default();
+    format!("latency after {units} units: {decided} of {of} decided{precision}")
+}
+
+/// `, at most 2 min 3 s left`, or nothing.
 pub(super) fn left(view: &View, device: &DeviceView) -> String {
     match view.at_most_left(device) {
         Some(left) if left.as_secs() > 0 => format!(", at most {} left", human_time(left)),

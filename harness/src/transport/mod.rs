@@ -11,6 +11,7 @@ pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
 pub use guard::{Guarded, PROBE_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
 pub use local::Local;
 
+use crate::dispatch::Remedy;
 use protocol::Sha256Hex;
 use std::{
     ffi::OsString,
@@ -233,16 +234,18 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// True when the user's settings are to blame and trying again is of no use.
-    pub fn is_permanent(&self) -> bool {
+    /// What helps.
+    pub(crate) fn remedy(&self) -> Remedy {
         use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
         match self {
-            Self::NoSpace { .. } => true,
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                PermissionDenied | ReadOnlyFilesystem | NotADirectory | NotFound | AlreadyExists
-            ),
-            Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => false,
+            Self::NoSpace { .. } => Remedy::Device,
+            Self::Io { source, .. } => match source.kind() {
+                PermissionDenied | ReadOnlyFilesystem | NotADirectory | NotFound | AlreadyExists => {
+                    Remedy::Setting
+                }
+                _ => Remedy::TryAgain,
+            },
+            Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => Remedy::TryAgain,
         }
     }
 }

@@ -27,14 +27,15 @@ impl Tensor {
     /// # Errors
     /// The shape is too large or needs another number of bytes.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
-        let mut tensor = Self::zeros(dtype, shape)?;
-        if tensor.bytes != bytes.len() {
+        // Before anything is allocated: a file may state any shape.
+        let needed = limits::bytes(shape, dtype.size())?;
+        if needed != bytes.len() {
             return Err(Error::ModelInvalid(format!(
-                "{} bytes of data for a {dtype} tensor of shape {shape:?}, which needs {}",
+                "{} bytes of data for a {dtype} tensor of shape {shape:?}, which needs {needed}",
                 bytes.len(),
-                tensor.bytes
             )));
         }
+        let mut tensor = Self::zeros(dtype, shape)?;
         tensor.bytes_mut().copy_from_slice(bytes);
         Ok(tensor)
     }

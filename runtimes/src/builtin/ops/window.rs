@@ -58,7 +58,8 @@ impl Window {
         for d in 0..2 {
             let reach = (kernel[d] - 1) * self.dilation[d] + 1;
             let padded = input[d] + self.before[d] + self.after[d];
-            if padded < reach {
+            // An empty dimension has no pixels to pad.
+            if padded < reach || input[d] == 0 {
                 let message =
                     format!("a kernel of {kernel:?} is larger than the input {input:?} with padding");
                 return Err(Error::ModelInvalid(message));
@@ -94,6 +95,7 @@ mod tests {
         assert!(Window { stride: [0, 1], ..Window::default() }.output([4, 4], [1, 1]).is_err());
         assert!(Window { before: [usize::MAX, 0], ..Window::default() }.output([4, 4], [1, 1]).is_err());
         assert!(Window::default().output([4, 4], [5, 1]).is_err());
+        assert!(Window::same([0, 4], [3, 3], [2, 2], [1, 1]).unwrap().output([0, 4], [3, 3]).is_err());
         assert!(Window::same([4, 4], [0, 1], [1, 1], [1, 1]).is_err());
     }
 }

@@ -5,6 +5,7 @@
 //! engine time MODEL MS             shortest and median time of an invoke, in ns, over so many ms
 //! engine profile MODEL MS          the same per node
 //! engine run MODEL OUTPUT INPUT..  every example in the input files (raw elements), outputs appended
+//! engine serve MODEL INPUT..       for every number N on stdin: N invokes of the input files, and their ns
 //! ```
 
 use runtimes::{CompileOptions, Error, Observer, Result, Session};
@@ -18,6 +19,7 @@ fn main() -> std::process::ExitCode {
         ["time", model, ms] => open(model).and_then(|mut s| time(&mut *s, ms)),
         ["profile", model, ms] => open(model).and_then(|mut s| profile(&mut *s, ms)),
         ["run", model, output, ref inputs @ ..] => open(model).and_then(|mut s| run(&mut *s, output, inputs)),
+        ["serve", model, ref inputs @ ..] => open(model).and_then(|mut s| serve(&mut *s, inputs)),
         _ => Err(Error::InputMismatch("see the top of the source for the arguments".to_owned())),
     };
     match done {
@@ -121,5 +123,22 @@ fn run(session: &mut dyn Session, output: &str, inputs: &[&str]) -> Result<Strin
         }
     }
     std::fs::write(output, results).map_err(|e| io(output, e))?;
+    Ok(String::new())
+}
+
+fn serve(session: &mut dyn Session, inputs: &[&str]) -> Result<String> {
+    for (i, path) in inputs.iter().enumerate() {
+        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        session.set_input(i, &bytes)?;
+    }
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| Error::InputMismatch(e.to_string()))?;
+        let count: u32 = line.parse().map_err(|_| Error::InputMismatch(format!("{line:?} is not a number")))?;
+        let start = Instant::now();
+        for _ in 0..count {
+            session.invoke()?;
+        }
+        write(&mut std::io::stdout(), &format!("{}\n", start.elapsed().as_nanos()));
+    }
     Ok(String::new())
 }

@@ -146,10 +146,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("tflm_micro_speech_lstm.tflite", "LSTM: keeps state between runs"),
     ("tflm_trained_lstm.tflite", "LSTM: keeps state between runs"),
     ("tflm_trained_lstm_int8.tflite", "LSTM: keeps state between runs"),
-    ("transpose_conv_same_f32.tflite", "no kernel yet"),
-    ("transpose_conv_same_i8.tflite", "no kernel yet"),
-    ("transpose_conv_valid_f32.tflite", "no kernel yet"),
-    ("transpose_conv_valid_i8.tflite", "no kernel yet"),
 ];
 
 /// Models whose outputs are allowed to differ, with the largest difference (of integers in steps, of

@@ -133,7 +133,8 @@ fn serve(session: &mut dyn Session, inputs: &[&str]) -> Result<String> {
     }
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| Error::InputMismatch(e.to_string()))?;
-        let count: u32 = line.parse().map_err(|_| Error::InputMismatch(format!("{line:?} is not a number")))?;
+        let count: u32 =
+            line.parse().map_err(|_| Error::InputMismatch(format!("{line:?} is not a number")))?;
         let start = Instant::now();
         for _ in 0..count {
             session.invoke()?;

@@ -2,6 +2,13 @@
 //! what it accepts must compile or be refused, and run. Nothing may panic, hang, or take much memory: the
 //! address space of this process is limited, so an allocation out of bounds ends the test.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may stop at what should not happen, and says what it left out"
+)]
+
 use runtimes::Session;
 use runtimes::builtin::graph::Graph;
 use runtimes::builtin::kernels::Tier;

@@ -7,14 +7,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// A family's examples.
-pub struct Family {
+pub(crate) struct Family {
     folder: PathBuf,
     examples: Examples,
     /// Elements of one example.
     size: usize,
     meta: Meta,
     /// The right answer to each example.
-    pub labels: Vec<usize>,
+    pub(crate) labels: Vec<usize>,
 }
 
 enum Examples {
@@ -32,21 +32,21 @@ struct Meta {
 
 /// What results.csv says of a variant.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// Top-1 accuracy.
-    pub accuracy: f64,
+    pub(crate) accuracy: f64,
     /// Share of examples on which it gives the same answer as fp32 (TFLite).
-    pub agreement: f64,
+    pub(crate) agreement: f64,
 }
 
 /// The zoo beside the checkout.
-pub fn zoo() -> PathBuf {
+pub(crate) fn zoo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/zoo")
 }
 
 impl Family {
     /// Reads a family, or says that it is not there.
-    pub fn load(name: &str) -> Option<Self> {
+    pub(crate) fn load(name: &str) -> Option<Self> {
         let folder = zoo().join(name);
         if !folder.is_dir() {
             println!("left out, not there: {}", folder.display());
@@ -59,7 +59,7 @@ impl Family {
     }
 
     /// The Fashion-MNIST examples and models that are in the repository.
-    pub fn shipped() -> Self {
+    pub(crate) fn shipped() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let meta = Meta { scale: Some(1.0 / 255.0), offset: None };
         Self::read(
@@ -86,7 +86,7 @@ impl Family {
     }
 
     /// Example `index` as a model's input.
-    pub fn example(&self, index: usize) -> Example<'_> {
+    pub(crate) fn example(&self, index: usize) -> Example<'_> {
         let range = index * self.size..(index + 1) * self.size;
         let (scale, offset) = (self.meta.scale.unwrap_or(1.0) as f32, self.meta.offset.unwrap_or(0.0) as f32);
         match &self.examples {
@@ -102,7 +102,7 @@ impl Family {
     }
 
     /// Files of a format with what results.csv says of them.
-    pub fn variants(&self, format: &str) -> BTreeMap<PathBuf, Expected> {
+    pub(crate) fn variants(&self, format: &str) -> BTreeMap<PathBuf, Expected> {
         let csv = fs::read_to_string(self.folder.join("results.csv")).unwrap();
         let rows = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
         let number = |text: &str| text.parse::<f64>().unwrap();
@@ -115,7 +115,7 @@ impl Family {
     }
 
     /// The same for the shipped models and examples, from their expected.csv.
-    pub fn shipped_variants(&self, format: &str) -> BTreeMap<PathBuf, Expected> {
+    pub(crate) fn shipped_variants(&self, format: &str) -> BTreeMap<PathBuf, Expected> {
         let csv = fs::read_to_string(self.folder.join("../expected.csv")).unwrap();
         let rows = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
         let number = |text: &str| text.parse::<f64>().unwrap();
@@ -135,7 +135,7 @@ impl Family {
     }
 
     /// The variant that agreement is counted against.
-    pub fn reference(&self) -> PathBuf {
+    pub(crate) fn reference(&self) -> PathBuf {
         self.folder.join("model_fp32.tflite")
     }
 }

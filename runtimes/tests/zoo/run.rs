@@ -7,13 +7,13 @@ use runtimes::{CompileOptions, Session, runtime};
 use std::path::Path;
 
 /// A model ready to run.
-pub struct Runner {
+pub(crate) struct Runner {
     session: Box<dyn Session>,
 }
 
 impl Runner {
     /// Opens and compiles.
-    pub fn new(path: &Path) -> Result<Self, String> {
+    pub(crate) fn new(path: &Path) -> Result<Self, String> {
         let at = |e: runtimes::Error| format!("{}: {e}", path.display());
         let model = runtime("builtin").and_then(|r| r.open(path)).map_err(at)?;
         let session = model.compile(&CompileOptions::new("cpu")).map_err(at)?;
@@ -21,29 +21,29 @@ impl Runner {
     }
 
     /// Prepares the bytes of a file for a tier.
-    pub fn of_bytes(bytes: Vec<u8>, tier: Tier) -> Result<Self, String> {
+    pub(crate) fn of_bytes(bytes: Vec<u8>, tier: Tier) -> Result<Self, String> {
         let graph = import::parse(bytes, None).and_then(|source| source.build(None, &[]));
         let program = graph.and_then(|graph| builtin::prepare(&graph, tier));
         program.map(|p| Self { session: Box::new(p) }).map_err(|e| e.to_string())
     }
 
     /// Description of the first input.
-    pub fn input(&self) -> &TensorInfo {
+    pub(crate) fn input(&self) -> &TensorInfo {
         &self.session.inputs()[0]
     }
 
     /// Description of the first output.
-    pub fn output(&self) -> &TensorInfo {
+    pub(crate) fn output(&self) -> &TensorInfo {
         &self.session.outputs()[0]
     }
 
     /// All inputs.
-    pub fn inputs(&self) -> Vec<TensorInfo> {
+    pub(crate) fn inputs(&self) -> Vec<TensorInfo> {
         self.session.inputs().to_vec()
     }
 
     /// Bytes of all outputs for the given bytes of all inputs.
-    pub fn raw(&mut self, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    pub(crate) fn raw(&mut self, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
         for (i, bytes) in inputs.iter().enumerate() {
             self.session.set_input(i, bytes).unwrap();
         }
@@ -52,7 +52,7 @@ impl Runner {
     }
 
     /// Bytes of the first output for one example.
-    pub fn example(&mut self, example: &Example<'_>) -> &[u8] {
+    pub(crate) fn example(&mut self, example: &Example<'_>) -> &[u8] {
         let bytes = example.encode(self.input());
         self.session.set_input(0, &bytes).unwrap();
         self.session.invoke().unwrap();
@@ -62,7 +62,7 @@ impl Runner {
 
 /// The contents of an input.
 #[derive(Clone, Debug)]
-pub enum Example<'a> {
+pub(crate) enum Example<'a> {
     /// Real numbers.
     Real(Vec<f32>),
     /// Token ids.
@@ -89,7 +89,7 @@ impl Example<'_> {
 }
 
 /// Real numbers from output bytes.
-pub fn reals(bytes: &[u8], output: &TensorInfo) -> Vec<f32> {
+pub(crate) fn reals(bytes: &[u8], output: &TensorInfo) -> Vec<f32> {
     match (output.dtype, &output.quantization) {
         (DType::F32, _) => bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
         (DType::I8, Some(Quantization { scale, zero_point, .. })) => {
@@ -101,7 +101,7 @@ pub fn reals(bytes: &[u8], output: &TensorInfo) -> Vec<f32> {
 }
 
 /// Index of the first largest number.
-pub fn top1(reals: &[f32]) -> usize {
+pub(crate) fn top1(reals: &[f32]) -> usize {
     let best = |best: usize, (i, v): (usize, &f32)| if *v > reals[best] { i } else { best };
     reals.iter().enumerate().fold(0, best)
 }

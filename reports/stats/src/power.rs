@@ -1,7 +1,7 @@
 //! What could have been seen: power of the paired t test, the least difference it would find, and the
 //! least accuracy drop that so many examples can show.
 
-use crate::dist::{bisect, normal_quantile, normal_sf, t_quantile_upper};
+use crate::dist::{normal_quantile, normal_sf, t_quantile_upper};
 use crate::error::{StatsError, check_open_unit};
 use statrs::function::gamma::ln_gamma;
 
@@ -35,12 +35,40 @@ pub fn minimum_detectable_effect(sd: f64, n: usize, alpha: f64, power: f64) -> R
     }
     let df = n as f64 - 1.0;
     let critical = t_quantile_upper(alpha, df);
-    let enough = |shift: f64| noncentral_t_sf(critical, df, shift) >= power;
+    let surplus = |shift: f64| noncentral_t_sf(critical, df, shift) - power;
     let mut high = 1.0;
-    while !enough(high) && high < 1e12 {
+    while surplus(high) < 0.0 && high < 1e12 {
         high *= 2.0;
     }
-    Ok(bisect(0.0, high, |shift| !enough(shift)) * sd / (n as f64).sqrt())
+    Ok(rising_root(0.0, high, surplus) * sd / (n as f64).sqrt())
+}
+
+/// Where a rising function crosses 0: false position in the Illinois variant. Each value costs an
+/// integral, and this takes about a tenth of the steps of halving.
+fn rising_root(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f64 {
+    let (mut below, mut above) = (value(low), value(high));
+    if below >= 0.0 || above <= 0.0 {
+        return if below >= 0.0 { low } else { high };
+    }
+    let mut last_side = 0;
+    for _ in 0..200 {
+        let middle = high - above * (high - low) / (above - below);
+        let found = value(middle);
+        if found.abs() < 1e-13 || high - low <= 1e-14 * high {
+            return middle;
+        }
+        let side = if found > 0.0 { 1 } else { -1 };
+        // the end that stays twice in a row loses half of its weight
+        if side > 0 {
+            (high, above) = (middle, found);
+            below *= if last_side == side { 0.5 } else { 1.0 };
+        } else {
+            (low, below) = (middle, found);
+            above *= if last_side == side { 0.5 } else { 1.0 };
+        }
+        last_side = side;
+    }
+    0.5 * (low + high)
 }
 
 /// The least accuracy drop, as a share, that `n` examples show with chance `power` in a one-sided paired

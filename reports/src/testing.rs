@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// A case to invent.
 #[derive(Clone)]
 pub(crate) struct FakeCase {
-    pub(crate) variant: &'static str,
+    pub(crate) variant: String,
     pub(crate) format: Format,
     pub(crate) precision: Precision,
     pub(crate) latency_ns: f64,
@@ -53,8 +53,8 @@ impl Recipe {
     pub(crate) fn vision() -> Self {
         use Format::{Onnx, Tflite};
         use Precision::{DynamicInt8, Fp16, Fp32, Int8};
-        let case = |variant, format, precision, latency_ns, bytes, output_noise| FakeCase {
-            variant,
+        let case = |variant: &str, format, precision, latency_ns, bytes, output_noise| FakeCase {
+            variant: variant.to_owned(),
             format,
             precision,
             latency_ns,
@@ -78,6 +78,17 @@ impl Recipe {
     /// As [`Recipe::vision`] with so few samples that a test over it takes milliseconds.
     pub(crate) fn small() -> Self {
         Self { units: 6, blocks: 2, samples_per_burst: 6, examples: 60, ..Self::vision() }
+    }
+
+    /// So many variants that a report must leave some out, with hardly any samples.
+    pub(crate) fn many(cases: usize) -> Self {
+        let of = Self::vision().cases;
+        let case = |i: usize| {
+            let base = &of[i % of.len()];
+            FakeCase { variant: format!("{}-{i}", base.variant), ..base.clone() }
+        };
+        let cases = (0..cases).map(case).collect();
+        Self { cases, units: 2, blocks: 1, samples_per_burst: 2, examples: 40, ..Self::vision() }
     }
 
     /// Invents the run.
@@ -107,7 +118,7 @@ impl Recipe {
             device: 0,
             threads: 1,
             model_path: format!("suites/vision/{}", fake.variant.replace('@', "/")),
-            model_sha256: hash(fake.variant),
+            model_sha256: hash(&fake.variant),
             model_bytes: fake.bytes,
         };
         Plan {

@@ -14,7 +14,7 @@ pub(super) fn px(x: f64) -> String {
 pub(super) fn figure(width: f64, height: f64, title: &str, about: &str, body: &Markup) -> Markup {
     html! {
         svg.plot viewBox=(format!("0 0 {} {}", px(width), px(height))) width=(px(width)) height=(px(height))
-            role="img" aria-label=(title) {
+            role="img" {
             title { (title) }
             desc { (about) }
             (body)

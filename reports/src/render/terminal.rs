@@ -14,7 +14,7 @@ pub(super) const FORMAT: Format =
     Format { name: "terminal", file: None, about: "the verdict table, as text", render };
 
 /// From so many columns on, a contrast is one line.
-const WIDE: u16 = 96;
+const WIDE: u16 = 116;
 /// A line below the header, none between rows.
 const LINES: TableStyle = presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 /// Most contrasts that are listed, and most losses.
@@ -24,11 +24,12 @@ const MAX_LOSSES: usize = 10;
 fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
     let headline = view.headline();
-    let mut page =
-        format!("{}\n", painted(&headline.sentence, headline.answer.map(Answer::verdict), options));
-    if !headline.detail.is_empty() {
-        page.push_str(&format!("{}\n", headline.detail));
+    let mut page = String::new();
+    for line in wrapped(&headline.sentence, options.width) {
+        page.push_str(&painted(&line, headline.answer.map(Answer::verdict), options));
+        page.push('\n');
     }
+    push_wrapped(&mut page, &headline.detail, options.width);
     for kind in [ContrastKind::Reference, ContrastKind::Format] {
         let contrasts: Vec<_> = view.of_kind(kind).collect();
         if contrasts.is_empty() {
@@ -44,7 +45,7 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
             ));
         }
     }
-    page.push_str(&footer(&view));
+    page.push_str(&footer(&view, options.width));
     // a terminal has no use for a narrow space
     out.write_all(page.replace('\u{202f}', " ").as_bytes())?;
     Ok(())
@@ -98,19 +99,20 @@ fn wide(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
 fn narrow(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
     let mut page = String::new();
     for contrast in contrasts {
-        let head = format!(" {}  {}", answer(contrast.answer), contrast.label());
+        let head = format!(" {:<16} {}", answer(contrast.answer), contrast.label());
         page.push_str(&painted_line(&head, options));
         page.push('\n');
         let latency = contrast.shown("latency_ns");
-        let interval =
-            if latency.interval.is_empty() { String::new() } else { format!("  ({})", latency.interval) };
-        page.push_str(&format!("     latency {}{interval}\n", cell(&latency)));
-        page.push_str(&format!(
-            "     accuracy {}  memory {}  size {}\n",
+        let interval = if latency.interval.is_empty() { "" } else { &format!(" ({})", latency.interval) };
+        let first = format!("   latency {}{interval}", cell(&latency));
+        let second = format!(
+            "   accuracy {}  memory {}  size {}",
             cell(&contrast.shown_quality()),
             cell(&contrast.shown("memory_peak_bytes")),
             cell(&contrast.shown("model_bytes"))
-        ));
+        );
+        let fits = first.chars().count() + second.chars().count() <= usize::from(options.width);
+        page.push_str(&format!("{first}{}{second}\n", if fits { "" } else { "\n" }));
     }
     page
 }
@@ -151,19 +153,19 @@ fn painted(text: &str, verdict: Option<Verdict>, options: &Options) -> String {
     format!("\u{1b}[1;{code}m{text}\u{1b}[0m")
 }
 
-fn footer(view: &View<'_>) -> String {
+fn footer(view: &View<'_>, width: u16) -> String {
     let suite = &view.plan().suite;
     let counts: Vec<String> =
         view.counts().into_iter().map(|(v, n)| format!("{} {n} {}", symbol(v), v.word())).collect();
-    let mut page = format!(
-        "\n{}   margin ±{}, accuracy ±{}\n",
-        counts.join("  "),
-        text::percent(suite.margin, 1),
-        text::points(suite.accuracy_margin).replace('+', "")
-    );
+    // what belongs together is not parted
+    let counts: Vec<String> = counts.iter().map(|count| count.replace(' ', "\u{202f}")).collect();
+    let accuracy = text::points(suite.accuracy_margin).replace('+', "");
+    let margins = format!("margin ±{}, accuracy ±{accuracy}", text::percent(suite.margin, 1));
+    let mut page = "\n".to_owned();
+    push_wrapped(&mut page, &format!("{}   {margins}", counts.join("  ")), width);
     let losses = &view.record.losses;
     for loss in losses.iter().take(MAX_LOSSES) {
-        page.push_str(&format!("lost: {}\n", text::clean(loss)));
+        push_wrapped(&mut page, &format!("lost: {}", text::clean(loss)), width);
     }
     if losses.len() > MAX_LOSSES {
         page.push_str(&format!("lost: {} more, see report.html\n", losses.len() - MAX_LOSSES));
@@ -172,4 +174,39 @@ fn footer(view: &View<'_>) -> String {
         page.push_str("this run was cut off; resume it to go on\n");
     }
     page
+}
+
+fn push_wrapped(page: &mut String, text: &str, width: u16) {
+    for line in wrapped(text, width) {
+        page.push_str(&line);
+        page.push('\n');
+    }
+}
+
+/// Lines of at most `width` characters, broken at spaces; a longer word has a line of its own.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|_| !text.is_empty()) {
+        let room = |line: &String| line.chars().count() + 1 + word.chars().count() <= usize::from(width);
+        match lines.last_mut().filter(|line| room(line)) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_wrapped_between_each_other() {
+        assert_eq!(wrapped("one two  three", 8), ["one two ", "three"]);
+        assert_eq!(wrapped("enormous x", 4), ["enormous", "x"]);
+        assert!(wrapped("", 10).is_empty());
+    }
 }

@@ -1,20 +1,334 @@
 //! Every format over invented runs: the ordinary one, hostile ones, empty ones and large ones.
 
 use super::*;
-use crate::testing::Recipe;
+use crate::record::{Entry, Purpose};
+use crate::testing::{FakeRun, Recipe};
 use crate::verdict::verdicts;
+use proptest::prelude::*;
+use protocol::{Event, FailKind, Outcome};
+
+fn text_of(name: &str, record: &RunRecord, options: &Options) -> String {
+    let bytes = render(format(name).unwrap(), record, &verdicts(record), options).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn page(name: &str, record: &RunRecord) -> String {
+    text_of(name, record, &Options::default())
+}
+
+/// All formats, by name.
+fn pages(record: &RunRecord) -> Vec<(&'static str, String)> {
+    let verdicts = verdicts(record);
+    let text = |f: &Format| String::from_utf8(render(f, record, &verdicts, &Options::default()).unwrap());
+    FORMATS.iter().map(|f| (f.name, text(f).unwrap())).collect()
+}
 
 #[test]
-fn look() {
-    let Ok(dir) = std::env::var("BENCH_LOOK") else { return };
-    let run = Recipe::vision().run();
-    let dir = run.write(std::path::Path::new(&dir));
-    println!("{:?}", crate::write_all(&dir).unwrap().paths);
-    let record = run.record();
-    let verdicts = verdicts(&record);
-    for width in [120, 60] {
-        let options = Options { width, color: true };
-        let text = render(format("terminal").unwrap(), &record, &verdicts, &options).unwrap();
-        println!("{}", String::from_utf8(text).unwrap());
+fn names_and_files_are_unique() {
+    for (i, format) in FORMATS.iter().enumerate() {
+        let others = || FORMATS.iter().take(i);
+        assert!(others().all(|other| other.name != format.name), "{}", format.name);
+        assert!(format.file.is_none() || others().all(|other| other.file != format.file), "{}", format.name);
     }
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = Recipe::small().run().write(root.path());
+    let read = |paths: &[std::path::PathBuf]| -> Vec<_> {
+        paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    };
+    let first = crate::write_all(&dir).unwrap();
+    let bytes = read(&first.paths);
+    assert_eq!(first.paths.len(), FORMATS.iter().filter(|f| f.file.is_some()).count());
+    let second = crate::write_all(&dir).unwrap();
+    assert_eq!(bytes, read(&second.paths));
+    // what is rendered is no part of the record
+    assert_eq!(first.record, second.record);
+    assert!(bytes.iter().all(|b| !b.is_empty()));
+}
+
+#[test]
+fn snapshots_of_what_people_read() {
+    let record = Recipe { examples: 500, ..Recipe::small() }.run().record();
+    let options = |width, color| Options { width, color };
+    insta::assert_snapshot!("terminal-wide", text_of("terminal", &record, &options(120, false)));
+    insta::assert_snapshot!("terminal-80", text_of("terminal", &record, &options(80, false)));
+    insta::assert_snapshot!("terminal-narrow-colour", text_of("terminal", &record, &options(60, true)));
+    insta::assert_snapshot!("comment", page("markdown", &record));
+}
+
+#[test]
+fn a_table_fits_its_terminal_and_is_plain_without_colour() {
+    let record = Recipe::small().run().record();
+    for width in [60, 96, 130, 200] {
+        let text = text_of("terminal", &record, &Options { width, color: false });
+        assert!(!text.contains('\u{1b}'));
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= usize::from(width), "{longest} > {width}");
+    }
+    assert!(text_of("terminal", &record, &Options { width: 60, color: true }).contains("\u{1b}[1;31m✗ no"));
+}
+
+/// The elements that the page may have; whatever else turns up came from untrusted text.
+const ELEMENTS: &str = "a b body caption circle code dd desc details div dl dt figcaption figure footer g h1 \
+    h2 h3 head header html li line main meta nav p path pre rect section span strong style summary svg table \
+    tbody td text th thead title tr ul";
+
+fn assert_only_our_elements(page: &str) {
+    let page = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
+    let mut open: Vec<&str> = Vec::new();
+    for part in page.split('<').skip(1) {
+        let name = part.trim_start_matches('/').split([' ', '>']).next().unwrap();
+        assert!(ELEMENTS.split_whitespace().any(|known| known == name), "<{}", &part[..part.len().min(80)]);
+        match part.strip_prefix('/') {
+            Some(_) => assert_eq!(open.pop(), Some(name)),
+            None if name == "meta" => {}
+            None => open.push(name),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn the_page_needs_nothing_and_runs_nothing() {
+    let page = page("html", &Recipe::small().run().record());
+    assert_only_our_elements(&page);
+    assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'; img-src data:"));
+    for forbidden in ["<script", "http:", "https:", "url(", "@import", " src=", " onload", "javascript:"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    // every picture says what it is, and every link has an end
+    let count = |what: &str| page.matches(what).count();
+    assert_eq!(count("<svg"), count("</desc>"));
+    for link in page.split("href=\"#").skip(1) {
+        let id = link.split('"').next().unwrap();
+        assert_eq!(count(&format!(" id=\"{id}\"")), 1, "{id}");
+    }
+}
+
+#[test]
+fn the_headline_and_worst_row_come_first() {
+    let record = Recipe { examples: 500, ..Recipe::small() }.run().record();
+    let (page, verdicts) = (page("html", &record), verdicts(&record));
+    let at = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(at("<h1>") < at("<table") && at("<table") < at("id=\"contrasts\""));
+    let view = crate::view::View::new(&record, &verdicts);
+    let contrasts: Vec<_> = view.of_kind(crate::record::ContrastKind::Reference).collect();
+    let order: Vec<usize> = contrasts.iter().map(|c| at(&format!("href=\"#c{}\"", c.index))).collect();
+    assert!(order.len() == 7 && order.is_sorted());
+    let answers: Vec<_> = contrasts.iter().map(|c| c.answer).collect();
+    assert!(answers.is_sorted() && answers.first() < answers.last(), "{answers:?}");
+}
+
+/// Puts `text` wherever a record has text that came from outside.
+fn poison(run: &mut FakeRun, text: &str) -> RunRecord {
+    let bad = || text.to_owned();
+    let plan = &mut run.plan;
+    (plan.suite.name, plan.suite.title, plan.version) = (bad(), bad(), bad());
+    (plan.dataset.name, plan.dataset.source, plan.created) = (bad(), bad(), bad());
+    plan.command.push(bad());
+    plan.dataset.names.iter_mut().chain(&mut plan.dataset.classes).for_each(|name| *name = bad());
+    plan.devices.iter_mut().for_each(|d| (d.id, d.transport) = (bad(), bad()));
+    plan.cases.iter_mut().for_each(|case| case.model_path = bad());
+    for entry in &mut run.entries {
+        match entry {
+            Entry::Device { info, runtimes, agent, .. } => {
+                (info.hostname, info.cpu, info.os, info.kernel, info.arch) =
+                    (bad(), bad(), bad(), bad(), bad());
+                (info.model, info.soc, agent.version) = (Some(bad()), Some(bad()), bad());
+                info.features.push(bad());
+                runtimes
+                    .iter_mut()
+                    .for_each(|r| (r.runtime, r.version, r.backends) = (bad(), bad(), vec![bad()]));
+            }
+            Entry::Event { event, .. } => poison_event(event, text),
+            Entry::Finished { reason, .. } => *reason = bad(),
+            _ => {}
+        }
+    }
+    let mut record = run.record();
+    record.losses.push(bad());
+    record
+}
+
+fn poison_event(event: &mut Event, text: &str) {
+    match event {
+        Event::Loaded { proof, .. } => {
+            (proof.runtime_version, proof.kernels) = (text.to_owned(), text.to_owned());
+            for fallback in &mut proof.fallbacks {
+                fallback.node = text.to_owned();
+                fallback.op = text.to_owned();
+                fallback.reason = text.to_owned();
+            }
+        }
+        Event::BlockDropped { reason, .. } | Event::CutShort { reason, .. } => *reason = text.to_owned(),
+        Event::Profile { nodes, .. } => nodes.iter_mut().for_each(|node| {
+            (node.node, node.op) = (text.to_owned(), text.to_owned());
+        }),
+        Event::TrialFinished { trial: 5, outcome } => {
+            *outcome = Outcome::Failed { kind: FailKind::Runtime, message: text.to_owned() };
+        }
+        _ => {}
+    }
+}
+
+fn assert_harmless(record: &RunRecord) {
+    for (name, page) in pages(record) {
+        let invisible = |c: char| {
+            (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        assert!(!page.contains(invisible), "{name}: {:?}", page.find(invisible));
+        match name {
+            "html" => assert_only_our_elements(&page),
+            "markdown" => {
+                let marked = page.replace("\\\\", "").replace("\\]", "");
+                assert!(!marked.contains("<script") && !marked.contains("](") && !marked.contains("@all"));
+            }
+            "terminal" => {}
+            svg if svg.ends_with("svg") => {
+                assert!(!page.contains("<script") && page.trim_end().ends_with("</svg>"))
+            }
+            _ => assert_tidy(name, &page),
+        }
+    }
+}
+
+fn assert_tidy(name: &str, page: &str) {
+    let mut reader = ::csv::ReaderBuilder::new().from_reader(page.as_bytes());
+    let columns = reader.headers().unwrap().len();
+    for row in reader.records() {
+        let row = row.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(row.len(), columns);
+        for cell in &row {
+            let number = cell.parse::<f64>().is_ok();
+            assert!(number || !cell.trim_start().starts_with(['=', '+', '-', '@']), "{name}: {cell}");
+        }
+    }
+}
+
+#[test]
+fn hostile_text_is_harmless_in_every_format() {
+    let recipe = Recipe { cases: Recipe::vision().cases[..6].to_vec(), ..Recipe::small() };
+    for text in [
+        "</style><script>alert(1)</script><img src=x onerror=alert(1)>",
+        "\"'><svg/onload=alert(1)>]]>&lt;",
+        "=HYPERLINK(\"http://x\")\n+1\r\n@all | `x` [y](http://z) <!-- --> ](x)",
+        "\u{202e}evil\u{2066}\u{1b}[31m\u{0}\u{7}\u{feff}\u{85}",
+        &"長い名前".repeat(4000),
+        "",
+    ] {
+        assert_harmless(&poison(&mut recipe.run(), text));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn any_text_is_harmless_in_every_format(text in "([<>&\"'=+@|`\\[\\]()\n\r\t\u{0}\u{1b}\u{202e}-]|\\PC){0,30}") {
+        let cases = Recipe::vision().cases[..6].to_vec();
+        let recipe = Recipe { cases, units: 6, blocks: 1, samples_per_burst: 2, examples: 20, ..Recipe::small() };
+        assert_harmless(&poison(&mut recipe.run(), &text));
+    }
+}
+
+#[test]
+fn a_run_with_nothing_in_it_is_still_a_report() {
+    let mut run = Recipe::small().run();
+    run.entries.clear();
+    for (name, page) in pages(&run.record()) {
+        assert!(!page.is_empty(), "{name}");
+    }
+    let html = page("html", &run.record());
+    assert!(html.contains("This run was cut off.") && html.contains("This device never answered."));
+    assert!(
+        html.contains("No answer: all 7 variants are invalid."),
+        "{}",
+        &html[html.find("<h1").unwrap()..][..300]
+    );
+    run.plan.contrasts.clear();
+    run.plan.cases.clear();
+    run.plan.devices.clear();
+    run.plan.measuring.groups.clear();
+    let record = run.record();
+    assert_only_our_elements(&page("html", &record));
+    assert!(pages(&record).iter().all(|(_, page)| !page.is_empty()));
+    assert!(page("terminal", &record).starts_with("Nothing was compared."));
+}
+
+#[test]
+fn a_run_of_failures_says_why() {
+    let mut run = Recipe::small().run();
+    for entry in &mut run.entries {
+        if let Entry::Event { event: Event::TrialFinished { outcome, .. }, .. } = entry {
+            *outcome = Outcome::Crashed { signal: 11 };
+        }
+    }
+    let record = run.record();
+    let html = page("html", &record);
+    assert_only_our_elements(&html);
+    assert!(html.contains("Trials that did not end well") && html.contains("crashed: signal 11"));
+    assert!(page("terminal", &record).contains("⊘ invalid"));
+    assert!(page("cases-csv", &record).lines().count() == 9);
+}
+
+#[test]
+fn a_run_of_many_variants_stays_small_and_says_what_it_leaves_out() {
+    let record = Recipe::many(700).run().record();
+    assert!(record.plan.contrasts.len() > 1000);
+    let pages: std::collections::BTreeMap<_, _> = pages(&record).into_iter().collect();
+    let comment = &pages["markdown"];
+    assert!(comment.chars().count() <= 60_000 && comment.contains("rows omitted, see report.html"));
+    let html = &pages["html"];
+    assert_only_our_elements(html);
+    assert!(html.len() < 2_500_000, "{} bytes", html.len());
+    assert!(html.contains("rows omitted, see the CSV files") && html.contains("are not laid out here"));
+    assert!(pages["terminal"].contains("more in results.csv"));
+    assert!(pages["results-csv"].lines().count() > 10 * 1000);
+}
+
+#[test]
+fn two_hundred_variants_make_less_than_a_megabyte() {
+    let recipe = Recipe { units: 10, samples_per_burst: 6, examples: 200, ..Recipe::many(200) };
+    let mut run = recipe.run();
+    run.plan.contrasts.retain(|c| c.kind == crate::record::ContrastKind::Reference);
+    let record = run.record();
+    let started = std::time::Instant::now();
+    let verdicts = verdicts(&record);
+    println!("200 cells: verdicts in {:?}", started.elapsed());
+    let started = std::time::Instant::now();
+    let html = render(format("html").unwrap(), &record, &verdicts, &Options::default()).unwrap();
+    let html = String::from_utf8(html).unwrap();
+    println!("200 cells: {} bytes in {:?}", html.len(), started.elapsed());
+    assert!(html.len() < 1_000_000, "{} bytes", html.len());
+}
+
+#[test]
+fn units_of_other_purposes_do_not_count_as_latency() {
+    let record = Recipe::small().run().record();
+    let samples = page("samples-csv", &record);
+    let units: std::collections::BTreeSet<u32> =
+        record.units.iter().filter(|u| u.purpose == Purpose::Performance).map(|u| u.unit.0).collect();
+    let mut reader = ::csv::Reader::from_reader(samples.as_bytes());
+    let mut counted = 0;
+    for row in reader.records() {
+        let row = row.unwrap();
+        assert!(units.contains(&row[1].parse().unwrap()));
+        // dropped block 1 of unit 2, warm-up and switches are there, and do not count
+        let counts = &row[3] == "steady" && !(&row[1] == "2" && &row[4] == "1");
+        assert_eq!(row[11].parse::<bool>().unwrap(), counts);
+        counted += u32::from(counts);
+    }
+    assert_eq!(counted, 8 * (6 * 2 * 2 * 6 - 2 * 6));
+}
+
+/// Writes an ordinary report where `BENCH_REPORT_DIR` says, to be looked at or opened in a browser.
+#[test]
+fn an_ordinary_report_is_written_where_asked() {
+    let asked = std::env::var_os("BENCH_REPORT_DIR");
+    let root = tempfile::tempdir().unwrap();
+    let dir = asked.as_ref().map_or(root.path(), std::path::Path::new);
+    let written = crate::write_all(&Recipe::vision().run().write(dir)).unwrap();
+    assert!(written.paths.iter().all(|path| path.is_file()));
 }

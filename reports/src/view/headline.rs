@@ -49,7 +49,7 @@ impl View<'_> {
                 format!("It depends: {variants} {is} better in one respect and worse in another.")
             }
             Answer::Same => format!("No reason to: {variants} {has} nothing{against}."),
-            Answer::NotYet => format!("Can’t tell yet: {variants} {is} not decided."),
+            Answer::NotYet => format!("Can’t tell yet: {variants} {is} undecided."),
             Answer::No => format!("No: {variants} must not ship{against}."),
             Answer::Invalid => format!("No answer: {variants} {is} invalid."),
         };

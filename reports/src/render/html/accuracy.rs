@@ -13,11 +13,11 @@ use protocol::Format;
 use stats::Estimate;
 
 /// Examples that are named per direction.
-const MAX_FLIPS: usize = 20;
+const MAX_FLIPS: usize = 12;
 /// Contrasts whose examples are named.
-const MAX_BLOCKS: usize = 40;
+const MAX_BLOCKS: usize = 20;
 /// Rows of the paired table.
-const MAX_ROWS: usize = 1000;
+const MAX_ROWS: usize = 300;
 
 pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
     let contrasts = &page.view.contrasts;
@@ -267,7 +267,7 @@ fn paired(page: &Page<'_>, contrasts: &[&ContrastView<'_>]) -> Markup {
         } }
         tbody { @for contrast in contrasts.iter().take(MAX_ROWS) { (paired_row(page, contrast, labelled)) } }
     } };
-    parts::scroll("Paired comparison of outputs", &table)
+    html! { (parts::scroll("Paired comparison of outputs", &table)) (parts::omitted(contrasts.len(), MAX_ROWS)) }
 }
 
 fn paired_row(page: &Page<'_>, contrast: &ContrastView<'_>, labelled: bool) -> Markup {

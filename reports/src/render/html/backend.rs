@@ -8,12 +8,13 @@ use maud::{Markup, html};
 use protocol::{BackendProof, NodeProfile};
 use std::collections::BTreeMap;
 
-const MAX_ROWS: usize = 1000;
+/// Rows of a table; the rest lies in the CSV files.
+const MAX_ROWS: usize = 300;
 /// Kinds of fallback that are listed per case, and nodes of a profile.
 const MAX_FALLBACKS: usize = 20;
 const TOP_NODES: usize = 10;
 /// Cases whose profile is laid out.
-const MAX_PROFILES: usize = 24;
+const MAX_PROFILES: usize = 12;
 
 pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
     let cases = &page.view.verdicts.cases;

@@ -9,7 +9,7 @@ use crate::view::{ContrastView, Distribution, Shown, ratio_evidence};
 use maud::{Markup, html};
 
 /// Contrasts that are laid out in full, worst first; a report of hundreds stays below a megabyte.
-const MAX_BLOCKS: usize = 60;
+pub(super) const MAX_BLOCKS: usize = 24;
 /// Size of a chart.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 190.0;

@@ -7,7 +7,8 @@ use crate::text::Scale;
 use maud::{Markup, html};
 use protocol::{MemoryPhase, MemoryReading, Outcome, PeakMethod};
 
-const MAX_ROWS: usize = 1000;
+/// Rows of a table; the rest lies in the CSV files.
+const MAX_ROWS: usize = 300;
 const PHASES: [(MemoryPhase, &str); 5] = [
     (MemoryPhase::Bare, "bare"),
     (MemoryPhase::RuntimeLoaded, "runtime"),
@@ -19,7 +20,8 @@ const BAR: f64 = 120.0;
 
 pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
     let measured = page.view.verdicts.cases.iter().any(|case| case.trials > 0);
-    measured.then(|| html! { (start(page)) (memory(page)) })
+    let cases = page.view.verdicts.cases.len();
+    measured.then(|| html! { (start(page)) (memory(page)) (parts::omitted(cases, MAX_ROWS)) })
 }
 
 fn start(page: &Page<'_>) -> Markup {

@@ -46,7 +46,7 @@ fn facts(device: &DeviceRecord) -> Markup {
         [info.model.as_deref(), info.soc.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
     html! {
         dl {
-            dt { "Processor" } dd { (text::clean(&info.cpu)) ", " (info.arch) ", " (text::counted(info.cores.len(), "core")) }
+            dt { "Processor" } dd { (text::clean(&info.cpu)) ", " (text::clean(&info.arch)) ", " (text::counted(info.cores.len(), "core")) }
             @if !board.is_empty() { dt { "Board" } dd { (text::clean(&board)) } }
             dt { "Features" } dd { (text::clean(&info.features.join(", "))) }
             dt { "System" } dd { (text::clean(&info.os)) ", kernel " (text::clean(&info.kernel)) }

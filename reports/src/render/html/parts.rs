@@ -13,6 +13,11 @@ pub(super) fn scroll(label: &str, table: &Markup) -> Markup {
     html! { div.scroll tabindex="0" role="group" aria-label=(label) { (table) } }
 }
 
+/// Says how many rows of a table are left out.
+pub(super) fn omitted(all: usize, most: usize) -> Markup {
+    html! { @if all > most { p.note { (text::counted(all - most, "row")) " omitted, see the CSV files" } } }
+}
+
 /// Symbol, word and colour of an answer.
 pub(super) fn answer(answer: Answer) -> Markup {
     html! { span class=(format!("v {}", answer.verdict().word())) { (answer.symbol()) " " (answer.word()) } }
@@ -32,7 +37,7 @@ pub(super) fn verdict(verdict: Option<Verdict>) -> Markup {
 pub(super) fn change(shown: &Shown) -> Markup {
     match shown.verdict {
         Some(verdict) => html! {
-            span class=(format!("v {}", verdict.word())) title=(verdict.word()) {
+            span class=(format!("v {}", verdict.word())) {
                 (symbol(verdict)) " " span.sr { (verdict.word()) " " } (shown.change)
             }
         },

@@ -5,7 +5,8 @@ use crate::record::Plan;
 use crate::text;
 use maud::{Markup, html};
 
-const MAX_ROWS: usize = 1000;
+/// Rows of a table; the rest lies in the CSV files.
+const MAX_ROWS: usize = 300;
 
 pub(super) fn section(page: &Page<'_>) -> Markup {
     let plan = page.view.plan();

@@ -1,6 +1,7 @@
 //! The first screen: a row per contrast, worst first, with its forest plot in the row.
 
 use super::super::svg::{self, Anchor, Axis};
+use super::contrast::MAX_BLOCKS;
 use super::{Page, parts};
 use crate::record::ContrastKind;
 use crate::text::{self, Scale};
@@ -8,7 +9,7 @@ use crate::view::{ContrastView, ratio_of};
 use maud::{Markup, html};
 
 /// Most contrasts in one table; the rest is told and lies in `results.csv`.
-const MAX_ROWS: usize = 1000;
+const MAX_ROWS: usize = 500;
 /// Size of a row's picture.
 const WIDTH: f64 = 150.0;
 const HEIGHT: f64 = 30.0;
@@ -38,6 +39,8 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
     let latencies = contrasts.iter().filter_map(|c| c.row("latency_ns")?.candidate);
     let scale = Scale::time(latencies);
     let listed = contrasts.iter().take(MAX_ROWS);
+    // only what is laid out below can be linked to
+    let laid_out: Vec<usize> = page.view.contrasts.iter().take(MAX_BLOCKS).map(|c| c.index).collect();
     let label = match kind {
         ContrastKind::Reference => "Verdicts against the reference",
         ContrastKind::Format => "Verdicts of ONNX against TFLite",
@@ -55,9 +58,9 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
                 th.n scope="col" { "Memory" }
                 th.n scope="col" { "Size" }
             } }
-            tbody { @for contrast in listed { (row(contrast, &axis, margin, scale)) } }
+            tbody { @for contrast in listed { (row(contrast, laid_out.contains(&contrast.index), &axis, margin, scale)) } }
         }
-        @if contrasts.len() > MAX_ROWS { p.note { (contrasts.len() - MAX_ROWS) " rows omitted, see results.csv" } }
+        (parts::omitted(contrasts.len(), MAX_ROWS))
     };
     parts::scroll(label, &body)
 }
@@ -88,16 +91,15 @@ fn quality_title(contrasts: &[&ContrastView<'_>]) -> &'static str {
     if names.into_iter().all(|name| name == "accuracy_top1") { "Accuracy" } else { "Agreement" }
 }
 
-fn row(contrast: &ContrastView<'_>, axis: &Axis, margin: f64, scale: Scale) -> Markup {
+fn row(contrast: &ContrastView<'_>, linked: bool, axis: &Axis, margin: f64, scale: Scale) -> Markup {
     let latency = contrast.shown("latency_ns");
     let value = contrast.row("latency_ns").and_then(|row| row.candidate);
     html! {
         tr {
             td { (parts::answer(contrast.answer)) }
-            th.name scope="row" { a href=(format!("#c{}", contrast.index)) {
-                (parts::name(&contrast.candidate))
-                @if contrast.contrast.kind == ContrastKind::Format { span.small { "vs " (contrast.reference) } }
-            } }
+            th.name scope="row" {
+                @if linked { a href=(format!("#c{}", contrast.index)) { (names(contrast)) } } @else { (names(contrast)) }
+            }
             td.n { (parts::or_none(value.map(|v| scale.show(v)))) }
             td.n { (parts::change_with_interval(&latency)) }
             td.f { (picture(contrast, axis, margin)) }
@@ -105,6 +107,13 @@ fn row(contrast: &ContrastView<'_>, axis: &Axis, margin: f64, scale: Scale) -> M
             td.n { (parts::change(&contrast.shown("memory_peak_bytes"))) }
             td.n { (parts::change(&contrast.shown("model_bytes"))) }
         }
+    }
+}
+
+fn names(contrast: &ContrastView<'_>) -> Markup {
+    html! {
+        (parts::name(&contrast.candidate))
+        @if contrast.contrast.kind == ContrastKind::Format { span.small { "vs " (contrast.reference) } }
     }
 }
 

@@ -84,14 +84,14 @@ struct Words {
 
 /// A table of `f` over `low..=high` with results from −1 to 1 as Q0.15. Entries are moved by half of the
 /// error that interpolation makes in the middle of a segment.
-fn table(low: f32, high: f32, f: fn(f32) -> f32) -> Vec<i16> {
+fn table(low: f64, high: f64, f: fn(f64) -> f64) -> Vec<i16> {
     const SEGMENTS: usize = 512;
-    let step = (high - low) / SEGMENTS as f32;
-    let scaled = |v: f32| f(v) * 32768.0;
-    let cut = |v: f32| v.clamp(-32768.0, 32767.0) as i16;
+    let step = (high - low) / SEGMENTS as f64;
+    let scaled = |v: f64| f(v) * 32768.0;
+    let cut = |v: f64| v.clamp(-32768.0, 32767.0) as i16;
     let entry = |i: usize| {
-        let at = low + i as f32 * step;
-        let (value, next) = (scaled(at), scaled(low + (i + 1) as f32 * step));
+        let at = low + i as f64 * step;
+        let (value, next) = (scaled(at), scaled(low + (i + 1) as f64 * step));
         let sample = value.round();
         let interpolated = ((next + sample) / 2.0).round();
         let error = interpolated - scaled(at + step / 2.0).round();
@@ -115,7 +115,7 @@ fn saturate(v: i64) -> i16 {
 impl Words {
     fn new(scale: f64) -> Self {
         Self {
-            exponential: table(-10.0, 0.0, f32::exp),
+            exponential: table(-10.0, 0.0, f64::exp),
             reciprocal: table(0.0, 1.0, |x| 1.0 / (1.0 + x)),
             factor: Multiplier::new(scale / (10.0 / 65535.0)),
         }

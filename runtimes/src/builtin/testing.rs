@@ -24,6 +24,12 @@ impl Given {
         Self { tensor, constant: false, quant: None }
     }
 
+    /// Truths.
+    pub(crate) fn boolean(shape: &[usize], elements: &[u8]) -> Self {
+        let tensor = Tensor::from_bytes(protocol::DType::Bool, shape, elements).unwrap();
+        Self { tensor, constant: false, quant: None }
+    }
+
     /// A constant.
     pub(crate) fn constant<T: Element>(shape: &[usize], elements: &[T]) -> Self {
         Self { constant: true, ..Self::input(shape, elements) }

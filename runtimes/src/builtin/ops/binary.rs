@@ -168,3 +168,48 @@ fn integers<T: Integer>(kind: BinaryKind, nest: Nest<2>) -> Option<Step> {
         nest.map(a, b, c, |a, b| T::binary(kind, a, b));
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, near, on_all_tiers};
+
+    #[test]
+    fn floats_of_every_kind() {
+        let x = [Given::input(&[2, 2], &[7f32, -7.0, 2.5, 0.5]), Given::constant(&[2], &[2f32, 3.0])];
+        for (kind, expected) in [
+            (BinaryKind::Add, [9.0, -4.0, 4.5, 3.5]),
+            (BinaryKind::Sub, [5.0, -10.0, 0.5, -2.5]),
+            (BinaryKind::Mul, [14.0, -21.0, 5.0, 1.5]),
+            (BinaryKind::Div, [3.5, -7.0 / 3.0, 1.25, 0.5 / 3.0]),
+            (BinaryKind::Max, [7.0, 3.0, 2.5, 3.0]),
+            (BinaryKind::Min, [2.0, -7.0, 2.0, 0.5]),
+            (BinaryKind::Pow, [49.0, -343.0, 6.25, 0.125]),
+            (BinaryKind::SquaredDifference, [25.0, 100.0, 0.25, 6.25]),
+            (BinaryKind::FloorDiv, [3.0, -3.0, 1.0, 0.0]),
+            (BinaryKind::FloorMod, [1.0, 2.0, 0.5, 0.5]),
+            (BinaryKind::Rem, [1.0, -1.0, 0.5, 0.5]),
+        ] {
+            near(Binary::new(kind), &x, &expected, 1e-6);
+        }
+        let clamp = Clamp { min: 0.0, max: 4.0 };
+        near(Binary { kind: BinaryKind::Add, clamp }, &x, &[4.0, 0.0, 4.0, 3.5], 0.0);
+    }
+
+    #[test]
+    fn integers_survive_zero_and_overflow() {
+        let x = [Given::input(&[4], &[7i32, -7, i32::MIN, 5]), Given::input(&[4], &[2i32, 2, -1, 0])];
+        for (kind, expected) in [
+            (BinaryKind::Div, [3, -3, i32::MIN, 0]),
+            (BinaryKind::FloorDiv, [3, -4, i32::MIN, 0]),
+            (BinaryKind::FloorMod, [1, 1, 0, 0]),
+            (BinaryKind::Rem, [1, -1, 0, 0]),
+            (BinaryKind::Pow, [49, 49, 0, 1]),
+            (BinaryKind::Add, [9, -5, i32::MAX, 5]),
+        ] {
+            for (_, got, _) in on_all_tiers::<i32>(Binary::new(kind), &x, None) {
+                assert_eq!(got, expected, "{kind:?}");
+            }
+        }
+    }
+}

@@ -111,3 +111,38 @@ fn put_float(dtype: DType, v: f64, y: &mut [u8]) {
         DType::U64 => y.copy_from_slice(&(v as u64).to_le_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    fn cast<T: crate::builtin::kernels::memory::Element>(x: Given) -> Vec<T> {
+        on_all_tiers::<T>(Cast { to: T::DTYPE }, &[x], None).swap_remove(0).1
+    }
+
+    #[test]
+    fn by_value_saturating_or_wrapping() {
+        let x = || Given::input(&[5], &[1.9f32, -1.9, 300.0, -1e20, f32::NAN]);
+        assert_eq!(cast::<i8>(x()), [1, -1, 127, -128, 0]);
+        assert_eq!(cast::<u8>(x()), [1, 0, 255, 0, 0]);
+        assert_eq!(cast::<i64>(x()), [1, -1, 300, i64::MIN, 0]);
+        let x = || Given::input(&[3], &[-1i32, 300, 0]);
+        assert_eq!(cast::<u8>(x()), [255, 44, 0]);
+        assert_eq!(cast::<f32>(x()), [-1.0, 300.0, 0.0]);
+        assert_eq!(cast::<i64>(x()), [-1, 300, 0]);
+        let halves = cast::<f16>(Given::input(&[2], &[1.5f32, 1e9]));
+        assert_eq!(halves, [f16::from_f32(1.5), f16::INFINITY]);
+        assert_eq!(cast::<f32>(Given::input(&[2], &halves)), [1.5, f32::INFINITY]);
+        assert_eq!(cast::<f64>(Given::input(&[1], &[u64::MAX])), [u64::MAX as f64]);
+    }
+
+    #[test]
+    fn truth_is_anything_but_zero() {
+        let op = Cast { to: DType::Bool };
+        let x = [Given::input(&[3], &[0.0f32, -0.5, 2.0])];
+        assert_eq!(on_all_tiers::<u8>(op, &x, None)[0].1, [0, 1, 1]);
+        let x = [Given::input(&[3], &[0i32, 256, -1])];
+        assert_eq!(on_all_tiers::<u8>(op, &x, None)[0].1, [0, 1, 1]);
+    }
+}

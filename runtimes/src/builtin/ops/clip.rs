@@ -56,3 +56,20 @@ fn quantized<T: Quantized + Ord>(clamp: Clamp, x: &Fact) -> Option<Step> {
     let (min, max) = clamp.quantized::<T>(scale, zero);
     Some(integers(T::narrow(min), T::narrow(max)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, near, on_all_tiers, quantized};
+
+    #[test]
+    fn reals_integers_and_quantised() {
+        let op = Clip { clamp: Clamp::RELU6 };
+        near(op, &[Given::input(&[3], &[-1f32, 3.5, 7.0])], &[0.0, 3.5, 6.0], 0.0);
+        let x = [Given::input(&[3], &[-1i64, 3, 7])];
+        assert_eq!(on_all_tiers::<i64>(op, &x, None)[0].1, [0, 3, 6]);
+        let x = [Given::input(&[4], &[-128i8, -10, 0, 127]).quantized(&[0.5], &[-10], 0)];
+        let got: Vec<i8> = exact(op, &x, quantized(DType::I8, 0.5, -10));
+        assert_eq!(got, [-10, -10, 0, 2]);
+    }
+}

@@ -107,3 +107,42 @@ fn logical(kind: CompareKind, nest: Nest<2>) -> Option<Step> {
         nest.map(a, b, c, |a, b| u8::from(f(a != 0, b != 0)));
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    #[test]
+    fn orders_and_logic() {
+        let x = [Given::input(&[3], &[1f32, 2.0, f32::NAN]), Given::input(&[1], &[2f32])];
+        for (kind, expected) in [
+            (CompareKind::Equal, [0, 1, 0]),
+            (CompareKind::NotEqual, [1, 0, 1]),
+            (CompareKind::Less, [1, 0, 0]),
+            (CompareKind::LessEqual, [1, 1, 0]),
+            (CompareKind::Greater, [0, 0, 0]),
+            (CompareKind::GreaterEqual, [0, 1, 0]),
+        ] {
+            assert_eq!(on_all_tiers::<u8>(Compare { kind }, &x, None)[0].1, expected, "{kind:?}");
+        }
+        let x = [Given::boolean(&[4], &[0, 0, 1, 1]), Given::boolean(&[4], &[0, 1, 0, 1])];
+        for (kind, expected) in [
+            (CompareKind::And, [0, 0, 0, 1]),
+            (CompareKind::Or, [0, 1, 1, 1]),
+            (CompareKind::Xor, [0, 1, 1, 0]),
+            (CompareKind::Equal, [1, 0, 0, 1]),
+        ] {
+            assert_eq!(on_all_tiers::<u8>(Compare { kind }, &x, None)[0].1, expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn quantised_operands_are_compared_as_reals() {
+        let x = [
+            Given::input(&[2], &[10i8, 20]).quantized(&[0.5], &[0], 0),
+            Given::input(&[2], &[5i8, 11]).quantized(&[1.0], &[0], 0),
+        ];
+        assert_eq!(on_all_tiers::<u8>(Compare { kind: CompareKind::Equal }, &x, None)[0].1, [1, 0]);
+    }
+}

@@ -59,3 +59,27 @@ impl Operator for Concat {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, on_all_tiers, quantized};
+
+    #[test]
+    fn along_any_dimension() {
+        let x = [Given::input(&[2, 1], &[1i32, 2]), Given::input(&[2, 2], &[3i32, 4, 5, 6])];
+        assert_eq!(on_all_tiers::<i32>(Concat { axis: 1 }, &x, None)[0].1, [1, 3, 4, 2, 5, 6]);
+        let x = [Given::input(&[1, 2], &[1i64, 2]), Given::input(&[2, 2], &[3i64, 4, 5, 6])];
+        assert_eq!(on_all_tiers::<i64>(Concat { axis: 0 }, &x, None)[0].1, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn quantised_alike_or_each_in_its_own_way() {
+        let (a, b) = (Given::input(&[2], &[1i8, 2]), Given::input(&[1], &[8i8]));
+        let alike = [a.clone().quantized(&[0.5], &[1], 0), b.clone().quantized(&[0.5], &[1], 0)];
+        let output = || quantized(protocol::DType::I8, 0.5, 1);
+        assert_eq!(exact::<i8>(Concat { axis: 0 }, &alike, output()), [1, 2, 8]);
+        let mixed = [a.quantized(&[0.5], &[1], 0), b.quantized(&[1.0], &[0], 0)];
+        assert_eq!(on_all_tiers::<i8>(Concat { axis: 0 }, &mixed, Some(output()))[0].1, [1, 2, 17]);
+    }
+}

@@ -33,3 +33,16 @@ impl Operator for Expand {
         Ok(super::mover("expand", on, Nest::new(&on.outputs[0].shape, &strides, [0])))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    #[test]
+    fn repeats_dimensions() {
+        let x = [Given::input(&[2, 1], &[1i16, 2])];
+        let got = &on_all_tiers::<i16>(Expand { shape: vec![2, 2, 3] }, &x, None)[0].1;
+        assert_eq!(*got, [1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2]);
+    }
+}

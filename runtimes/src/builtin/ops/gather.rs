@@ -59,3 +59,24 @@ impl Operator for Gather {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    #[test]
+    fn picks_along_any_dimension() {
+        let x = Given::constant(&[2, 3], &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let columns = [x.clone(), Given::input(&[2], &[2i64, -3])];
+        assert_eq!(on_all_tiers::<f32>(Gather { axis: 1 }, &columns, None)[0].1, [3.0, 1.0, 6.0, 4.0]);
+        let rows = [x, Given::input(&[], &[1i32])];
+        assert_eq!(on_all_tiers::<f32>(Gather { axis: 0 }, &rows, None)[0].1, [4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn indices_outside_give_zeros() {
+        let x = [Given::constant(&[2], &[7i32, 8]), Given::input(&[4], &[0i64, 2, -3, i64::MIN])];
+        assert_eq!(on_all_tiers::<i32>(Gather { axis: 0 }, &x, None)[0].1, [7, 0, 0, 0]);
+    }
+}

@@ -146,3 +146,35 @@ fn reflect(mode: PadMode, at: isize, length: usize) -> Option<usize> {
     };
     usize::try_from(source).ok().filter(|s| *s < length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, on_all_tiers, quantized};
+
+    fn padded(mode: PadMode, pads: &[[usize; 2]]) -> Vec<i32> {
+        let x = [Given::input(&[2, 3], &[1i32, 2, 3, 4, 5, 6])];
+        on_all_tiers::<i32>(Pad { pads: pads.to_vec(), mode }, &x, None).swap_remove(0).1
+    }
+
+    #[test]
+    fn every_mode() {
+        let columns = [[0, 0], [1, 2]];
+        assert_eq!(padded(PadMode::Constant(9.0), &columns), [9, 1, 2, 3, 9, 9, 9, 4, 5, 6, 9, 9]);
+        assert_eq!(padded(PadMode::Reflect, &columns), [2, 1, 2, 3, 2, 1, 5, 4, 5, 6, 5, 4]);
+        assert_eq!(padded(PadMode::Symmetric, &columns), [1, 1, 2, 3, 3, 2, 4, 4, 5, 6, 6, 5]);
+        assert_eq!(padded(PadMode::Edge, &columns), [1, 1, 2, 3, 3, 3, 4, 4, 5, 6, 6, 6]);
+        let both = [[1, 0], [0, 1]];
+        assert_eq!(padded(PadMode::Constant(0.0), &both), [0, 0, 0, 0, 1, 2, 3, 0, 4, 5, 6, 0]);
+        assert_eq!(padded(PadMode::Reflect, &both), [4, 5, 6, 5, 1, 2, 3, 2, 4, 5, 6, 5]);
+    }
+
+    #[test]
+    fn a_quantised_border_is_the_real_number() {
+        let x = [Given::input(&[2], &[5i8, 6]).quantized(&[0.5], &[3], 0)];
+        let op = |v| Pad { pads: vec![[1, 1]], mode: PadMode::Constant(v) };
+        assert_eq!(exact::<i8>(op(0.0), &x, quantized(DType::I8, 0.5, 3)), [3, 5, 6, 3]);
+        assert_eq!(exact::<i8>(op(-2.0), &x, quantized(DType::I8, 0.5, 3)), [-1, 5, 6, -1]);
+        assert_eq!(exact::<i8>(op(1e9), &x, quantized(DType::I8, 0.5, 3)), [127, 5, 6, 127]);
+    }
+}

@@ -36,3 +36,16 @@ impl Operator for Prelu {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, near};
+
+    #[test]
+    fn slopes_are_broadcast() {
+        let x = Given::input(&[2, 2], &[1f32, -1.0, -2.0, 4.0]);
+        near(Prelu, &[x.clone(), Given::constant(&[2], &[0.5f32, 0.25])], &[1.0, -0.25, -1.0, 4.0], 0.0);
+        near(Prelu, &[x, Given::constant(&[1], &[0.1f32])], &[1.0, -0.1, -0.2, 4.0], 1e-7);
+    }
+}

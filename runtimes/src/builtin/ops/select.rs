@@ -56,3 +56,16 @@ fn select<T: Element>(nest: Nest<3>) -> Step {
         });
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    #[test]
+    fn all_three_are_broadcast() {
+        let c = Given::boolean(&[2, 1], &[1, 0]);
+        let x = [c, Given::input(&[1, 2], &[1u8, 2]), Given::input(&[], &[9u8])];
+        assert_eq!(on_all_tiers::<u8>(Select, &x, None)[0].1, [1, 2, 9, 9]);
+    }
+}

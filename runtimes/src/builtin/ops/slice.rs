@@ -79,3 +79,28 @@ impl Operator for Slice {
         Ok(super::mover("slice", on, Nest::new(&on.outputs[0].shape, &strides, [start])))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, on_all_tiers};
+
+    #[test]
+    fn ranges_follow_python() {
+        let range = |b, e, s| SliceRange::python(5, b, e, s).unwrap();
+        assert_eq!(range(1, 4, 2), SliceRange { start: 1, count: 2, step: 2 });
+        assert_eq!(range(-2, i64::MAX, 1), SliceRange { start: 3, count: 2, step: 1 });
+        assert_eq!(range(-1, i64::MIN, -2), SliceRange { start: 4, count: 3, step: -2 });
+        assert_eq!(range(3, 1, 1).count, 0);
+        assert_eq!(range(0, 5, i64::MAX).count, 1);
+        assert_eq!(range(4, i64::MIN, i64::MIN).count, 1);
+        assert!(SliceRange::python(5, 0, 5, 0).is_err());
+    }
+
+    #[test]
+    fn forwards_and_backwards() {
+        let x = [Given::input(&[2, 4], &[1i32, 2, 3, 4, 5, 6, 7, 8])];
+        let ranges = vec![SliceRange { start: 1, count: 2, step: -1 }, SliceRange { start: 0, count: 2, step: 2 }];
+        assert_eq!(on_all_tiers::<i32>(Slice { ranges }, &x, None)[0].1, [5, 7, 1, 3]);
+    }
+}

@@ -57,3 +57,20 @@ impl Operator for Softmax {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, near};
+
+    #[test]
+    fn rows_sum_to_one() {
+        let x = [Given::input(&[2, 2], &[0f32, 0.0, 1000.0, 999.0])];
+        let p = 1.0 / (1.0 + (-1f32).exp());
+        near(Softmax { beta: 1.0, log: false }, &x, &[0.5, 0.5, p, 1.0 - p], 1e-6);
+        let log = [0.5f32.ln(), 0.5f32.ln(), p.ln(), (1.0 - p).ln()];
+        near(Softmax { beta: 1.0, log: true }, &x, &log, 1e-6);
+        let sharp = 1.0 / (1.0 + (-2f32).exp());
+        near(Softmax { beta: 2.0, log: false }, &x, &[0.5, 0.5, sharp, 1.0 - sharp], 1e-6);
+    }
+}

@@ -48,3 +48,32 @@ impl Operator for Transpose {
         Ok(super::mover("transpose", on, nest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, on_all_tiers, quantized};
+
+    #[test]
+    fn any_order_and_any_size_of_element() {
+        let op = Transpose { perm: vec![2, 0, 1] };
+        let numbers: Vec<u8> = (0..12).collect();
+        let expected = [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11];
+        assert_eq!(on_all_tiers::<u8>(op.clone(), &[Given::input(&[2, 3, 2], &numbers)], None)[0].1, expected);
+        let wide: Vec<i64> = numbers.iter().map(|v| i64::from(*v)).collect();
+        let got = &on_all_tiers::<i64>(op, &[Given::input(&[2, 3, 2], &wide)], None)[0].1;
+        assert_eq!(*got, expected.map(i64::from));
+    }
+
+    #[test]
+    fn quantisation_moves_along() {
+        let x = [Given::input(&[1, 2], &[3i8, 4]).quantized(&[0.5], &[1], 0)];
+        let got: Vec<i8> = exact(Transpose { perm: vec![1, 0] }, &x, quantized(protocol::DType::I8, 0.5, 1));
+        assert_eq!(got, [3, 4]);
+        let quant = protocol::Quantization { scale: vec![0.5, 0.25], zero_point: vec![0, 0], axis: 1 };
+        let fact = Fact::new(protocol::DType::I8, &[3, 2]).quantized(quant);
+        let operand = [Operand { fact: &fact, constant: None }];
+        let out = Transpose { perm: vec![1, 0] }.infer(&operand).unwrap();
+        assert_eq!(out[0].quant.as_ref().unwrap().axis, 0);
+    }
+}

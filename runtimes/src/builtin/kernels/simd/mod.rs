@@ -5,9 +5,17 @@
 mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(not(target_arch = "x86_64"))]
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 
 use super::Tier;
+
+#[cfg(not(target_arch = "x86_64"))]
+use portable::Portable as Baseline;
+#[cfg(target_arch = "x86_64")]
+use sse2::Sse2 as Baseline;
 
 /// Lanes of a vector.
 pub(crate) const LANES: usize = 8;
@@ -79,6 +87,6 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
             unsafe { kernel.run::<neon::Neon>() }
         }
         // SAFETY: needs nothing beyond the target's baseline.
-        _ => unsafe { kernel.run::<portable::Portable>() },
+        _ => unsafe { kernel.run::<Baseline>() },
     }
 }

@@ -5,11 +5,10 @@ use super::graph::Fact;
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
-use super::ops::{Dialect, Op, Operand, Operator, Prepare, Requantize, Rounding};
+use super::ops::{Dialect, Op, Operand, Operator, Prepare, Requantize};
 use super::step::Step;
 use super::tensor::Tensor;
 use crate::{Error, Result};
-use protocol::DType;
 
 /// What a graph is lowered to.
 #[derive(Clone, Copy, Debug)]
@@ -76,12 +75,8 @@ pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], on: Targe
         before.push(match (input.fact.quant.is_some(), input.constant) {
             (false, _) => AsReal::Same,
             (true, Some(_)) => {
-                let tensors = evaluate(
-                    &Op::Requantize(Requantize::default()),
-                    &[*input],
-                    &[real(input.fact)],
-                    on.dialect,
-                )?;
+                let tensors =
+                    evaluate(&Op::Requantize(Requantize), &[*input], &[real(input.fact)], on.dialect)?;
                 AsReal::Constant(tensors.into_iter().next().expect("one result"))
             }
             (true, None) => AsReal::Step(convert(input.fact, &real(input.fact), on)?, real(input.fact)),
@@ -115,15 +110,10 @@ fn describe(fact: &Fact) -> String {
 }
 
 fn convert(from: &Fact, to: &Fact, on: Target) -> Result<Step> {
-    let rounding = match (on.dialect, to.dtype) {
-        (Dialect::Onnx, _) => Rounding::DivideEven,
-        (Dialect::Tflite, DType::I16 | DType::U16) => Rounding::DivideAway,
-        (Dialect::Tflite, _) => Rounding::MultiplyEven,
-    };
     let none = || Error::Unsupported(format!("no conversion from {} to {}", describe(from), describe(to)));
     let operand = [Operand { fact: from, constant: None }];
     let on = on.prepare(&operand, std::slice::from_ref(to));
-    Requantize { rounding }.prepare(&on)?.ok_or_else(none)
+    Requantize.prepare(&on)?.ok_or_else(none)
 }
 
 /// Computes a node whose operands are all constant, with portable kernels, so that the result does not

@@ -24,7 +24,6 @@ pub use conv2d::Dynamic;
 pub use pad::PadMode;
 pub use pool2d::PoolKind;
 pub use reduce::ReduceKind;
-pub use requantize::Rounding;
 pub use resize::{Coordinates, ResizeMode};
 pub use slice::SliceRange;
 pub use unary::UnaryKind;

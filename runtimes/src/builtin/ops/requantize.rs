@@ -12,24 +12,11 @@ use protocol::DType;
 /// Operand: f32 (also f16) or quantised. The result's type and quantisation are given with
 /// [`crate::builtin::graph::Graph::add_as`]; without, it is f32. TFLite's QUANTIZE and DEQUANTIZE, ONNX's
 /// `QuantizeLinear` and `DequantizeLinear`.
+///
+/// f32 becomes quantised with ties to even: multiplied by 1 / scale as XNNPACK does it, or divided by the
+/// scale as ONNX defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requantize {
-    /// How f32 becomes quantised.
-    pub rounding: Rounding,
-}
-
-/// How f32 becomes quantised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rounding {
-    /// Multiplied by 1 / scale, ties to even: XNNPACK.
-    #[default]
-    MultiplyEven,
-    /// Divided by the scale, ties to even: ONNX.
-    DivideEven,
-    /// Divided by the scale, ties away from zero: TFLite's own kernels, which run what XNNPACK does not,
-    /// for one everything of 16 bits.
-    DivideAway,
-}
+pub struct Requantize;
 
 impl Operator for Requantize {
     fn name(&self) -> &'static str {
@@ -45,10 +32,10 @@ impl Operator for Requantize {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         Ok(match (x.dtype, x.quant.is_some(), out.dtype, out.quant.is_some()) {
             (DType::F32, false, DType::F32, false) => Some(Step::alias("requantize")),
-            (DType::F32, false, DType::I8, true) => quantize::<i8>(self.rounding, out),
-            (DType::F32, false, DType::U8, true) => quantize::<u8>(self.rounding, out),
-            (DType::F32, false, DType::I16, true) => quantize::<i16>(self.rounding, out),
-            (DType::F32, false, DType::U16, true) => quantize::<u16>(self.rounding, out),
+            (DType::F32, false, DType::I8, true) => quantize::<i8>(on.dialect, out),
+            (DType::F32, false, DType::U8, true) => quantize::<u8>(on.dialect, out),
+            (DType::F32, false, DType::I16, true) => quantize::<i16>(on.dialect, out),
+            (DType::F32, false, DType::U16, true) => quantize::<u16>(on.dialect, out),
             (DType::I8, true, DType::F32, false) => dequantize::<i8>(x),
             (DType::U8, true, DType::F32, false) => dequantize::<u8>(x),
             (DType::I16, true, DType::F32, false) => dequantize::<i16>(x),
@@ -70,30 +57,18 @@ impl Operator for Requantize {
     }
 }
 
-fn quantize<T: Quantized>(rounding: Rounding, out: &Fact) -> Option<Step> {
+fn quantize<T: Quantized>(dialect: Dialect, out: &Fact) -> Option<Step> {
     let (scale, zero) = out.per_tensor()?;
     let requant = Requant::new(T::MIN, T::MAX, zero);
-    let even = move |f: fn(f32, f32) -> f32, scale: f32| {
-        Step::map("quantize", move |x: &[f32], y: &mut [T]| {
-            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(f(*x, scale))));
-        })
-    };
-    Some(match rounding {
-        Rounding::MultiplyEven => {
-            let inverse = 1.0 / scale;
-            Step::map("quantize", move |x: &[f32], y: &mut [T]| {
-                x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x * inverse)));
-            })
-        }
-        Rounding::DivideEven => even(|x, scale| x / scale, scale),
-        Rounding::DivideAway => even(|x, scale| away(x / scale), scale),
+    let inverse = 1.0 / scale;
+    Some(match dialect {
+        Dialect::Tflite => Step::map("quantize", move |x: &[f32], y: &mut [T]| {
+            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x * inverse)));
+        }),
+        Dialect::Onnx => Step::map("quantize", move |x: &[f32], y: &mut [T]| {
+            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x / scale)));
+        }),
     })
-}
-
-/// The nearest integer, ties away from zero.
-fn away(v: f32) -> f32 {
-    let whole = v.trunc();
-    if (v - whole).abs() >= 0.5 { whole + v.signum() } else { whole }
 }
 
 /// Repeats per-channel values along the rest of a tensor.
@@ -210,4 +185,37 @@ fn rescale<A: Quantized, B: Quantized>(x: &Fact, out: &Fact) -> Option<Step> {
             *y = B::narrow((scaled + to_zero).clamp(B::MIN, B::MAX));
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::testing::{Given, exact, near, quantized};
+
+    #[test]
+    fn to_integers_and_back() {
+        let x = [Given::input(&[5], &[-1e9f32, 0.25, 0.75, 1.25, f32::NAN])];
+        let got: Vec<i8> = exact(Requantize, &x, quantized(DType::I8, 0.5, 10));
+        assert_eq!(got, [-128, 10, 12, 12, -128]);
+        let words: Vec<i16> = exact(Requantize, &x, quantized(DType::I16, 0.5, 0));
+        assert_eq!(words, [-32768, 0, 2, 2, -32768]);
+        let x = [Given::input(&[4], &got[..4]).quantized(&[0.5], &[10], 0)];
+        near(Requantize, &x, &[-69.0, 0.0, 1.0, 1.0], 0.0);
+    }
+
+    #[test]
+    fn channels_have_their_own_scales() {
+        let x = [Given::constant(&[2, 2], &[1i8, 2, 3, 4]).quantized(&[0.5, 2.0], &[0, 1], 1)];
+        near(Requantize, &x, &[0.5, 2.0, 1.5, 6.0], 0.0);
+        let x = [Given::constant(&[2, 2], &[1i32, 2, 3, i32::MIN]).quantized(&[0.5, 2.0], &[0, i32::MAX], 0)];
+        near(Requantize, &x, &[0.5, 1.0, 2.0 * (3.0 - i32::MAX as f32), -(2f32.powi(33))], 1e-6);
+    }
+
+    #[test]
+    fn from_one_quantisation_to_another() {
+        let x = [Given::input(&[4], &[-128i8, 0, 3, 127]).quantized(&[0.5], &[1], 0)];
+        assert_eq!(exact::<i8>(Requantize, &x, quantized(DType::I8, 1.0, 0)), [-64, 0, 1, 63]);
+        assert_eq!(exact::<u8>(Requantize, &x, quantized(DType::U8, 0.5, 129)), [0, 128, 131, 255]);
+        assert_eq!(exact::<i16>(Requantize, &x, quantized(DType::I16, 0.25, 0)), [-258, -2, 4, 252]);
+    }
 }

@@ -71,8 +71,7 @@ impl Qdq<'_> {
         }
         let quantized = self.rewriter.get(old)?;
         let kind = self.rewriter.fact(old).as_output();
-        let real =
-            self.rewriter.new.add_as(self.rewriter.name(old), Requantize::default(), &[quantized], kind)?;
+        let real = self.rewriter.new.add_as(self.rewriter.name(old), Requantize, &[quantized], kind)?;
         self.reals[old.index()] = Some(real);
         Ok(real)
     }

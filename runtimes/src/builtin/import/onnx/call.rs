@@ -240,7 +240,7 @@ impl<'c, 'a> Call<'c, 'a> {
         if self.fact(value).quant.is_none() {
             return self.cast(value, DType::F32);
         }
-        self.add(Requantize::default(), &[value])
+        self.add(Requantize, &[value])
     }
 }
 

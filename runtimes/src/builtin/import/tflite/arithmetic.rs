@@ -7,7 +7,7 @@ use crate::Result;
 use crate::builtin::graph::ValueId;
 use crate::builtin::ops::{
     Binary, BinaryKind, Cast, Clamp, Clip, Compare, CompareKind, Prelu, Reduce, ReduceKind, Requantize,
-    Rounding, Select, Softmax, Unary, UnaryKind,
+    Select, Softmax, Unary, UnaryKind,
 };
 use crate::builtin::tensor::Tensor as Constant;
 
@@ -105,7 +105,7 @@ impl Importer<'_, '_> {
 
     pub(super) fn requantize(&mut self, operator: &Operator<'_>) -> Result<()> {
         let x = self.operand(operator, 0)?;
-        self.compute(operator, Requantize { rounding: Rounding::MultiplyEven }, &[x])
+        self.compute(operator, Requantize, &[x])
     }
 
     pub(super) fn cast(&mut self, operator: &Operator<'_>) -> Result<()> {

@@ -10,7 +10,7 @@ use super::matmul::product;
 use crate::builtin::graph::{Fact, OutputType, ValueId};
 use crate::builtin::ops::{
     Binary, BinaryKind, Clamp, Concat, Dynamic, FullyConnected, Op, Reduce, ReduceKind, Reinterpret,
-    Requantize, Rounding, Softmax, Unary, UnaryKind,
+    Requantize, Softmax, Unary, UnaryKind,
 };
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
@@ -39,9 +39,6 @@ pub(super) const MICROSOFT: &[(&str, Import)] = &[
     ("QLinearSoftmax", qlinear_softmax),
     ("QuantizeLinear", quantize_linear),
 ];
-
-/// Quantisation as ONNX defines it.
-const QUANTIZE: Requantize = Requantize { rounding: Rounding::DivideEven };
 
 /// Operators that take integers with a quantisation for what they are, or move them without looking.
 pub(in super::super) const AWARE: &[&str] = &[
@@ -118,7 +115,7 @@ fn real_of(call: &mut Call<'_, '_>, name: &str, value: ValueId, quant: Quantizat
         let inner = call.inner();
         call.graph().add(&inner, Reinterpret { quant: Some(Arc::new(quant)) }, &[value])?
     };
-    call.graph().add_unfolded(name, Requantize::default(), &[integers], kind)
+    call.graph().add_unfolded(name, Requantize, &[integers], kind)
 }
 
 fn dequantize_linear(call: &mut Call<'_, '_>) -> Result<()> {
@@ -144,7 +141,7 @@ fn quantize_linear(call: &mut Call<'_, '_>) -> Result<()> {
     let asked = asked.and_then(super::super::tensor::element_type);
     let dtype = dtype.or(asked).unwrap_or(DType::U8);
     let x = call.real(x)?;
-    call.result_as(QUANTIZE, &[x], OutputType { dtype, quant: Some(Arc::new(quant)) })
+    call.result_as(Requantize, &[x], OutputType { dtype, quant: Some(Arc::new(quant)) })
 }
 
 /// Operand `value` with scale and zero point in the operands after it.
@@ -169,7 +166,7 @@ fn quantized_result(
     kind: OutputType,
 ) -> Result<()> {
     let real = call.add(op, inputs)?;
-    call.result_as(QUANTIZE, &[real], kind)
+    call.result_as(Requantize, &[real], kind)
 }
 
 /// An i32 bias as the real numbers it stands for.

@@ -3,6 +3,7 @@
 //!
 //! Needs `tests/build-aarch64.sh` to have run, and `qemu-aarch64`. Where they are missing the test says so
 //! by name; with `aarch64` in `BENCH_TEST_REQUIRE` it fails instead.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at what it did not expect")]
 
 use protocol::{AgentMessage, Event, LineReader, Outcome};
 use std::{

@@ -1,5 +1,6 @@
 //! The rules of the house as tests: who may depend on whom, where unsafe code and foreign packages may
 //! stand, that every module says what it is for, and how long a file may be.
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use std::{
     collections::BTreeSet,

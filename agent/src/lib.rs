@@ -2,7 +2,7 @@
 //! process of its own, which is this same executable started again. `PROTOCOL.md` describes the
 //! conversation. Knows no labels, thresholds or baselines, and compares nothing.
 //!
-//! [`hub`] waits, [`crew`] keeps the workers, [`unit`] decides who is served when; [`worker`] is the other
+//! `hub` waits, `crew` keeps the workers, `unit` decides who is served when; `worker` is the other
 //! side, where everything is measured.
 
 mod child;

@@ -172,6 +172,35 @@ fn a_stale_holder_of_the_lock_is_ended() {
 }
 
 #[test]
+fn a_worker_inherits_nothing_but_its_link() {
+    let dir = tempdir().unwrap();
+    // A shell that leaves a descriptor open in the agent, as a careless host might.
+    let mut command = vec!["sh".into(), "-c".into(), "exec \"$0\" \"$@\" 9</dev/zero".into()];
+    command.extend(agent());
+    let (mut agent, _) = Agent::greeted(&command, dir.path());
+    let open = |pid: u32| -> Vec<String> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        entries.filter_map(|e| Some(fs::read_link(e.ok()?.path()).ok()?.display().to_string())).collect()
+    };
+    assert!(open(agent.pid()).contains(&"/dev/zero".to_owned()), "the agent has it");
+    let unit = alone(vec![trial(fake_model(dir.path(), "hang", "fault = hang at invoke 0"))]);
+    agent.send(&HostMessage::Run { unit });
+    let mut worker = 0;
+    loop {
+        match agent.next_event() {
+            Event::TrialStarted { pid, .. } => worker = pid,
+            Event::Loaded { .. } => break,
+            _ => {}
+        }
+    }
+    let open = open(worker);
+    let sockets = open.iter().filter(|name| name.starts_with("socket:")).count();
+    let null = open.iter().filter(|name| *name == "/dev/null").count();
+    let logs = open.iter().filter(|name| name.starts_with("pipe:")).count();
+    assert_eq!((sockets, null, logs, open.len()), (2, 1, 2, 5), "{open:?}");
+}
+
+#[test]
 fn a_worker_cannot_be_started_by_hand() {
     let status =
         Command::new(env!("CARGO_BIN_EXE_bench-agent")).args(["agent-worker", "0000000001"]).status();

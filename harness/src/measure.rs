@@ -15,7 +15,7 @@ use crate::{
     unknown::unknown,
 };
 use anyhow::Context;
-use protocol::{CaseIndex, ModelFacts, Sha256Hex, UnitId};
+use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, UnitId};
 use reports::{
     record::{CasePlan, DevicePlan, Entry, Measuring, Plan, RECORD_SCHEMA},
     store::{self, Resumed, RunWriter},
@@ -72,7 +72,7 @@ pub(crate) async fn start(
     {
         progress.note(&format!("{}: {reason}", entrant.id));
     }
-    let plan = draw(selection, devices, &facts, &greetings, seed, progress)?;
+    let plan = draw(selection, devices, &facts, &greetings, seed, progress);
     let created = RunWriter::create(&settings.out, &plan);
     let mut writer = match created {
         Err(error) if is_full(&error) => Err(error).or_incomplete(),
@@ -192,17 +192,15 @@ fn is_full(error: &store::StoreError) -> bool {
 
 type Facts = BTreeMap<Sha256Hex, Result<ModelFacts, String>>;
 
-fn draw(
+/// Every variant on every runtime on every device, and which is compared with which.
+fn cases_and_contrasts(
     selection: &Selection,
-    devices: Vec<DevicePlan>,
+    devices: usize,
     facts: &Facts,
-    greetings: &[Greeting],
-    seed: u64,
-    progress: &mut Progress,
-) -> CommandResult<Plan> {
+) -> (Vec<CasePlan>, Vec<Contrast>) {
     let mut cases = Vec::new();
     let mut contrasts = Vec::new();
-    for device in 0..devices.len() {
+    for device in 0..devices {
         let offset = cases.len();
         let mut sides = Vec::new();
         for runtime in &selection.runtimes {
@@ -221,14 +219,27 @@ fn draw(
                 });
             }
         }
+        // without the reference there is no position that any side has
         let reference = selection.reference.unwrap_or(usize::MAX);
         let here = suites::contrasts(&sides, reference, &selection.kinds);
-        contrasts.extend(here.into_iter().map(|c| protocol::Contrast {
+        contrasts.extend(here.into_iter().map(|c| Contrast {
             kind: c.kind,
             candidate: c.candidate + offset,
             reference: c.reference + offset,
         }));
     }
+    (cases, contrasts)
+}
+
+fn draw(
+    selection: &Selection,
+    devices: Vec<DevicePlan>,
+    facts: &Facts,
+    greetings: &[Greeting],
+    seed: u64,
+    progress: &mut Progress,
+) -> Plan {
+    let (cases, contrasts) = cases_and_contrasts(selection, devices.len(), facts);
     let memory: Vec<Option<u64>> = greetings
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
@@ -266,7 +277,7 @@ fn draw(
         },
     };
     progress.plan(&plan, &[]);
-    Ok(plan)
+    plan
 }
 
 fn write_start(

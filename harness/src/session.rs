@@ -164,7 +164,7 @@ impl Session {
         progress: &mut Progress,
     ) -> CommandResult<BTreeMap<Sha256Hex, Result<ModelFacts, String>>> {
         let mut found = BTreeMap::new();
-        for wanted in models.iter().filter(|m| !m.as_str().is_empty()) {
+        for wanted in models {
             if found.contains_key(wanted) {
                 continue;
             }

@@ -59,6 +59,13 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Adds to what the proof says of the kernels.
+    pub(crate) fn note_kernels(&mut self, note: &str) {
+        self.proof.kernels += note;
+    }
+}
+
 impl Session for Program {
     fn inputs(&self) -> &[TensorInfo] {
         &self.inputs

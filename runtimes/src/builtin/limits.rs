@@ -9,6 +9,9 @@ pub const MAX_RANK: usize = 8;
 pub const MAX_TENSOR_BYTES: usize = 1 << 30;
 /// Bytes of all constants of a graph together, folded ones included.
 pub const MAX_CONSTANT_BYTES: usize = 2 << 30;
+/// Bytes of all packed or dequantised weights of a graph together. A few columns are packed to a block of sixteen, and
+/// weights that several nodes share are packed for each, so this is not bounded by the file.
+pub const MAX_PACKED_BYTES: usize = 2 << 30;
 /// Bytes of the arena that holds all activations.
 pub const MAX_ARENA_BYTES: usize = 2 << 30;
 /// Nodes of a graph; the largest networks known have some thousands.

@@ -31,6 +31,7 @@ struct Planner<'a> {
     steps: Vec<Planned>,
     fallbacks: Vec<Fallback>,
     nodes: u32,
+    packed_bytes: usize,
 }
 
 /// Plans a graph for a tier of kernels.
@@ -38,14 +39,7 @@ struct Planner<'a> {
 /// # Errors
 /// A node that no kernel does, or too much memory.
 pub(crate) fn plan(graph: &Graph, tier: Tier) -> Result<Program> {
-    let mut planner = Planner {
-        graph,
-        facts: graph.values().map(|(_, v)| v.fact.clone()).collect(),
-        constants: graph.values().map(|(_, v)| v.constant.clone()).collect(),
-        steps: Vec::new(),
-        fallbacks: Vec::new(),
-        nodes: 0,
-    };
+    let mut planner = Planner::new(graph);
     let live = live_nodes(graph);
     for ((_, node), _) in graph.nodes().zip(live).filter(|(_, live)| *live) {
         let name = graph.get(node.outputs[0]).name.clone();
@@ -70,7 +64,19 @@ fn live_nodes(graph: &Graph) -> Vec<bool> {
     live
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        Self {
+            graph,
+            facts: graph.values().map(|(_, v)| v.fact.clone()).collect(),
+            constants: graph.values().map(|(_, v)| v.constant.clone()).collect(),
+            steps: Vec::new(),
+            fallbacks: Vec::new(),
+            nodes: 0,
+            packed_bytes: 0,
+        }
+    }
+
     fn lower(&mut self, node: &Node, name: &str, tier: Tier) -> Result<()> {
         let slots = |ids: &[ValueId]| ids.iter().map(|id| id.index()).collect::<Vec<Slot>>();
         let (inputs, outputs) = (slots(&node.inputs), slots(&node.outputs));
@@ -78,16 +84,16 @@ impl Planner<'_> {
         let operands: Vec<Operand<'_>> = inputs.iter().map(operand).collect();
         let results: Vec<Fact> = outputs.iter().map(|o| self.facts[*o].clone()).collect();
         match lower::lower(&node.op, &operands, &results, Target { tier, dialect: self.graph.dialect() })? {
-            Lowered::Direct(step) => self.push(step, name, inputs, outputs),
+            Lowered::Direct(step) => self.push(step, name, inputs, outputs)?,
             Lowered::ThroughF32 { before, step, after, reason } => {
                 let mut reals = Vec::new();
                 for (slot, converted) in inputs.into_iter().zip(before) {
                     reals.push(match converted {
                         lower::AsReal::Same => slot,
-                        lower::AsReal::Constant(tensor) => self.temporary_constant(tensor),
+                        lower::AsReal::Constant(tensor) => self.temporary_constant(tensor)?,
                         lower::AsReal::Step(step, fact) => {
                             let real = self.temporary(fact);
-                            self.push(step, name, vec![slot], vec![real]);
+                            self.push(step, name, vec![slot], vec![real])?;
                             real
                         }
                     });
@@ -104,8 +110,10 @@ impl Planner<'_> {
                         None => slot,
                     });
                 }
-                self.push(step, name, reals, targets);
-                last.into_iter().for_each(|(step, from, to)| self.push(step, name, vec![from], vec![to]));
+                self.push(step, name, reals, targets)?;
+                for (step, from, to) in last {
+                    self.push(step, name, vec![from], vec![to])?;
+                }
                 let op = node.op.name().to_owned();
                 self.fallbacks.push(Fallback { node: name.to_owned(), op, reason });
             }
@@ -113,8 +121,19 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn push(&mut self, step: Step, name: &str, inputs: Vec<Slot>, outputs: Vec<Slot>) {
+    fn push(&mut self, step: Step, name: &str, inputs: Vec<Slot>, outputs: Vec<Slot>) -> Result<()> {
+        self.spend(step.packed.unwrap_or(0))?;
         self.steps.push(Planned { step, name: name.to_owned(), inputs, outputs });
+        Ok(())
+    }
+
+    /// Counts bytes that constants were made into.
+    fn spend(&mut self, bytes: usize) -> Result<()> {
+        self.packed_bytes = self.packed_bytes.saturating_add(bytes);
+        if self.packed_bytes > limits::MAX_PACKED_BYTES {
+            return Err(Error::Unsupported("more packed weights than is allowed".to_owned()));
+        }
+        Ok(())
     }
 
     fn temporary(&mut self, fact: Fact) -> Slot {
@@ -123,10 +142,11 @@ impl Planner<'_> {
         self.facts.len() - 1
     }
 
-    fn temporary_constant(&mut self, tensor: Tensor) -> Slot {
+    fn temporary_constant(&mut self, tensor: Tensor) -> Result<Slot> {
+        self.spend(tensor.bytes().len())?;
         self.facts.push(Fact::new(tensor.dtype(), tensor.shape()));
         self.constants.push(Some(tensor));
-        self.facts.len() - 1
+        Ok(self.facts.len() - 1)
     }
 
     fn finish(self, tier: Tier) -> Result<Program> {
@@ -135,7 +155,7 @@ impl Planner<'_> {
         let mut constants = Vec::new();
         let mut places: Vec<Option<Place>> = layout.places;
         let mut read = vec![false; self.facts.len()];
-        for planned in self.steps.iter().filter(|p| !p.step.packed) {
+        for planned in self.steps.iter().filter(|p| p.step.packed.is_none()) {
             planned.inputs.iter().for_each(|i| read[roots[*i]] = true);
         }
         self.graph.outputs().iter().for_each(|o| read[roots[o.index()]] = true);
@@ -284,5 +304,87 @@ impl Layout {
             self.places[slot] = Some(Place::Arena { offset: arena.take(len)?, len });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Session;
+    use crate::builtin::kernels::memory::as_bytes;
+    use crate::builtin::ops::{Binary, BinaryKind, Clamp, Dynamic, FullyConnected, Reshape};
+    use protocol::DType;
+
+    fn add(graph: &mut Graph, name: &str, a: ValueId, b: ValueId) -> ValueId {
+        graph.add(name, Binary::new(BinaryKind::Add), &[a, b]).unwrap()
+    }
+
+    #[test]
+    fn dead_nodes_do_not_run_and_memory_is_used_again() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Fact::new(DType::F32, &[1000])).unwrap();
+        let mut value = x;
+        for i in 0..50 {
+            value = add(&mut graph, &format!("v{i}"), value, x);
+        }
+        add(&mut graph, "dead", value, x);
+        graph.output(value);
+        let mut planner = Planner::new(&graph);
+        for ((_, node), live) in graph.nodes().zip(live_nodes(&graph)) {
+            assert_eq!(live, graph.get(node.outputs[0]).name != "dead");
+            if live {
+                planner.lower(node, "", Tier::Portable).unwrap();
+            }
+        }
+        let layout = Layout::new(&planner, &planner.roots()).unwrap();
+        // The input, two that alternate, and an empty scratch.
+        assert!(layout.bytes <= 3 * 4032 + 64, "{}", layout.bytes);
+        let mut program = plan(&graph, Tier::Portable).unwrap();
+        assert_eq!(program.nodes().len(), 50);
+        program.set_input(0, as_bytes(&[1f32; 1000])).unwrap();
+        for _ in 0..2 {
+            program.invoke().unwrap();
+            assert_eq!(program.output(0).unwrap(), as_bytes(&[51f32; 1000]));
+        }
+    }
+
+    #[test]
+    fn a_value_lives_until_its_last_view_is_read() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Fact::new(DType::F32, &[2, 2])).unwrap();
+        let y = add(&mut graph, "y", x, x);
+        let view = graph.add("view", Reshape { shape: vec![4] }, &[y]).unwrap();
+        let z = add(&mut graph, "z", x, x);
+        let z = add(&mut graph, "zz", z, z);
+        let z = graph.add("flat", Reshape { shape: vec![4] }, &[z]).unwrap();
+        let sum = add(&mut graph, "sum", view, z);
+        graph.output(sum);
+        graph.output(view);
+        graph.output(x);
+        let mut program = plan(&graph, Tier::Portable).unwrap();
+        program.set_input(0, as_bytes(&[1f32, 2.0, 3.0, 4.0])).unwrap();
+        program.invoke().unwrap();
+        assert_eq!(program.output(0).unwrap(), as_bytes(&[6f32, 12.0, 18.0, 24.0]));
+        assert_eq!(program.output(1).unwrap(), as_bytes(&[2f32, 4.0, 6.0, 8.0]));
+        assert_eq!(program.output(2).unwrap(), as_bytes(&[1f32, 2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn packing_the_same_weights_for_many_nodes_is_bounded() {
+        let mut graph = Graph::new();
+        // One column of 4 MB becomes a block of sixteen: 64 MB per node.
+        let depth = 1 << 20;
+        let x = graph.input("x", Fact::new(DType::F32, &[1, depth])).unwrap();
+        let w = graph.constant("w", Tensor::zeros(DType::F32, &[1, depth]).unwrap(), None).unwrap();
+        let op = FullyConnected { keep_dims: false, clamp: Clamp::NONE, dynamic: Dynamic::PerRow };
+        for i in 0..40 {
+            let y = graph.add(&format!("y{i}"), op, &[x, w]).unwrap();
+            graph.output(y);
+        }
+        let mut planner = Planner::new(&graph);
+        planner.packed_bytes = limits::MAX_PACKED_BYTES - (100 << 20);
+        let (_, node) = graph.nodes().next().unwrap();
+        planner.lower(node, "y", Tier::Portable).unwrap();
+        assert!(planner.lower(node, "y", Tier::Portable).is_err());
     }
 }

@@ -10,7 +10,8 @@ pub(crate) type Run = Box<dyn Fn(Io<'_>) + Send>;
 pub struct Step {
     pub(crate) label: &'static str,
     pub(crate) scratch: usize,
-    pub(crate) packed: bool,
+    /// Bytes of what constant operands were packed to; `None` when they are read as they are.
+    pub(crate) packed: Option<usize>,
     pub(crate) run: Option<Run>,
 }
 
@@ -31,7 +32,7 @@ impl Step {
             let (inputs, outputs, scratch) = io.split();
             run(inputs, outputs, scratch);
         };
-        Self { label, scratch: 0, packed: false, run: Some(Box::new(run)) }
+        Self { label, scratch: 0, packed: None, run: Some(Box::new(run)) }
     }
 
     /// A step from one operand to one result.
@@ -52,7 +53,7 @@ impl Step {
 
     /// The first result is the first operand's memory as it is: nothing runs.
     pub fn alias(label: &'static str) -> Self {
-        Self { label, scratch: 0, packed: true, run: None }
+        Self { label, scratch: 0, packed: Some(0), run: None }
     }
 
     /// Asks for scratch memory, aligned, its contents undefined at every run.
@@ -61,9 +62,10 @@ impl Step {
         Self { scratch: bytes, ..self }
     }
 
-    /// Constant operands were packed and are not read when the step runs: their memory can go.
+    /// Constant operands were packed to so many bytes and are not read when the step runs: their own
+    /// memory can go.
     #[must_use]
-    pub fn packed(self) -> Self {
-        Self { packed: true, ..self }
+    pub fn packed(self, bytes: usize) -> Self {
+        Self { packed: Some(bytes), ..self }
     }
 }

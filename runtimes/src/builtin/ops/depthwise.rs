@@ -34,6 +34,9 @@ impl Depthwise {
         if on.inputs[1].constant.is_none() {
             return Err(Error::Unsupported("weights that are only known when the model runs".to_owned()));
         }
+        let [kh, kw] = self.geometry.kernel;
+        let padded = self.channels.next_multiple_of(LANES);
+        let packed = limits::bytes(&[kh * kw + 3, padded], size_of::<f32>())?;
         let weights =
             Weights::of(on, 3)?.map(|w| Weights { values: self.geometry.by_columns(&w.values), ..w });
         let step = match (x.dtype, x.quant.is_some(), weights, out.dtype, out.quant.is_some()) {
@@ -46,7 +49,7 @@ impl Depthwise {
             (DType::I16, true, Some(w), DType::I16, true) => self.words(on, w)?,
             _ => None,
         };
-        Ok(step.map(Step::packed))
+        Ok(step.map(|step| step.packed(packed)))
     }
 
     fn spread(&self) -> Spread {

@@ -5,7 +5,7 @@ use super::conv2d::Dynamic;
 use super::{Clamp, Prepare};
 use crate::builtin::kernels::conv::{Layout, conv_f32, conv_i8};
 use crate::builtin::kernels::dynamic::{Groups, Method};
-use crate::builtin::kernels::gemm::{Columns, PackedF32, PackedI8, ToBytes, ToF32};
+use crate::builtin::kernels::gemm::{COLUMNS, Columns, PackedF32, PackedI8, ToBytes, ToF32};
 use crate::builtin::kernels::memory::{self, ALIGN};
 use crate::builtin::kernels::pixels::{Geometry, Less, Same, Spread, bordered};
 use crate::builtin::kernels::quant::{Quantized, Requant};
@@ -116,6 +116,7 @@ impl Product {
         if on.inputs[1].constant.is_none() {
             return Err(Error::Unsupported("weights that are only known when the model runs".to_owned()));
         }
+        let packed = self.packed_bytes(w.dtype.size())?;
         let weights = Weights::of(on, 0)?;
         let step = match (x.dtype, x.quant.is_some(), weights, out.dtype, out.quant.is_some()) {
             (DType::F32, false, None, DType::F32, false) if w.dtype == DType::F32 => self.float(on)?,
@@ -127,7 +128,15 @@ impl Product {
             (DType::I16, true, Some(w), DType::I16, true) => self.words(on, w)?,
             _ => None,
         };
-        Ok(step.map(Step::packed))
+        Ok(step.map(|step| step.packed(packed)))
+    }
+
+    /// Bytes that the weights take when they are packed, heads of blocks included.
+    fn packed_bytes(&self, element: usize) -> Result<usize> {
+        let Geometry { kernel: [kh, kw], input: [.., c], .. } = self.geometry;
+        let columns = (self.channels / self.groups).next_multiple_of(COLUMNS);
+        let depth = kh * kw * (c / self.groups + 1) + 12;
+        limits::bytes(&[self.groups, columns, depth], element)
     }
 
     fn layouts(&self) -> Vec<Layout> {

@@ -66,6 +66,7 @@ impl Operator for TransposeConv2d {
             .flat_map(|tap| (0..oc).flat_map(move |o| (0..c).map(move |k| (o * kh * kw + tap) * c + k)))
             .map(|at| weights[at])
             .collect();
+        let bytes = limits::bytes(&[PackedF32::elements(columns, c)], size_of::<f32>())?;
         let packed = PackedF32::new(&turned, None, columns, c)?;
         let line = Layout {
             walk: Walk { counts: [1, 1, width], strides: [0, 0, c] },
@@ -90,7 +91,7 @@ impl Operator for TransposeConv2d {
                 y.iter_mut().for_each(|y| *y = clamp.apply(*y));
             }
         });
-        Ok(Some(step.packed().with_scratch(limits::bytes(&[width, columns], 4)?)))
+        Ok(Some(step.packed(bytes).with_scratch(limits::bytes(&[width, columns], 4)?)))
     }
 
     fn work(&self, inputs: &[Operand<'_>], _outputs: &[Fact]) -> u64 {

@@ -24,7 +24,7 @@ pub(crate) fn tell(verdicts: &Verdicts, plan: &Plan) -> Exit {
     };
     told(Verdict::Inconclusive, "is inconclusive, and passes");
     told(Verdict::Invalid, "is invalid");
-    told(Verdict::Worse, "is worse than the reference's");
+    told(Verdict::Worse, "is worse");
     let exit = answer(&rows);
     if rows.is_empty() {
         say("gate: nothing is compared with the reference, so nothing can pass");

@@ -2,13 +2,13 @@
 """Writes what the real runtimes answer, for the tests of the built-in engine.
 
     pip install -r requirements.txt
-    python make.py            writes FAMILY/ (inputs and outputs of the shipped models), ops.zip, *.json
-    python make.py ops        only ops.zip and ops.json
+    python make.py            writes FAMILY/ (inputs and outputs of the shipped models), *ops.zip, *.json
+    python make.py ops        only ops.zip, onnx_ops.zip and their .json
 
 Layout: FAMILY/index.json names the stored examples (`inputs.bin`, with type, shape and the factor and
 offset that make reals of them) and, for each model file, the raw little-endian outputs (`MODEL.bin`).
 ops.json holds, for the models of one operator each in ops.zip (made by single_ops.py), the outputs of one
-invoke on the input of `seeded`; extra.json the same for models that tests read from ../shared/zoo/extra
+invoke on the input of `seeded`; onnx_ops the same for ONNX (onnx_ops.py); extra.json the same for models that tests read from ../shared/zoo/extra
 when it is there.
 """
 import hashlib
@@ -19,6 +19,7 @@ import sys
 
 import numpy as np
 
+import onnx_ops
 import single_ops
 from families import GOLDEN, SHIPPED, ZOO, load
 from reference import RUNTIMES, open_model, run
@@ -76,13 +77,11 @@ def seeded(shape, dtype, seed):
 def outputs(path):
     """One invoke on the seeded input."""
     model = open_model(path)
-    for i, detail in enumerate(model.inputs):
-        x = seeded(detail["shape"], detail["dtype"], i)
-        model.interpreter.set_tensor(detail["index"], x)
+    model.set([seeded(detail["shape"], detail["dtype"], i) for i, detail in enumerate(model.inputs)])
     model.invoke()
     answers = []
-    for detail in model.outputs:
-        y = np.ascontiguousarray(model.interpreter.get_tensor(detail["index"]))
+    for y in model.all():
+        y = np.ascontiguousarray(y)
         answers.append(dict(
             dtype=dtype(y), shape=list(y.shape), sha256=hashlib.sha256(y.tobytes()).hexdigest(),
             begins=[v + 0 for v in y.reshape(-1)[: KEPT_BYTES // y.itemsize].tolist()],
@@ -104,6 +103,11 @@ def answer(path):
         print(f"{path.name}: the real runtime fails ({child.exitcode})", file=sys.stderr)
     child.join()
     return answers
+
+
+def write_ops():
+    for name, module in [("ops", single_ops), ("onnx_ops", onnx_ops)]:
+        write_answers(f"{name}.json", module.write(GOLDEN / f"{name}.zip", answer))
 
 
 def write_extra():
@@ -128,11 +132,11 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     match sys.argv[1:]:
         case []:
-            write_answers("ops.json", single_ops.write(GOLDEN / "ops.zip", answer))
+            write_ops()
             write_extra()
             for name in SHIPPED:
                 write_family(name)
         case ["ops"]:
-            write_answers("ops.json", single_ops.write(GOLDEN / "ops.zip", answer))
+            write_ops()
         case _:
             sys.exit(__doc__)

@@ -20,8 +20,17 @@ class LiteRt:
             real = quantize(real, detail["dtype"], *detail["quantization"])
         self.interpreter.set_tensor(detail["index"], real.astype(detail["dtype"]).reshape(detail["shape"]))
 
+    def set(self, inputs):
+        """Sets all inputs, as the model takes them."""
+        for detail, x in zip(self.inputs, inputs):
+            self.interpreter.set_tensor(detail["index"], x)
+
     def invoke(self):
         self.interpreter.invoke()
+
+    def all(self):
+        """All outputs as the model gives them."""
+        return [self.interpreter.get_tensor(detail["index"]) for detail in self.outputs]
 
     def stored(self):
         """The first output as the model gives it."""
@@ -57,6 +66,9 @@ class OnnxRuntime:
             # its precise mode fails on some models; without fusions it computes them with floats
             self.session = session(False, levels.ORT_ENABLE_BASIC)
         self.input = self.session.get_inputs()[0]
+        types = {"float": "float32", "float16": "float16", "double": "float64"}
+        dtype = lambda x: np.dtype(types.get(name := x.type[len("tensor("):-1], name))
+        self.inputs = [dict(shape=x.shape, dtype=dtype(x)) for x in self.session.get_inputs()]
         self.quantization = {}
         if self.input.type == "tensor(int8)":
             self.quantization = input_and_output_quantization(path)
@@ -66,11 +78,17 @@ class OnnxRuntime:
             real = quantize(real, np.int8, *self.quantization["input"])
         self.fed = {self.input.name: real}
 
+    def set(self, inputs):
+        self.fed = {x.name: value for x, value in zip(self.session.get_inputs(), inputs)}
+
     def invoke(self):
-        self.output = self.session.run(None, self.fed)[0]
+        self.outputs = self.session.run(None, self.fed)
+
+    def all(self):
+        return self.outputs
 
     def stored(self):
-        return self.output
+        return self.outputs[0]
 
     def real(self, stored):
         if self.quantization:

@@ -26,6 +26,7 @@ macro_rules! families {
 }
 families! {
     tflite: fashion_dscnn, fsdd_dscnn, tiny_kws_dscnn, tiny_ic_resnet8, cifar_mbnet, sst2_textcnn;
+    onnx: fashion_dscnn, fsdd_dscnn, tiny_kws_dscnn, tiny_ic_resnet8, cifar_mbnet, sst2_textcnn;
 }
 
 fn answers(family: &Family, path: &Path) -> Vec<usize> {

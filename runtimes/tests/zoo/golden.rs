@@ -198,12 +198,11 @@ fn fill(inputs: &[TensorInfo]) -> Vec<Vec<u8>> {
     inputs.iter().enumerate().map(one).collect()
 }
 
-#[test]
-fn one_operator_each() {
-    let file = fs::File::open(folder("tests/golden/ops.zip")).unwrap();
+fn one_operator_each(name: &str) {
+    let file = fs::File::open(folder("tests/golden").join(format!("{name}.zip"))).unwrap();
     let mut archive = zip::ZipArchive::new(file).unwrap();
     let mut tally = Tally::default();
-    for model in answers("ops.json") {
+    for model in answers(&format!("{name}.json")) {
         let mut bytes = Vec::new();
         archive.by_name(&model.model).unwrap().read_to_end(&mut bytes).unwrap();
         for tier in Tier::available() {
@@ -217,6 +216,16 @@ fn one_operator_each() {
         }
     }
     tally.finish();
+}
+
+#[test]
+fn tflite_operators() {
+    one_operator_each("ops");
+}
+
+#[test]
+fn onnx_operators() {
+    one_operator_each("onnx_ops");
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub enum ResizeMode {
 pub struct Resize {
     /// Height and width of the result.
     pub output: [usize; 2],
-    /// Input pixels per output pixel, where the model states it; else input size / output size.
+    /// Output pixels per input pixel, by which coordinates are divided, as ONNX states it; else they are
+    /// multiplied by input size / output size, as in TFLite.
     pub scale: Option<[f32; 2]>,
     /// Where output pixels lie.
     pub coordinates: Coordinates,
@@ -114,9 +115,9 @@ impl Resize {
         let aligned = self.coordinates == Coordinates::AlignCorners && outputs > 1;
         let scale = match self.scale {
             _ if aligned => (length - 1) as f32 / (outputs - 1) as f32,
-            Some(scale) => scale[dimension],
-            None => length as f32 / outputs as f32,
+            _ => length as f32 / outputs as f32,
         };
+        let divisor = self.scale.map(|scale| scale[dimension]);
         let half = match self.coordinates {
             Coordinates::HalfPixel => true,
             Coordinates::PytorchHalfPixel => outputs > 1,
@@ -126,7 +127,14 @@ impl Resize {
         let place = |i: usize| {
             let i = i as f32;
             // Nearest pixels are taken of the unshifted coordinate: ½ less and ½ more need not cancel.
-            let (point, nearest) = if half {
+            let (point, nearest) = if let Some(divisor) = divisor {
+                let point = match (aligned, half) {
+                    (true, _) => i * last as f32 / (outputs - 1) as f32,
+                    (false, true) => (i + 0.5) / divisor - 0.5,
+                    (false, false) => i / divisor,
+                };
+                (point, (point + 0.5).floor())
+            } else if half {
                 ((i * scale) + (0.5 * scale - 0.5), ((i + 0.5) * scale).floor())
             } else {
                 (i * scale, (i * scale + 0.5).floor())

@@ -82,12 +82,12 @@ fn scaled(
             (Some(sizes), _) => {
                 let size = sizes.get(position).and_then(|size| usize::try_from(*size).ok());
                 output[*axis] = size.ok_or_else(missing)?;
-                factor[*axis] = length as f32 / output[*axis] as f32;
+                factor[*axis] = output[*axis] as f32 / length as f32;
             }
             (None, Some(scales)) => {
                 let scale = *scales.get(position).filter(|scale| **scale > 0.0).ok_or_else(missing)?;
                 output[*axis] = (length as f32 * scale).floor() as usize;
-                factor[*axis] = 1.0 / scale;
+                factor[*axis] = scale;
             }
             (None, None) => return Err(missing()),
         }

@@ -172,7 +172,7 @@ def build_logic():
 for to in ["i32", "i64", "u8", "bool", "f16"]:
     def build(to=to):
         net = Net()
-        x = net.op("Mul", net.input([3, 5]), net.const(100))
+        x = net.op("Mul", net.op("Abs", net.input([3, 5])), net.const(100))
         net.output(net.op("Cast", x, to=type_of(to)), to)
         return net
 

@@ -110,10 +110,9 @@ fn change(fields: &mut Vec<Field>, random: &mut Random, texts: &[Vec<u8>]) {
         return;
     }
     let at = random.below(fields.len());
-    if let Field::Message(_, inner) = &mut fields[at] {
-        if random.below(8) > 0 {
-            return change(inner, random, texts);
-        }
+    let deeper = random.below(8) > 0;
+    if let (Field::Message(_, inner), true) = (&mut fields[at], deeper) {
+        return change(inner, random, texts);
     }
     match random.below(10) {
         0 => {
@@ -156,7 +155,7 @@ fn change(fields: &mut Vec<Field>, random: &mut Random, texts: &[Vec<u8>]) {
 }
 
 /// One file that says one to four other things.
-pub fn mutate(random: &mut Random, files: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn mutate(random: &mut Random, files: &[Vec<u8>]) -> Vec<u8> {
     let mut fields = parse(&files[random.below(files.len())], 0).expect("the files themselves are protobuf");
     let mut texts = Vec::new();
     collect(&fields, &mut texts);

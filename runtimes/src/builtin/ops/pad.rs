@@ -70,7 +70,10 @@ impl Operator for Pad {
             if !value.is_empty() {
                 y.chunks_exact_mut(size).for_each(|e| e.copy_from_slice(&value));
             }
-            fill(mode, size, &axes, x, y);
+            // An operand without elements may still get a border.
+            if !x.is_empty() {
+                fill(mode, size, &axes, x, y);
+            }
         })))
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn run(graph: &Graph, keep: &HashSet<&str>) -> Result<Graph> {
         if let Some(layer) = &mut layer {
             layer.absorb(&mut rewriter)?;
         }
-        match layer.filter(|layer| !node.outputs.contains(&layer.last)) {
+        match layer.filter(|layer| layer.results.len() > 1) {
             Some(layer) => layer.emit(&mut rewriter, node)?,
             None => rewriter.copy(id)?,
         }
@@ -40,7 +40,8 @@ struct Layer {
     /// Factor per channel; `None` where the weights cannot take one.
     factor: Option<Vec<f32>>,
     bias: Vec<f32>,
-    last: ValueId,
+    /// Its result, and every one since that has been folded in.
+    results: Vec<ValueId>,
 }
 
 impl Layer {
@@ -70,12 +71,16 @@ impl Layer {
             _ => return None,
         };
         let factor = (real(*weights) && !dequantized).then(|| vec![1.0; channels]);
-        Some(Self { channels, axis, factor, bias, last: *last })
+        Some(Self { channels, axis, factor, bias, results: vec![*last] })
+    }
+
+    fn last(&self) -> ValueId {
+        *self.results.last().expect("begins with the layer's own result")
     }
 
     /// Folds in what follows, as far as it goes.
     fn absorb(&mut self, rewriter: &mut Rewriter<'_>) -> Result<()> {
-        while let Some((_, next)) = rewriter.sole_consumer(self.last) {
+        while let Some((_, next)) = rewriter.sole_consumer(self.last()) {
             if !self.absorb_one(rewriter, next)? {
                 break;
             }
@@ -88,8 +93,8 @@ impl Layer {
         else {
             return Ok(false);
         };
-        let (other, first) = if *a == self.last { (*b, true) } else { (*a, false) };
-        let same = rewriter.fact(*output) == rewriter.fact(self.last);
+        let (other, first) = if *a == self.last() { (*b, true) } else { (*a, false) };
+        let same = rewriter.fact(*output) == rewriter.fact(self.last());
         if !same || op.clamp != Clamp::NONE {
             return Ok(false);
         }
@@ -108,7 +113,7 @@ impl Layer {
             }
             _ => return Ok(false),
         }
-        self.last = *output;
+        self.results.push(*output);
         Ok(true)
     }
 
@@ -128,11 +133,11 @@ impl Layer {
     }
 
     fn emit(self, rewriter: &mut Rewriter<'_>, node: &Node) -> Result<()> {
-        let name = rewriter.name(self.last).to_owned();
+        let name = rewriter.name(self.last()).to_owned();
         let mut inputs = rewriter.operands(node)?;
-        let factor = self.factor.filter(|factor| factor.iter().any(|f| *f != 1.0));
+        let factor = self.factor.as_ref().filter(|factor| factor.iter().any(|f| *f != 1.0));
         if let (Some(factor), [_, weights, ..]) = (factor, node.inputs.as_slice()) {
-            let scaled = scale(rewriter.old.constant_value(*weights), self.axis, &factor)?;
+            let scaled = scale(rewriter.old.constant_value(*weights), self.axis, factor)?;
             if let Some(scaled) = scaled {
                 inputs[1] = rewriter.new.constant(rewriter.name(*weights), scaled, None)?;
             }
@@ -140,10 +145,10 @@ impl Layer {
         inputs.truncate(2);
         let bias = Tensor::from_elements(&[self.channels], &self.bias)?;
         inputs.push(rewriter.new.constant(&format!("{name} bias"), bias, None)?);
-        let kind = rewriter.fact(self.last).as_output();
+        let kind = rewriter.fact(self.last()).as_output();
         let new = rewriter.new.add_as(&name, node.op.clone(), &inputs, kind)?;
-        for output in node.outputs.iter().chain([&self.last]) {
-            rewriter.set(*output, new);
+        for result in &self.results {
+            rewriter.set(*result, new);
         }
         Ok(())
     }
@@ -182,4 +187,60 @@ fn scale(weights: Option<&Tensor>, axis: usize, factor: &[f32]) -> Result<Option
     let scaled = weights.elements::<f32>()?.iter().enumerate();
     let scaled: Vec<f32> = scaled.map(|(index, w)| w * factor.get(channel(index)).unwrap_or(&1.0)).collect();
     Tensor::from_elements(weights.shape(), &scaled).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{after, constant, conv, graph, input, keeping, ops};
+    use super::*;
+    use crate::builtin::ops::{Binary, DepthwiseConv2d, Dynamic, FullyConnected, Window};
+
+    fn binary(kind: BinaryKind) -> Binary {
+        Binary::new(kind)
+    }
+
+    /// A layer followed by · c + d, and what is left of it.
+    fn folded(op: impl Into<Op>, x: &[usize], weights: &[usize], channels: &[usize]) -> Vec<&'static str> {
+        let mut g = graph();
+        let x = input(&mut g, x);
+        let (w, c, d) =
+            (constant(&mut g, weights, 1), constant(&mut g, channels, 2), constant(&mut g, channels, 3));
+        let y = g.add("y", op, &[x, w]).unwrap();
+        let y = g.add("m", binary(BinaryKind::Mul), &[y, c]).unwrap();
+        let y = g.add("a", binary(BinaryKind::Add), &[d, y]).unwrap();
+        g.output(y);
+        ops(&after(run, &g))
+    }
+
+    #[test]
+    fn every_layer_takes_factors_and_summands() {
+        assert_eq!(folded(conv(), &[1, 4, 4, 2], &[3, 2, 2, 2], &[3]), ["Conv2d"]);
+        assert_eq!(folded(conv(), &[1, 4, 4, 2], &[3, 2, 2, 2], &[1, 1, 1, 1]), ["Conv2d"]);
+        let depthwise =
+            DepthwiseConv2d { window: Window::default(), clamp: Clamp::NONE, dynamic: Dynamic::default() };
+        assert_eq!(folded(depthwise, &[1, 4, 4, 3], &[1, 2, 2, 3], &[1, 1, 1, 3]), ["DepthwiseConv2d"]);
+        let full = FullyConnected { keep_dims: true, clamp: Clamp::NONE, dynamic: Dynamic::default() };
+        assert_eq!(folded(full, &[2, 4], &[3, 4], &[3]), ["FullyConnected"]);
+    }
+
+    #[test]
+    fn what_is_not_per_channel_stays() {
+        assert_eq!(folded(conv(), &[1, 4, 4, 2], &[3, 2, 2, 2], &[3, 3]), ["Conv2d", "Mul", "Add"]);
+        assert_eq!(folded(conv(), &[1, 4, 4, 2], &[3, 2, 2, 2], &[3, 1]), ["Conv2d", "Mul", "Add"]);
+    }
+
+    #[test]
+    fn differences_and_quotients() {
+        let mut g = graph();
+        let x = input(&mut g, &[1, 3, 3, 2]);
+        let (w, b, c) =
+            (constant(&mut g, &[4, 1, 1, 2], 1), constant(&mut g, &[4], 2), constant(&mut g, &[4], 3));
+        let y = g.add("y", conv(), &[x, w, b]).unwrap();
+        let y = g.add("d", binary(BinaryKind::Sub), &[y, c]).unwrap();
+        let y = g.add("q", binary(BinaryKind::Div), &[y, c]).unwrap();
+        let z = g.add("z", binary(BinaryKind::Sub), &[c, y]).unwrap();
+        g.output(z);
+        assert_eq!(ops(&after(run, &g)), ["Conv2d", "Sub"], "c − y is no summand");
+        assert_eq!(ops(&keeping(run, &g, &["d"])), ["Conv2d", "Div", "Sub"]);
+    }
 }

@@ -306,7 +306,97 @@ fn permuted(kind: OutputType, perm: &[usize]) -> OutputType {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{after, constant, conv, graph, input, keeping, ops};
     use super::*;
+    use crate::builtin::ops::{
+        Binary, BinaryKind, PadMode, ReduceKind, SliceRange, Softmax, Unary, UnaryKind,
+    };
+    use crate::builtin::tensor::Tensor;
+
+    const TO_NCHW: [usize; 4] = [0, 3, 1, 2];
+    const TO_NHWC: [usize; 4] = [0, 2, 3, 1];
+
+    fn transpose(g: &mut Graph, name: &str, perm: &[usize], x: ValueId) -> ValueId {
+        g.add(name, Transpose { perm: perm.to_vec() }, &[x]).unwrap()
+    }
+
+    /// A convolution of `[n, c, h, w]`.
+    fn conv_nchw(g: &mut Graph, name: &str, x: ValueId, seed: usize) -> ValueId {
+        let w = constant(g, &[3, 1, 1, 3], seed);
+        let x = transpose(g, name, &TO_NHWC, x);
+        let y = g.add(name, conv(), &[x, w]).unwrap();
+        transpose(g, name, &TO_NCHW, y)
+    }
+
+    #[test]
+    fn transposes_between_convolutions_cancel() {
+        let mut g = graph();
+        let x = input(&mut g, &[1, 4, 5, 3]);
+        let x = transpose(&mut g, "t", &TO_NCHW, x);
+        let a = conv_nchw(&mut g, "a", x, 1);
+        let r = g.add("r", Unary { kind: UnaryKind::Tanh }, &[a]).unwrap();
+        let b = conv_nchw(&mut g, "b", r, 2);
+        let sum = g.add("s", Binary::new(BinaryKind::Add), &[b, r]).unwrap();
+        let c = constant(&mut g, &[3, 1, 1], 3);
+        let scaled = g.add("m", Binary::new(BinaryKind::Mul), &[c, sum]).unwrap();
+        let joined = g.add("j", Concat { axis: 1 }, &[scaled, a]).unwrap();
+        let pads = vec![[0, 0], [0, 1], [2, 0], [0, 0]];
+        let padded = g.add("p", Pad { pads, mode: PadMode::Constant(0.5) }, &[joined]).unwrap();
+        let mean = Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keep_dims: true };
+        let mean = g.add("g", mean, &[padded]).unwrap();
+        let y = g.add("y", Reshape { shape: vec![1, 7] }, &[mean]).unwrap();
+        g.output(y);
+        let after = after(run, &g);
+        assert!(!ops(&after).contains(&"Transpose"), "{:?}", ops(&after));
+    }
+
+    #[test]
+    fn what_minds_the_order_gets_the_old_one() {
+        let mut g = graph();
+        let x = input(&mut g, &[1, 4, 5, 3]);
+        let t = transpose(&mut g, "t", &TO_NCHW, x);
+        let y = g.add("y", Softmax { beta: 1.0, log: false }, &[t]).unwrap();
+        let z = g.add("z", Reshape { shape: vec![3, 20] }, &[t]).unwrap();
+        g.output(y);
+        g.output(z);
+        assert_eq!(ops(&after(run, &g)), ["Transpose", "Softmax", "Reshape"], "one transpose serves both");
+    }
+
+    #[test]
+    fn slices_extremes_and_picks_follow() {
+        let mut g = graph();
+        let x = input(&mut g, &[2, 4, 5, 3]);
+        let t = transpose(&mut g, "t", &TO_NCHW, x);
+        let ranges = vec![
+            SliceRange::all(2),
+            SliceRange { start: 2, count: 2, step: -1 },
+            SliceRange::all(4),
+            SliceRange { start: 1, count: 3, step: 1 },
+        ];
+        let s = g.add("s", Slice { ranges }, &[t]).unwrap();
+        let picks = Tensor::from_elements(&[3], &[2i64, 0, 1]).unwrap();
+        let picks = g.constant("i", picks, None).unwrap();
+        let p = g.add("p", Gather { axis: 2 }, &[s, picks]).unwrap();
+        let m = g.add("m", Reduce { kind: ReduceKind::Max, axes: vec![1], keep_dims: false }, &[p]).unwrap();
+        let y = transpose(&mut g, "y", &[1, 2, 0], m);
+        g.output(y);
+        let got = ops(&after(run, &g));
+        assert_eq!(got, ["Slice", "Gather", "ReduceMax", "Transpose"]);
+    }
+
+    #[test]
+    fn kept_tensors_and_outputs_have_the_old_order() {
+        let mut g = graph();
+        let x = input(&mut g, &[1, 4, 5, 3]);
+        let t = transpose(&mut g, "t", &TO_NCHW, x);
+        let r = g.add("r", Unary { kind: UnaryKind::Tanh }, &[t]).unwrap();
+        let y = transpose(&mut g, "y", &TO_NHWC, r);
+        g.output(y);
+        assert_eq!(ops(&after(run, &g)), ["Tanh", "Reshape"]);
+        let after = keeping(run, &g, &["r"]);
+        let kept = after.values().filter(|(_, v)| v.name == "r").map(|(_, v)| v.fact.shape.clone());
+        assert!(kept.into_iter().any(|shape| shape == [1, 3, 4, 5]));
+    }
 
     #[test]
     fn short_dimensions_come_and_go_before_a_transpose() {

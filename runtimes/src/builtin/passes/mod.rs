@@ -11,6 +11,8 @@ mod pad;
 mod qdq;
 mod reshape;
 mod rewrite;
+#[cfg(test)]
+mod testing;
 
 use super::graph::Graph;
 use crate::Result;

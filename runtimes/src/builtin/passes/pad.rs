@@ -61,3 +61,45 @@ fn padded(window: &Window, pads: &[[usize; 2]]) -> Option<Window> {
         ..*window
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{after, constant, conv, graph, input, int8, ops, quant};
+    use super::*;
+    use crate::builtin::graph::Fact;
+    use protocol::DType;
+
+    fn padded_conv(pads: [[usize; 2]; 4], mode: PadMode) -> Vec<&'static str> {
+        let mut g = graph();
+        let x = input(&mut g, &[1, 4, 5, 2]);
+        let channels = 2 + pads[3][0] + pads[3][1];
+        let w = constant(&mut g, &[3, 2, 2, channels], 1);
+        let p = g.add("p", Pad { pads: pads.to_vec(), mode }, &[x]).unwrap();
+        let y = g.add("y", conv(), &[p, w]).unwrap();
+        g.output(y);
+        ops(&after(run, &g))
+    }
+
+    #[test]
+    fn zeros_around_the_image_are_padding() {
+        let sides = [[0, 0], [1, 2], [0, 1], [0, 0]];
+        assert_eq!(padded_conv(sides, PadMode::Constant(0.0)), ["Conv2d"]);
+        assert_eq!(padded_conv(sides, PadMode::Constant(1.0)), ["Pad", "Conv2d"]);
+        assert_eq!(padded_conv(sides, PadMode::Edge), ["Pad", "Conv2d"]);
+        assert_eq!(padded_conv([[0, 0], [1, 2], [0, 1], [0, 1]], PadMode::Constant(0.0)), ["Pad", "Conv2d"]);
+    }
+
+    #[test]
+    fn a_quantised_zero_is_the_zero_point() {
+        let mut g = graph();
+        let x = g.input("x", Fact::new(DType::I8, &[1, 4, 5, 2]).quantized(quant(0.02, 7))).unwrap();
+        let weights: Vec<u8> = (0..24).map(|i| (i * 41) as u8).collect();
+        let weights = crate::builtin::tensor::Tensor::from_bytes(DType::I8, &[3, 2, 2, 2], &weights).unwrap();
+        let w = g.constant("w", weights, Some(quant(0.01, 0))).unwrap();
+        let pad = Pad { pads: vec![[0, 0], [1, 0], [0, 1], [0, 0]], mode: PadMode::Constant(0.0) };
+        let p = g.add("p", pad, &[x]).unwrap();
+        let y = g.add_as("y", conv(), &[p, w], int8(0.05, -3)).unwrap();
+        g.output(y);
+        assert_eq!(ops(&after(run, &g)), ["Conv2d"]);
+    }
+}

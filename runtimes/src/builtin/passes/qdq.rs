@@ -262,8 +262,100 @@ fn moves(op: &Op) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{after, conv, graph, int8, keeping, ops, quant};
     use super::*;
+    use crate::builtin::graph::Fact;
+    use crate::builtin::ops::{Binary, BinaryKind, Concat, Reshape, Transpose, Unary, UnaryKind};
     use std::sync::Arc;
+
+    fn dequantize(g: &mut Graph, x: ValueId) -> ValueId {
+        g.add_unfolded("d", Requantize, &[x], Fact::new(DType::F32, &[]).as_output()).unwrap()
+    }
+
+    fn int8_input(g: &mut Graph, name: &str, shape: &[usize]) -> ValueId {
+        let x = g.input(name, Fact::new(DType::I8, shape).quantized(quant(0.02, 7))).unwrap();
+        dequantize(g, x)
+    }
+
+    fn constant_of(g: &mut Graph, dtype: DType, shape: &[usize], quant: Quantization) -> ValueId {
+        let count = shape.iter().product::<usize>() * dtype.size();
+        let bytes: Vec<u8> =
+            (0..count).map(|i| if i % dtype.size() < 2 { (i * 41) as u8 } else { 0 }).collect();
+        let tensor = Tensor::from_bytes(dtype, shape, &bytes).unwrap();
+        let value = g.constant("w", tensor, Some(quant)).unwrap();
+        dequantize(g, value)
+    }
+
+    /// A convolution between dequantisation and quantisation, and the types it then computes with.
+    fn conv_types(weights: DType, zero: i32, bias: Option<f32>) -> Vec<DType> {
+        let mut g = graph();
+        let x = int8_input(&mut g, "x", &[1, 4, 4, 2]);
+        let scale = |scale: f32| Quantization { scale: vec![scale; 3], zero_point: vec![zero; 3], axis: 0 };
+        let w = constant_of(&mut g, weights, &[3, 2, 2, 2], scale(0.01));
+        let bias = bias.map(|b| {
+            constant_of(&mut g, DType::I32, &[3], Quantization { zero_point: vec![0; 3], ..scale(b) })
+        });
+        let operands: Vec<ValueId> = [x, w].into_iter().chain(bias).collect();
+        let y = g.add("y", conv(), &operands).unwrap();
+        let q = g.add_as("q", Requantize, &[y], int8(0.05, -3)).unwrap();
+        g.output(q);
+        let after = after(run, &g);
+        let conv = after.nodes().find(|(_, node)| node.op.name() == "Conv2d").unwrap().1.clone();
+        conv.inputs.iter().chain(&conv.outputs).map(|v| after.fact(*v).dtype).collect()
+    }
+
+    #[test]
+    fn convolutions_become_integer() {
+        use DType::{F32, I8, I32, U8};
+        assert_eq!(conv_types(I8, 0, None), [I8, I8, I8]);
+        assert_eq!(conv_types(U8, 128, None), [I8, I8, I8], "u8 around 128 is int8");
+        assert_eq!(conv_types(I8, 0, Some(0.02 * 0.01)), [I8, I8, I32, I8]);
+        assert_eq!(
+            conv_types(I8, 0, Some(0.0001)),
+            [I8, I8, I32, I8],
+            "a bias of another scale is rounded anew"
+        );
+        assert_eq!(
+            conv_types(U8, 100, None),
+            [F32, F32, F32],
+            "not symmetric: as the file says, with floats"
+        );
+    }
+
+    #[test]
+    fn only_what_is_quantised_on_all_sides() {
+        let mut g = graph();
+        let x = int8_input(&mut g, "x", &[2, 6]);
+        let t = g.add("t", Transpose { perm: vec![1, 0] }, &[x]).unwrap();
+        let y = g.add("y", Unary { kind: UnaryKind::Exp }, &[t]).unwrap();
+        g.output(y);
+        assert_eq!(ops(&after(run, &g)), ["Transpose", "Requantize", "Exp"], "moved as integers");
+        let kept = keeping(run, &g, &["t"]);
+        assert_eq!(ops(&kept), ["Requantize", "Transpose", "Exp"]);
+    }
+
+    #[test]
+    fn a_quantiser_is_found_behind_a_move() {
+        let mut g = graph();
+        let (x, z) = (int8_input(&mut g, "x", &[2, 6]), int8_input(&mut g, "z", &[2, 6]));
+        let s = g.add("s", Binary::new(BinaryKind::Add), &[x, z]).unwrap();
+        let r = g.add("r", Reshape { shape: vec![3, 4] }, &[s]).unwrap();
+        let q = g.add_as("q", Requantize, &[r], int8(0.04, 1)).unwrap();
+        g.output(q);
+        let after = after(run, &g);
+        assert_eq!(after.fact(after.nodes().next().unwrap().1.outputs[0]).dtype, DType::I8);
+        assert!(!ops(&after)[1..].contains(&"Add"));
+    }
+
+    #[test]
+    fn joined_operands_take_the_scale_of_the_result() {
+        let mut g = graph();
+        let (x, z) = (int8_input(&mut g, "x", &[2, 6]), int8_input(&mut g, "z", &[2, 3]));
+        let j = g.add("j", Concat { axis: 1 }, &[x, z]).unwrap();
+        let q = g.add_as("q", Requantize, &[j], int8(0.04, 1)).unwrap();
+        g.output(q);
+        assert_eq!(ops(&after(run, &g)), ["Requantize", "Requantize", "Concat"]);
+    }
 
     #[test]
     fn scales_may_differ_in_the_last_bits() {

@@ -42,3 +42,36 @@ fn origin(graph: &Graph, value: ValueId) -> ValueId {
     }
     origin
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{after, graph, input, keeping, ops};
+    use super::*;
+    use crate::builtin::ops::{Unary, UnaryKind};
+
+    fn reshape(shape: &[usize]) -> Reshape {
+        Reshape { shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn several_become_one_or_none() {
+        let mut g = graph();
+        let x = input(&mut g, &[2, 6]);
+        let a = g.add("a", reshape(&[3, 4]), &[x]).unwrap();
+        let b = g.add("b", reshape(&[12]), &[a]).unwrap();
+        let c = g.add("c", reshape(&[2, 6]), &[b]).unwrap();
+        let y = g.add("y", Unary { kind: UnaryKind::Exp }, &[c]).unwrap();
+        g.output(y);
+        assert_eq!(ops(&after(run, &g)), ["Exp"]);
+        assert_eq!(ops(&keeping(run, &g, &["b"])), ["Reshape", "Exp"]);
+    }
+
+    #[test]
+    fn an_output_keeps_its_name() {
+        let mut g = graph();
+        let x = input(&mut g, &[2, 6]);
+        let y = g.add("y", reshape(&[2, 6]), &[x]).unwrap();
+        g.output(y);
+        assert_eq!(ops(&after(run, &g)), ["Reshape"]);
+    }
+}

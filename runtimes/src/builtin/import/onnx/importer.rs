@@ -151,7 +151,7 @@ impl<'a> Importer<'a> {
         let import = ops::find(node).ok_or_else(|| {
             let known = same_domain(node.domain, "") || node.domain == "com.microsoft";
             let hint = if known { "" } else { " (an operator of a domain of its own)" };
-            Error::Unsupported(format!("operator{hint}"))
+            Error::Unsupported(format!("this operator{hint}"))
         })?;
         if !ops::AWARE.contains(&node.op_type) && node.inputs.iter().any(|input| self.is_quantized(input)) {
             return Err(Error::Unsupported("quantised integers taken as plain numbers".to_owned()));
@@ -266,5 +266,110 @@ fn file_dim(dim: &Dim<'_>) -> Result<usize> {
             usize::try_from(*value).map_err(|_| Error::ModelInvalid(format!("a dimension of {value}")))
         }
         Dim::Param(_) => Ok(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Message, floats, ints, model, node, value_info};
+    use crate::builtin::graph::Graph;
+    use crate::builtin::import::parse;
+    use crate::{Error, Result};
+
+    /// A model of `x` f32 `[n, 2]` and `y` with these nodes and constants.
+    fn file(opset: i64, nodes: Vec<Message>, constants: Vec<Message>) -> Vec<u8> {
+        let mut graph = Message::new();
+        for node in nodes {
+            graph = graph.nested(1, node);
+        }
+        for constant in constants {
+            graph = graph.nested(5, constant);
+        }
+        let x = value_info("x", 1, &[None, Some(2)]);
+        model(opset, graph.nested(11, x).nested(12, value_info("y", 1, &[None, None])))
+    }
+
+    fn build(file: Vec<u8>) -> Result<Graph> {
+        parse(file, None)?.build(None, &[])
+    }
+
+    fn error(nodes: Vec<Message>) -> String {
+        build(file(17, nodes, vec![ints("i", &[1], &[0])])).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn open_dimensions_take_the_given_shape() {
+        let bytes = file(17, vec![node("Relu", &["x"], &["y"])], vec![]);
+        let source = parse(bytes, None).unwrap();
+        let shape = |shapes: Option<&[Vec<usize>]>| {
+            source.build(shapes, &[]).map(|graph| graph.shape(graph.outputs()[0]).to_vec())
+        };
+        assert_eq!(shape(None).unwrap(), [1, 2]);
+        assert_eq!(shape(Some(&[vec![7, 2]])).unwrap(), [7, 2]);
+        assert!(matches!(shape(Some(&[vec![7, 3]])), Err(Error::InputMismatch(_))));
+        assert!(matches!(shape(Some(&[vec![7]])), Err(Error::InputMismatch(_))));
+        assert!(matches!(shape(Some(&[])), Err(Error::InputMismatch(_))));
+    }
+
+    #[test]
+    fn shapes_are_computed_while_reading() {
+        let nodes = vec![
+            node("Shape", &["x"], &["s"]),
+            node("Concat", &["s", "one"], &["t"]).nested(5, Message::new().text(1, "axis").int(3, 0)),
+            node("Reshape", &["x", "t"], &["y"]),
+        ];
+        let graph = build(file(17, nodes, vec![ints("one", &[1], &[1])])).unwrap();
+        assert_eq!((graph.nodes().count(), graph.shape(graph.outputs()[0])), (1, &[1, 2, 1][..]));
+    }
+
+    #[test]
+    fn unknown_operators_are_named() {
+        let text = error(vec![node("Frobnicate", &["x"], &["y"]).text(3, "node 7")]);
+        assert_eq!(text, "not supported: Frobnicate `node 7`: this operator");
+        let text = error(vec![node("Frobnicate", &["x"], &["y"]).text(7, "my.domain")]);
+        assert!(text.contains("my.domain.Frobnicate `y`") && text.contains("domain of its own"), "{text}");
+        let text = error(vec![
+            node("Relu", &["x"], &["y"]).nested(5, Message::new().text(1, "slope").float(2, 0.5)),
+        ]);
+        assert_eq!(text, "not supported: Relu `y`: attribute `slope`");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_node() {
+        let text = error(vec![node("Relu", &["nothing"], &["y"])]);
+        assert_eq!(text, "invalid model: Relu `y`: `nothing` is read before any node writes it");
+        let text = error(vec![node("Relu", &["x"], &["y"]), node("Relu", &["x"], &["y"])]);
+        assert_eq!(text, "invalid model: Relu `y`: `y` is written twice");
+        let text = error(vec![node("Add", &["x"], &["y"])]);
+        assert_eq!(text, "invalid model: Add `y`: operand 1 is missing");
+        let text = error(vec![node("Reshape", &["x", "x"], &["y"])]);
+        assert!(text.contains("operand 1 (`x`) depends on the data; it must be constant"), "{text}");
+        let text = error(vec![node("Shape", &["x"], &["y"])]);
+        assert_eq!(text, "invalid model: output `y`: declared as f32, but its node gives i64");
+        let text = error(vec![]);
+        assert!(text.contains("output `y`: `y` is read before"), "{text}");
+    }
+
+    #[test]
+    fn opsets_that_are_not_understood_are_refused() {
+        let relu = || vec![node("Relu", &["x"], &["y"])];
+        for opset in [1, 6, 99] {
+            let text = build(file(opset, relu(), vec![])).unwrap_err().to_string();
+            assert!(text.contains(&format!("opset {opset}; 7 to 25 are understood")), "{text}");
+        }
+        assert!(build(file(7, relu(), vec![])).is_ok());
+    }
+
+    #[test]
+    fn constants_need_not_be_inputs() {
+        // before IR version 4 every constant is also declared as an input
+        let graph = Message::new()
+            .nested(1, node("Add", &["x", "c"], &["y"]))
+            .nested(5, floats("c", &[2], &[1.0, 2.0]))
+            .nested(11, value_info("x", 1, &[Some(2)]))
+            .nested(11, value_info("c", 1, &[Some(2)]))
+            .nested(12, value_info("y", 1, &[Some(2)]));
+        let graph = build(model(17, graph)).unwrap();
+        assert_eq!(graph.inputs().len(), 1);
     }
 }

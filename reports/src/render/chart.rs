@@ -1,10 +1,12 @@
 //! Stand-alone pictures for wikis and slides: SVG files with their own colours, readable on white.
 
+use super::labels::{self, Bounds, Wanted};
 use super::{Format, Options, RenderError};
 use crate::table::Source;
 use crate::text::{self, Scale};
 use crate::view::{Distribution, View};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::io::Write;
 
 pub(super) const LATENCY: Format = Format {
@@ -27,6 +29,11 @@ const BLUE: RGBColor = RGBColor(0, 114, 178);
 const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 96, 104);
 const BAND: RGBColor = RGBColor(226, 232, 240);
+const WIDTH: u32 = 860;
+/// Room for names left of the forest plot.
+const NAMES: u32 = 290;
+/// Width of a letter, rather too much than too little.
+const NAME_ADVANCE: f64 = 7.2;
 const FONT: &str = "sans-serif";
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -63,7 +70,7 @@ fn latency(view: &View<'_>, svg: &mut String) -> Drawn {
     };
     let rows: Vec<Row> = view.contrasts.iter().filter_map(row).take(MAX_ROWS).collect();
     let height = 90 + 24 * rows.len().max(1) as u32;
-    let root = SVGBackend::with_string(svg, (860, height)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
     if rows.is_empty() {
         return nothing(&root);
@@ -80,7 +87,7 @@ fn latency(view: &View<'_>, svg: &mut String) -> Drawn {
         .caption("Change of latency, with 98 % interval", (FONT, 17).into_font().color(&BLACK))
         .margin(12)
         .x_label_area_size(36)
-        .y_label_area_size(300)
+        .y_label_area_size(NAMES)
         .build_cartesian_2d(low - pad..high + pad, 0.0..rows.len() as f64)?;
     chart
         .configure_mesh()
@@ -104,7 +111,8 @@ fn latency(view: &View<'_>, svg: &mut String) -> Drawn {
         chart.draw_series([Circle::new((row.change, y), 4, BLUE.filled())])?;
         let (_, pixel) = chart.backend_coord(&(row.change, y));
         let style = (FONT, 13).into_font().color(&BLACK);
-        root.draw(&Text::new(shortened(&row.name), (14, pixel - 7), style))?;
+        let style = style.pos(Pos::new(HPos::Right, VPos::Center));
+        root.draw(&Text::new(shortened(&row.name), (NAMES as i32, pixel), style))?;
     }
     root.present()?;
     Ok(())
@@ -150,7 +158,7 @@ fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
         })
     };
     let points: Vec<Point> = (0..view.plan().cases.len()).filter_map(point).take(MAX_ROWS).collect();
-    let root = SVGBackend::with_string(svg, (860, 480)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (WIDTH, 480)).into_drawing_area();
     root.fill(&WHITE)?;
     if points.is_empty() {
         return nothing(&root);
@@ -183,19 +191,27 @@ fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
         .y_label_formatter(&|v| text::number(*v, 1))
         .label_style((FONT, 13).into_font().color(&GREY))
         .draw()?;
-    let mut taken: Vec<i32> = Vec::new();
+    let place = |p: &Point| (scale.scaled(p.latency), p.accuracy.1);
+    let color = |p: &Point| if p.onnx { VERMILLION } else { BLUE };
     for p in &points {
-        let color = if p.onnx { VERMILLION } else { BLUE };
-        let at = scale.scaled(p.latency);
-        chart.draw_series([PathElement::new([(at, p.accuracy.0), (at, p.accuracy.2)], color)])?;
-        chart.draw_series([Circle::new((at, p.accuracy.1), 5, color.filled())])?;
-        let (left, top) = chart.backend_coord(&(at, p.accuracy.1));
-        let mut y = top - 8;
-        while taken.iter().any(|other| (other - y).abs() < 15) {
-            y += 5;
+        let (at, score) = place(p);
+        chart.draw_series([PathElement::new([(at, p.accuracy.0), (at, p.accuracy.2)], color(p))])?;
+        chart.draw_series([Circle::new((at, score), 5, color(p).filled())])?;
+    }
+    let pixel = |p: &Point| {
+        let (x, y) = chart.backend_coord(&place(p));
+        (f64::from(x), f64::from(y))
+    };
+    let width = |p: &Point| shortened(&p.name).chars().count() as f64 * NAME_ADVANCE;
+    let wanted: Vec<Wanted> = points.iter().map(|p| Wanted { at: pixel(p), width: width(p) }).collect();
+    let bounds = Bounds { left: 80.0, right: f64::from(WIDTH), top: 40.0, bottom: 420.0 };
+    for ((label, wanted), p) in labels::place(&wanted, bounds).iter().zip(&wanted).zip(&points) {
+        let whole = |(x, y): (f64, f64)| (x.round() as i32, y.round() as i32);
+        if let Some(end) = label.lead(wanted.at) {
+            root.draw(&PathElement::new([whole(wanted.at), whole(end)], GREY))?;
         }
-        taken.push(y);
-        root.draw(&Text::new(shortened(&p.name), (left + 9, y), (FONT, 13).into_font().color(&color)))?;
+        let style = (FONT, 13).into_font().color(&color(p));
+        root.draw(&Text::new(shortened(&p.name), whole((label.left, label.y - 6.0)), style))?;
     }
     root.present()?;
     Ok(())

@@ -8,22 +8,23 @@ use std::borrow::Cow;
 use std::io::Write;
 
 macro_rules! csv_format {
-    ($constant:ident, $table:literal, $about:literal) => {
+    ($constant:ident, $table:literal, $file:expr, $about:literal) => {
         pub(super) const $constant: Format = Format {
             name: concat!($table, "-csv"),
-            file: Some(concat!($table, ".csv")),
+            file: $file,
             about: $about,
             render: |source, _: &Options, out| write_table($table, source, out),
         };
     };
 }
 
-csv_format!(RESULTS, "results", "verdicts: a row per contrast and metric");
-csv_format!(CASES, "cases", "a row per case, as measured");
-csv_format!(UNITS, "units", "the pairs that verdicts rest on");
-csv_format!(TRIALS, "trials", "a row per trial, with the state of the device");
-csv_format!(MEMORY, "memory", "a row per trial and phase");
-csv_format!(SAMPLES, "samples", "every timed sample");
+csv_format!(RESULTS, "results", Some("results.csv"), "verdicts: a row per contrast and metric");
+csv_format!(CASES, "cases", Some("cases.csv"), "a row per case, as measured");
+csv_format!(UNITS, "units", Some("units.csv"), "the pairs that verdicts rest on");
+csv_format!(TRIALS, "trials", Some("trials.csv"), "a row per trial, with the state of the device");
+csv_format!(MEMORY, "memory", Some("memory.csv"), "a row per trial and phase");
+// a hundred megabytes for a long run, and all of it in the journal: on request only
+csv_format!(SAMPLES, "samples", None, "every timed sample, a row each");
 
 fn write_table(name: &'static str, source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let failed = |reason: String| RenderError::Table { table: name, reason };

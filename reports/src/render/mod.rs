@@ -5,6 +5,7 @@
 mod chart;
 mod csv;
 mod html;
+mod labels;
 mod markdown;
 mod svg;
 mod terminal;

@@ -58,12 +58,12 @@ fn frame(unit: &UnitRecord, trial: &TrialRecord) -> PolarsResult<DataFrame> {
     let rows = trial.bursts.iter().map(|burst| burst.wall_ns.len()).sum();
     let each = |name, value: fn(&Samples, usize) -> u64| each(name, trial, rows, value);
     let constant = |name: &'static str, value: u64| Series::new(name.into(), vec![value; rows]).into_column();
+    let words: Vec<String> = trial.bursts.iter().map(|burst| word(&burst.phase)).collect();
     let (mut phases, mut counts) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-    for burst in &trial.bursts {
+    for (burst, phase) in trial.bursts.iter().zip(&words) {
         let dropped = unit.dropped_blocks.iter().any(|(block, _)| *block == burst.block);
         let steady = burst.phase == protocol::SamplePhase::Steady;
-        let phase = word(&burst.phase);
-        phases.extend(burst.wall_ns.iter().map(|_| phase.clone()));
+        phases.extend(burst.wall_ns.iter().map(|_| phase.as_str()));
         counts.extend(burst.wall_ns.iter().map(|_| steady && !dropped));
     }
     let columns = vec![

@@ -110,7 +110,7 @@ fn quality_words(row: &ContrastRow) -> Option<String> {
     match &row.evidence {
         Evidence::Accuracy(e) => {
             let kept = if e.non_inferior {
-                format!(" (inside the margin of {})", text::points(e.margin).replace('+', ""))
+                format!(" (within ±{})", text::points(e.margin).replace('+', ""))
             } else {
                 String::new()
             };

@@ -1,6 +1,7 @@
 //! Is the task still done as well: accuracy against latency, the paired comparison, and the examples
 //! that changed sides.
 
+use super::super::labels::{self, Bounds, Wanted};
 use super::super::svg::{self, Anchor, Axis};
 use super::{Page, parts};
 use crate::accuracy::Flip;
@@ -97,7 +98,6 @@ const TOP: f64 = 10.0;
 const RIGHT: f64 = 110.0;
 /// More points than this are not named in the picture.
 const MAX_NAMED: usize = 16;
-const NAME_HEIGHT: f64 = 15.0;
 /// Width of a letter, rather too much than too little.
 const NAME_ADVANCE: f64 = 6.8;
 
@@ -171,51 +171,15 @@ fn marker(point: &Point, at: (f64, f64), x: (f64, f64), y: &Axis) -> Markup {
     }
 }
 
-/// Where a name stands.
-#[derive(Clone, Copy)]
-struct Label {
-    left: f64,
-    right: f64,
-    y: f64,
-}
-
-impl Label {
-    fn overlaps(&self, other: &Self) -> bool {
-        self.left < other.right && other.left < self.right && (self.y - other.y).abs() < NAME_HEIGHT
-    }
-}
-
-/// Names beside their points: where another name stands already, further up or down, with a line.
+/// Names beside their points, or led to them.
 fn names(points: &[Point], place: &dyn Fn(&Point) -> (f64, f64)) -> Markup {
-    let marks: Vec<Label> =
-        points.iter().map(place).map(|(x, y)| Label { left: x - 6.0, right: x + 6.0, y }).collect();
-    let mut taken: Vec<Label> = Vec::new();
-    for point in points {
-        let (x, y) = place(point);
-        let width = short(&point.name).chars().count() as f64 * NAME_ADVANCE;
-        let steps = (0..40).map(|step| f64::from((step + 1) / 2) * if step % 2 == 0 { 1.0 } else { -1.0 });
-        let places = steps.flat_map(|step| {
-            let y = y + step * NAME_HEIGHT;
-            let right = Label { left: x + 10.0, right: x + 10.0 + width, y };
-            let left = Label { left: x - 10.0 - width, right: x - 10.0, y };
-            [right, left]
-        });
-        let inside =
-            |l: &Label| l.left >= LEFT && l.right <= WIDTH && l.y >= TOP && l.y <= HEIGHT - BOTTOM - 6.0;
-        let is_free = |l: &Label| inside(l) && !marks.iter().chain(&taken).any(|other| l.overlaps(other));
-        let fallback = Label { left: x + 10.0, right: x + 10.0 + width, y };
-        let mut places = places.filter(is_free);
-        let label = places.next().unwrap_or(fallback);
-        drop(places);
-        taken.push(label);
-    }
+    let width = |p: &Point| short(&p.name).chars().count() as f64 * NAME_ADVANCE;
+    let wanted: Vec<Wanted> = points.iter().map(|p| Wanted { at: place(p), width: width(p) }).collect();
+    let labels =
+        labels::place(&wanted, Bounds { left: LEFT, right: WIDTH, top: TOP, bottom: HEIGHT - BOTTOM - 6.0 });
     html! {
-        @for (label, point) in taken.iter().zip(points) {
-            @let (x, y) = place(point);
-            @if (label.y - y).abs() > 1.0 {
-                @let end = if label.left > x { label.left - 3.0 } else { label.right + 3.0 };
-                (svg::line("lead", (x, y), (end, label.y)))
-            }
+        @for ((label, wanted), point) in labels.iter().zip(&wanted).zip(points) {
+            @if let Some(end) = label.lead(wanted.at) { (svg::line("lead", wanted.at, end)) }
             (svg::text("", (label.left, label.y + 4.0), Anchor::Start, &short(&point.name)))
         }
     }

@@ -78,7 +78,7 @@ fn document(page: &Page<'_>) -> Markup {
                 header {
                     div.bar {
                         span { strong { "bench" } " " (text::clean(&plan.suite.name)) }
-                        span { (text::clean(&plan.suite.title)) }
+                        span.title { (text::clean(&plan.suite.title)) }
                         nav aria-label="Sections" {
                             @for (id, title, _) in sections.iter().take(6) { a href=(format!("#{id}")) { (title) } }
                         }

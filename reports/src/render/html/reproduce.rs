@@ -30,7 +30,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
             dt { "Ended" } dd { (parts::or_none(page.view.record.finished.as_ref().map(|r| text::clean(r).into_owned()))) }
         }
         (models(page))
-        p.muted { "The raw samples are in samples.csv and journal.jsonl beside this file; bench report makes this page from them again, byte for byte." }
+        p.muted { "The raw samples are in journal.jsonl beside this file; bench report makes this page from them again, byte for byte, and bench report --format samples-csv prints them as a table." }
     }
 }
 

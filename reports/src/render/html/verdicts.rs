@@ -74,10 +74,8 @@ fn caption(page: &Page<'_>, kind: ContrastKind) -> Markup {
             }
         };
     };
-    let latency = page.latency.get(case).and_then(Option::as_ref).map(|d| text::time(d.median()));
     let Some((plan, summary)) = page.view.case(case) else { return html! {} };
     let facts = [
-        latency,
         summary.accuracy_top1.map(|e| format!("{} top-1", text::percent(e.point, 1))),
         summary.memory_peak_bytes.map(|b| format!("{} peak", text::bytes(b))),
         Some(format!("{} file", text::bytes(plan.model_bytes as f64))),
@@ -93,14 +91,15 @@ fn quality_title(contrasts: &[&ContrastView<'_>]) -> &'static str {
 
 fn row(contrast: &ContrastView<'_>, linked: bool, axis: &Axis, margin: f64, scale: Scale) -> Markup {
     let latency = contrast.shown("latency_ns");
-    let value = contrast.row("latency_ns").and_then(|row| row.candidate);
+    let values = contrast.row("latency_ns").and_then(|row| row.reference.zip(row.candidate));
+    let values = values.map(|(from, to)| format!("{} → {}", scale.show(from), scale.show(to)));
     html! {
         tr {
             td { (parts::answer(contrast.answer)) }
             th.name scope="row" {
                 @if linked { a href=(format!("#c{}", contrast.index)) { (names(contrast)) } } @else { (names(contrast)) }
             }
-            td.n { (parts::or_none(value.map(|v| scale.show(v)))) }
+            td.n { (parts::or_none(values)) }
             td.n { (parts::change_with_interval(&latency)) }
             td.f { (picture(contrast, axis, margin)) }
             td.n { (parts::change_with_interval(&contrast.shown_quality())) }

@@ -6,9 +6,9 @@ from ai_edge_litert import schema_py_generated as schema
 TYPES = dict(
     f32=schema.TensorType.FLOAT32, f16=schema.TensorType.FLOAT16, i8=schema.TensorType.INT8,
     u8=schema.TensorType.UINT8, i16=schema.TensorType.INT16, i32=schema.TensorType.INT32,
-    i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL,
+    i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL, i4=schema.TensorType.INT4,
 )
-NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?")
+NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?", i4="i1")
 # Option tables that are not named after their operator.
 OPTIONS = dict(
     CONV_2D="Conv2DOptions", DEPTHWISE_CONV_2D="DepthwiseConv2DOptions", AVERAGE_POOL_2D="Pool2DOptions",
@@ -46,8 +46,13 @@ class Net:
             t.quantization.zeroPoint = np.atleast_1d(zero).astype("i8").tolist()
             t.quantization.quantizedDimension = axis[0] if axis else 0
         if data is not None:
+            data = np.ascontiguousarray(data, NUMPY[dtype]).tobytes()
+            if dtype == "i4":
+                nibbles = np.frombuffer(data, np.uint8) & 15
+                nibbles = np.append(nibbles, np.zeros(len(nibbles) % 2, np.uint8))
+                data = (nibbles[0::2] | nibbles[1::2] << 4).tobytes()
             buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data, NUMPY[dtype]).tobytes(), np.uint8)
+            buffer.data = np.frombuffer(data, np.uint8)
             self.model.buffers.append(buffer)
             t.buffer = len(self.model.buffers) - 1
         self.graph.tensors.append(t)
@@ -86,7 +91,62 @@ class Net:
             assert not options, f"{name} has no options"
         self.graph.operators.append(op)
 
-    def save(self, path):
+    def sparse(self, data, dtype, order, formats, block_map=(), block=()):
+        """A constant whose zero parts are not stored. `order` of dimensions as traversed, block dimensions
+        last; `formats` is dense or csr for each; `block` the sizes of the dimensions in `block_map`."""
+        data = np.asarray(data)
+        t = self.tensor(data.shape, dtype)
+        # a view with the block dimensions split off, in the order of the traversal
+        shape, inner = [], []
+        for d, n in enumerate(data.shape):
+            shape += [n // block[block_map.index(d)], block[block_map.index(d)]] if d in block_map else [n]
+        at, places = 0, {}
+        for d in range(data.ndim):
+            places[d] = at
+            if d in block_map:
+                places[data.ndim + block_map.index(d)] = at + 1
+            at += 2 if d in block_map else 1
+        view = data.reshape(shape).transpose([places[d] for d in order])
+        params = schema.SparsityParametersT()
+        params.traversalOrder, params.blockMap, params.dimMetadata = list(order), list(block_map), []
+        rows = [view]
+        for size, form in zip(view.shape, formats):
+            level = schema.DimensionMetadataT()
+            if form == "dense":
+                level.format, level.denseSize = schema.DimensionType.DENSE, size
+                rows = [r[i] for r in rows for i in range(size)]
+            else:
+                level.format = schema.DimensionType.SPARSE_CSR
+                kept = [[i for i in range(size) if np.any(r[i])] for r in rows]
+                level.arraySegmentsType = level.arrayIndicesType = schema.SparseIndexVector.Int32Vector
+                level.arraySegments, level.arrayIndices = schema.Int32VectorT(), schema.Int32VectorT()
+                level.arraySegments.values = np.cumsum([0] + [len(k) for k in kept]).tolist()
+                level.arrayIndices.values = [i for k in kept for i in k]
+                rows = [r[i] for r, k in zip(rows, kept) for i in k]
+            params.dimMetadata.append(level)
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.array(rows, NUMPY[dtype]).tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        self.graph.tensors[t].buffer, self.graph.tensors[t].sparsity = len(self.model.buffers) - 1, params
+        return t
+
+    def bytes(self):
         builder = flatbuffers.Builder(1 << 12)
         builder.Finish(self.model.Pack(builder), b"TFL3")
-        path.write_bytes(builder.Output())
+        return bytes(builder.Output())
+
+    def save(self, path, data_behind=False):
+        """`data_behind` keeps constant data behind the structure, as files above 2 GB do."""
+        if data_behind:
+            behind = b""
+            moved = [b for b in self.model.buffers if b.data is not None and len(b.data)]
+            datas = [b.data.tobytes() for b in moved]
+            for b, data in zip(moved, datas):
+                b.data, b.offset, b.size = None, 2, len(data)
+            start = -(-len(self.bytes()) // 64) * 64
+            for b, data in zip(moved, datas):
+                b.offset = start + len(behind)
+                behind += data + bytes(-len(data) % 64)
+            path.write_bytes(self.bytes().ljust(start, b"\0") + behind)
+        else:
+            path.write_bytes(self.bytes())

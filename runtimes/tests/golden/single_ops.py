@@ -324,13 +324,63 @@ transpose_conv("transpose_conv_valid", [1, 4, 5, 6], [7, 3, 2, 6], [1, 9, 6, 7],
                strideW=1, strideH=2)
 
 
+# ---- how constants are stored ----
+@case("data_behind_the_structure_f32")
+def _():
+    net = CASES["fully_connected_f32"]()
+    net.data_behind = True
+    return net
+
+
+def densified(name, shape, order, formats, block_map=(), block=()):
+    def build():
+        r, net = rng(name), Net()
+        w = r.normal(0, 1, shape).astype("f4") * (r.random(shape) < 0.3)
+        sparse = net.sparse(w, "f32", order, formats, block_map, block)
+        dense = net.tensor(shape, "f32")
+        net.op("DENSIFY", [sparse], [dense])
+        x = net.input([2, shape[1]], "f32")
+        net.op("FULLY_CONNECTED", [x, dense, net.const(np.zeros(shape[0]), "f32")], [net.output([2, shape[0]], "f32")])
+        return net
+
+    case(name)(build)
+
+
+densified("densify_rows_f32", [6, 8], [0, 1], ["dense", "csr"])
+densified("densify_columns_f32", [6, 8], [1, 0], ["dense", "csr"])
+densified("densify_both_f32", [6, 8], [0, 1], ["csr", "csr"])
+densified("densify_blocks_f32", [6, 8], [0, 1, 2], ["dense", "csr", "dense"], (1,), (4,))
+densified("densify_square_blocks_f32", [6, 8], [0, 1, 2, 3], ["dense", "csr", "dense", "dense"], (0, 1), (2, 4))
+
+
+def four_bits(name, act):
+    def build():
+        r, net = rng(name), Net()
+        w = r.integers(-7, 8, [11, 38])
+        s = np.full(11, 0.05, "f4") if act == "f32" else np.float32(0.05)
+        weights = net.const(w, "i4", (s, np.zeros(np.size(s)), 0))
+        q = Q.get(act)
+        bias = net.const(r.normal(0, 0.5, 11), "f32") if act == "f32" else net.const(
+            r.integers(-99, 99, 11), "i32", (0.05 * q[0], 0))
+        net.op("FULLY_CONNECTED", [net.input([3, 38], act, q), weights, bias],
+               [net.output([3, 11], act, (0.043, 5) if q else None)])
+        return net
+
+    case(name)(build)
+
+
+four_bits("fully_connected_int4_dyn", "f32")
+four_bits("fully_connected_int4_i8", "i8")
+
+
 def write(archive, answer):
     """Packs MODEL.tflite for every case that LiteRT takes; `answer` gives its outputs or None."""
     answers = []
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, build in CASES.items():
             path = Path(folder) / f"{name}.tflite"
-            build().save(path)
+            net = build()
+            net.save(path, data_behind=getattr(net, "data_behind", False))
             if (outputs := answer(path)) is not None:
                 # The same bytes give the same archive.
                 entry = zipfile.ZipInfo(path.name)

@@ -141,13 +141,7 @@ fn seeded(count: usize, dtype: DType, seed: u64) -> Vec<u8> {
 }
 
 /// Models that the engine refuses, with the reason.
-const REFUSED: &[(&str, &str)] = &[
-    ("tflm_dtln_noise_suppression.tflite", "LSTM: keeps state between runs"),
-    ("tflm_keyword_scrambled.tflite", "SVDF: keeps state between runs"),
-    ("tflm_micro_speech_lstm.tflite", "LSTM: keeps state between runs"),
-    ("tflm_trained_lstm.tflite", "LSTM: keeps state between runs"),
-    ("tflm_trained_lstm_int8.tflite", "LSTM: keeps state between runs"),
-];
+const REFUSED: &[(&str, &str)] = &[];
 
 /// Models whose outputs are allowed to differ, with the largest difference (of integers in steps, of
 /// floats relative to the largest) and the reason.

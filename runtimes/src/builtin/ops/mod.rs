@@ -141,17 +141,19 @@ operators! {
     reshape::Reshape,
     resize::Resize,
     select::Select,
+    sequence_lstm::SequenceLstm,
     slice::Slice,
     softmax::Softmax,
+    svdf::Svdf,
     transpose::Transpose,
     transpose_conv2d::TransposeConv2d,
     unary::Unary,
 }
 
 /// Whether a node with constant operands may be computed while the graph is built.
-pub(crate) fn foldable(_op: &Op) -> bool {
-    // No operator has state or side effects.
-    true
+pub(crate) fn foldable(op: &Op) -> bool {
+    // What keeps a state gives another result every time.
+    !matches!(op, Op::SequenceLstm(_) | Op::Svdf(_))
 }
 
 /// The operands, when there are between `min` and `max`.

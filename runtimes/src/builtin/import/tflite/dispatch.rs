@@ -14,6 +14,8 @@ impl Importer<'_, '_> {
             "TRANSPOSE_CONV" => self.transpose_conv(op),
             "FULLY_CONNECTED" => self.fully_connected(op),
             "BATCH_MATMUL" => self.batch_matmul(op),
+            "UNIDIRECTIONAL_SEQUENCE_LSTM" => self.sequence_lstm(op),
+            "SVDF" => self.svdf(op),
             "AVERAGE_POOL_2D" => self.pool_2d(op, PoolKind::Average),
             "MAX_POOL_2D" => self.pool_2d(op, PoolKind::Max),
             "SOFTMAX" => self.softmax(op),

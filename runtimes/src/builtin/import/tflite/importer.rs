@@ -20,6 +20,8 @@ pub(super) struct Importer<'m, 'a> {
     pub(super) source: &'m SubGraph<'a>,
     /// What has been built.
     pub(super) graph: Graph,
+    /// How often each tensor is an operand, or an input or output of the model.
+    pub(super) uses: Vec<u32>,
     /// The value of each tensor, once it is known.
     values: Vec<Option<ValueId>>,
 }
@@ -36,7 +38,7 @@ pub(crate) fn import(file: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Graph
     let model = Model::read(file)?;
     let source = model.subgraphs.first().ok_or_else(|| invalid("no subgraph".to_owned()))?;
     let values = vec![None; source.tensors.len()];
-    let mut importer = Importer { model: &model, source, graph: Graph::new(), values };
+    let mut importer = Importer { model: &model, source, graph: Graph::new(), uses: uses(source), values };
     importer.inputs(shapes)?;
     for (index, operator) in source.operators.iter().enumerate() {
         importer.operator(operator).map_err(|e| e.at(&importer.place(index, operator)))?;
@@ -225,6 +227,17 @@ impl<'m, 'a> Importer<'m, 'a> {
         let quant = quantization(tensor).map(Arc::new);
         Ok(Fact { dtype: element_type(tensor)?, shape: tensor.shape.clone(), quant })
     }
+}
+
+fn uses(source: &SubGraph<'_>) -> Vec<u32> {
+    let mut uses = vec![0; source.tensors.len()];
+    let operands = source.operators.iter().flat_map(|o| o.inputs.iter().flatten());
+    for index in operands.chain(&source.inputs).chain(&source.outputs) {
+        if let Some(count) = uses.get_mut(*index) {
+            *count += 1;
+        }
+    }
+    uses
 }
 
 /// Element type as the engine holds it.

@@ -10,6 +10,7 @@ mod importer;
 mod layout;
 mod opcodes;
 mod options;
+mod recurrent;
 mod schema;
 mod sparse;
 

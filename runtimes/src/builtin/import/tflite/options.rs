@@ -230,6 +230,35 @@ pub(crate) fn gelu(op: &Operator<'_>) -> Result<bool> {
     Ok(table(op, 116)?.flag(0, false)?)
 }
 
+/// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lstm {
+    /// The cell state is clamped to ± this; 0 means not at all.
+    pub(crate) cell_clip: f32,
+    /// Time is the first dimension, batch the second.
+    pub(crate) time_major: bool,
+}
+
+/// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+pub(crate) fn sequence_lstm(op: &Operator<'_>) -> Result<Lstm> {
+    let t = table(op, 71)?;
+    match t.scalar(0, 0i8)? {
+        // The activation is that of the cell; every converter writes tanh.
+        0 | 4 => {}
+        other => return Err(Error::Unsupported(format!("cell activation {other}, only tanh is done"))),
+    }
+    if t.flag(5, false)? {
+        return Err(Error::Unsupported("diagonal recurrent weights".to_owned()));
+    }
+    Ok(Lstm { cell_clip: number(&t, 1)?, time_major: t.flag(3, false)? })
+}
+
+/// `SVDF`: rank and activation.
+pub(crate) fn svdf(op: &Operator<'_>) -> Result<(usize, Clamp)> {
+    let t = table(op, 6)?;
+    Ok((positive(&t, 0, 0)?, clamp(&t, 1)?))
+}
+
 /// The options of an operator when they are of the kind it should have; none at all are all defaults.
 fn table<'a>(op: &Operator<'a>, kind: u8) -> Result<Table<'a>> {
     match op.options_type {

@@ -38,8 +38,8 @@ impl SequenceLstm {
         let &[first, second, features] = &inputs[0].fact.shape[..] else { return Err(unfit(0)) };
         let (batch, time) = if self.time_major { (second, first) } else { (first, second) };
         let units = inputs[1].fact.shape.first().copied().unwrap_or(0);
-        for i in 1..inputs.len() {
-            let shape = &inputs[i].fact.shape[..];
+        for (i, input) in inputs.iter().enumerate().skip(1) {
+            let shape = &input.fact.shape[..];
             let fits = match (i - 1) / gates {
                 0 => *shape == [units, features],
                 1 => *shape == [units, units],

@@ -253,6 +253,7 @@ fn draw(
         ));
     }
     let performance_deadline_ms = plan::performance_deadline_ms(&performance);
+    let accuracy_deadline_ms = plan::accuracy_deadline_ms(selection.dataset.examples, selection.budget);
     let now = jiff::Timestamp::now();
     let plan = Plan {
         schema: RECORD_SCHEMA,
@@ -272,7 +273,7 @@ fn draw(
             ping_pong: selection.measure.ping_pong(),
             groups,
             performance_deadline_ms,
-            accuracy_deadline_ms: plan::accuracy_deadline_ms(selection.dataset.examples),
+            accuracy_deadline_ms,
             time_budget_ms: u64::try_from(selection.budget.as_millis()).ok(),
         },
     };

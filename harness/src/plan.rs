@@ -31,6 +31,8 @@ const SIDE_OVERHEAD_MS: u64 = 700;
 const UNITS_THAT_MUST_FIT: u64 = 6;
 /// Start, load and first inference of the largest model on a slow device, and every last burst.
 const GRACE_MS: u64 = 60_000;
+/// A short time budget still leaves an accuracy worker so long: a busy machine is not a hanging model.
+const LEAST_DEADLINE_MS: u64 = 10_000;
 /// An example that takes longer than this on average counts as hung.
 const SLOWEST_EXAMPLE_MS: u64 = 250;
 
@@ -126,9 +128,10 @@ pub(crate) fn performance_deadline_ms(rules: &PerformanceRules) -> u64 {
     GRACE_MS.saturating_add(rules.warm_up.max_ms).saturating_add(rules.max_ms)
 }
 
-/// An accuracy worker at work for longer than this has hung.
-pub(crate) fn accuracy_deadline_ms(examples: u64) -> u64 {
-    GRACE_MS.saturating_add(examples.saturating_mul(SLOWEST_EXAMPLE_MS))
+/// An accuracy worker at work for longer than this has hung, or takes more than the whole budget.
+pub(crate) fn accuracy_deadline_ms(examples: u64, budget: Duration) -> u64 {
+    let budget = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
+    GRACE_MS.saturating_add(examples.saturating_mul(SLOWEST_EXAMPLE_MS)).min(budget.max(LEAST_DEADLINE_MS))
 }
 
 /// A unit that the plan holds; whether it is needed is decided later.

@@ -34,6 +34,11 @@ impl<'a> Outputs<'a> {
         self.values.len() / self.stride
     }
 
+    /// Elements of the first output: the classes of a classifier.
+    pub fn classes(&self) -> u64 {
+        self.first as u64
+    }
+
     /// All outputs of each example, one after the other.
     pub fn iter(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
         self.values.chunks_exact(self.stride)

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use verdict::Verdicts;
 
 pub use render::{Format, format, render};
+pub use text::visible;
 
 /// What [`write_all`] made.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Untrusted text on one line, whole: what cannot be seen is written out as `\u{…}`.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_invisible) {
         return Cow::Borrowed(text);
     }

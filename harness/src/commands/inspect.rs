@@ -88,7 +88,7 @@ fn text(path: &Path, facts: &ModelFacts) -> String {
     // writing to a String cannot fail
     let mut line = |name: &str, value: String| writeln!(out, "{name:<12} {value}").unwrap_or_default();
     line("model", path.display().to_string());
-    line("format", format!("{format}, {}", facts.producer));
+    line("format", format!("{format}, {}", reports::visible(&facts.producer)));
     line("size", format!("{} ({} bytes)", human_bytes(facts.file_bytes), facts.file_bytes));
     line("precision", precision);
     line("parameters", facts.parameters.to_string());
@@ -101,8 +101,12 @@ fn text(path: &Path, facts: &ModelFacts) -> String {
         }
     }
     let all: u32 = facts.ops.iter().map(|op| op.count).sum();
-    let mut ops: Vec<String> =
-        facts.ops.iter().take(SHOWN_OPS).map(|op| format!("{} × {}", op.count, op.op)).collect();
+    let mut ops: Vec<String> = facts
+        .ops
+        .iter()
+        .take(SHOWN_OPS)
+        .map(|op| format!("{} × {}", op.count, reports::visible(&op.op)))
+        .collect();
     if facts.ops.len() > SHOWN_OPS {
         ops.push(format!("{} more kinds", facts.ops.len() - SHOWN_OPS));
     }
@@ -118,7 +122,7 @@ fn json_word(value: &impl serde::Serialize) -> String {
 fn tensor_text(tensor: &TensorInfo) -> String {
     let shape: Vec<String> =
         tensor.shape.iter().map(|d| d.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
-    let mut text = format!("{} {} [{}]", tensor.name, tensor.dtype, shape.join(", "));
+    let mut text = format!("{} {} [{}]", reports::visible(&tensor.name), tensor.dtype, shape.join(", "));
     if let Some(q) = &tensor.quantization {
         let shown = q.scale.iter().zip(&q.zero_point).take(SHOWN_SCALES);
         let pairs: Vec<String> = shown.map(|(scale, zero)| format!("scale {scale} zero {zero}")).collect();

@@ -68,7 +68,9 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
     let performance_ms = performance_deadline_ms(&rules);
     let (mode, deadline_ms) = match args.mode {
         ModeArg::Performance => (Mode::Performance(rules), performance_ms),
-        ModeArg::Accuracy => (Mode::Accuracy, accuracy_deadline_ms(selection.dataset.examples)),
+        ModeArg::Accuracy => {
+            (Mode::Accuracy, accuracy_deadline_ms(selection.dataset.examples, selection.budget))
+        }
         ModeArg::Profile => (Mode::Profile { iterations: PROFILE_ITERATIONS }, performance_ms),
     };
     let Some(runtime) = selection.runtimes.first().cloned() else {

@@ -146,7 +146,7 @@ impl Agenda {
             return Step::Measure { unit: PlannedUnit { cases, ..unit.clone() }, attempt };
         }
         match self.groups.values().all(|g| g.decided) {
-            true => Step::Finish("everything is decided"),
+            true => Step::Finish("every latency is decided"),
             false => Step::Finish("all units are measured"),
         }
     }

@@ -5,6 +5,7 @@ use super::{Format, Options, RenderError};
 use crate::record::ContrastKind;
 use crate::table::Source;
 use crate::text;
+use crate::verdict::Verdict;
 use crate::view::{Answer, ContrastView, Shown, View, symbol};
 use std::io::Write;
 
@@ -30,6 +31,9 @@ fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), Re
     page.push_str(&format!("### {sign}{}\n\n", escaped(&headline.sentence)));
     if !headline.detail.is_empty() {
         page.push_str(&format!("{}\n\n", escaped(&headline.detail)));
+    }
+    for line in view.invalid() {
+        page.push_str(&format!("- {} {}\n", symbol(Verdict::Invalid), escaped(&line)));
     }
     let (moved, rest): (Vec<_>, Vec<_>) = view
         .contrasts

@@ -45,6 +45,9 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
             ));
         }
     }
+    for line in view.invalid() {
+        push_wrapped(&mut page, &format!("{} {line}", symbol(Verdict::Invalid)), options.width);
+    }
     page.push_str(&footer(&view, options.width));
     // a terminal has no use for a narrow space
     out.write_all(page.replace('\u{202f}', " ").as_bytes())?;

@@ -24,6 +24,11 @@ pub(super) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
+    /// Elements of the first output.
+    fn classes(&self) -> u64 {
+        self.outputs.classes()
+    }
+
     /// From the trial that stands for the case; why not, in words.
     pub(super) fn of(record: &'a RunRecord, case: CaseIndex) -> Result<Self, String> {
         if let Some(outputs) = outputs(record, case) {
@@ -135,6 +140,10 @@ fn accuracy_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<
         let reasons = vec![Reason::OutputsDiffer { how }];
         ContrastRow { verdict: Some(Verdict::Invalid), reasons, ..view.row(metric) }
     };
+    let classes = sides.candidate.classes().min(sides.reference.classes());
+    if let Some(label) = labels.iter().find(|label| u64::from(**label) >= classes) {
+        return invalid(format!("a label is {label}, and the models tell {classes} classes apart, from 0"));
+    }
     let right = |answers: &Answers<'_>| correct(&answers.predictions, labels);
     let (Some(candidate), Some(reference)) = (right(sides.candidate), right(sides.reference)) else {
         return invalid(format!("{} labels for {} examples", labels.len(), sides.differences.examples));

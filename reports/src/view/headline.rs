@@ -6,6 +6,9 @@ use crate::record::ContrastKind;
 use crate::text;
 use crate::verdict::{ContrastRow, Evidence, Verdict};
 
+/// Most contrasts without an answer that are listed below the headline.
+const MAX_INVALID: usize = 20;
+
 /// The first thing that is said.
 pub(crate) struct Headline {
     /// The best answer that some variant has; `None` when nothing was asked.
@@ -58,7 +61,7 @@ impl View<'_> {
                 let best = if some > 1 { "Fastest of them, " } else { "" };
                 format!("{best}{}: {}.", leader.candidate, leader.gains())
             }
-            Answer::Invalid | Answer::NotYet => {
+            Answer::NotYet => {
                 leader.why().map(|why| format!("{}: {why}.", leader.candidate)).unwrap_or_default()
             }
             _ if asked.len() == 1 => format!("{}.", leader.gains()),
@@ -66,16 +69,31 @@ impl View<'_> {
         };
         Headline { answer: Some(answer), sentence, detail }
     }
+
+    /// Every contrast without an answer, with the reason.
+    pub(crate) fn invalid(&self) -> Vec<String> {
+        let invalid = self.contrasts.iter().filter(|c| c.answer == Answer::Invalid);
+        let line = |c: &ContrastView<'_>| Some(format!("{}: {}", c.label(), c.why()?));
+        let mut lines: Vec<String> = invalid.filter_map(line).collect();
+        let more = lines.len().saturating_sub(MAX_INVALID);
+        lines.truncate(MAX_INVALID);
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        lines
+    }
 }
 
 impl ContrastView<'_> {
-    /// The first reason of the row that keeps this contrast from an answer.
+    /// The first reason of the row that keeps this contrast from an answer: an invalid one before one that
+    /// is only open.
     pub(crate) fn why(&self) -> Option<String> {
-        let open = |row: &&&ContrastRow| {
-            matches!(row.verdict, Some(Verdict::Invalid | Verdict::Inconclusive)) && !row.reasons.is_empty()
-        };
         let judged = [self.row("latency_ns"), self.quality()];
-        let row = judged.iter().flatten().find(open)?;
+        let with = |verdict: Verdict| {
+            let fits = move |row: &&&ContrastRow| row.verdict == Some(verdict) && !row.reasons.is_empty();
+            judged.iter().flatten().find(fits)
+        };
+        let row = with(Verdict::Invalid).or_else(|| with(Verdict::Inconclusive))?;
         Some(text::clean(&row.reasons.first()?.to_string()).into_owned())
     }
 
@@ -109,7 +127,7 @@ fn cost_words(metric: &str, ratio: f64) -> String {
 fn quality_words(row: &ContrastRow) -> Option<String> {
     match &row.evidence {
         Evidence::Accuracy(e) => {
-            let kept = if e.non_inferior {
+            let kept = if e.non_inferior && e.difference.point.abs() <= e.margin {
                 format!(" (within ±{})", text::points(e.margin).replace('+', ""))
             } else {
                 String::new()

@@ -13,6 +13,7 @@ mod verdicts;
 use super::{Format, Options, RenderError};
 use crate::table::Source;
 use crate::text;
+use crate::verdict::Verdict;
 use crate::view::{Answer, Distribution, View, symbol};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::io::Write;
@@ -112,6 +113,10 @@ fn lead(page: &Page<'_>, headline: &crate::view::Headline) -> Markup {
             (headline.sentence)
         }
         @if !headline.detail.is_empty() { p.lead { (headline.detail) } }
+        @let invalid = view.invalid();
+        @if !invalid.is_empty() {
+            ul.invalid { @for line in &invalid { li { (symbol(Verdict::Invalid)) " " (line) } } }
+        }
         @if view.record.finished.is_none() {
             p.invalid { strong { "This run was cut off." } " What follows is what was complete by then; resume it to go on." }
         }

@@ -34,7 +34,12 @@ pub(crate) fn to_input(
         (_, wanted, quantization) => {
             let wanted =
                 if quantization.is_some() { format!("quantised {wanted}") } else { wanted.to_string() };
-            Err(format!("{source} values cannot become {wanted}; give f32 or {} values", target.dtype))
+            let own =
+                if target.dtype == DType::F32 { String::new() } else { format!(" or {}", target.dtype) };
+            Err(format!(
+                "{source} values cannot become {wanted}; give f32{own} values: save them so, or scale them in a \
+                 suite's [dataset.preprocess]"
+            ))
         }
     }
 }

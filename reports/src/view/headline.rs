@@ -64,6 +64,7 @@ impl View<'_> {
             Answer::NotYet => {
                 leader.why().map(|why| format!("{}: {why}.", leader.candidate)).unwrap_or_default()
             }
+            Answer::Invalid => String::new(),
             _ if asked.len() == 1 => format!("{}.", leader.gains()),
             _ => String::new(),
         };

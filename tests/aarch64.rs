@@ -4,7 +4,12 @@
 //! Needs `tests/build-aarch64.sh` to have run, and `qemu-aarch64`. Where they are missing the test says so
 //! by name; with `aarch64` in `BENCH_TEST_REQUIRE` it fails instead.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at what it did not expect")]
+#![expect(clippy::print_stdout, reason = "what is left out is said by name")]
 
+#[path = "common/emulator.rs"]
+mod emulator;
+
+use emulator::emulated_agent;
 use protocol::{AgentMessage, Event, LineReader, Outcome};
 use std::{
     fs,
@@ -24,19 +29,6 @@ const DYNAMIC_TOLERANCE: f32 = 0.1;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The emulator's command line for the agent, or why there is none.
-fn emulated_agent() -> Result<Vec<String>, String> {
-    let agent = root().join("target/aarch64-unknown-linux-gnu/agent/bench-agent");
-    if !agent.is_file() {
-        return Err(format!("{} is missing: run tests/build-aarch64.sh", agent.display()));
-    }
-    let found = Command::new("qemu-aarch64").arg("--version").stdout(Stdio::null()).status();
-    if !found.is_ok_and(|s| s.success()) {
-        return Err("qemu-aarch64 is missing: install qemu-user".to_owned());
-    }
-    Ok(vec!["qemu-aarch64".to_owned(), agent.display().to_string()])
 }
 
 /// The vision suite with fewer examples, as a file of its own.
@@ -117,15 +109,7 @@ fn ask(command: &[String], lines: &[u8], folder: &Path) -> Answers {
 
 #[test]
 fn the_emulated_agent_predicts_the_same() {
-    let emulated = match emulated_agent() {
-        Ok(command) => command,
-        Err(reason) => {
-            let required = std::env::var("BENCH_TEST_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|r| r == "aarch64"), "{reason}");
-            println!("left out: the aarch64 agent under emulation: {reason}");
-            return;
-        }
-    };
+    let Some(emulated) = emulated_agent("the_emulated_agent_predicts_the_same") else { return };
     let folder = tempfile::tempdir().unwrap();
     let native = vec![env!("CARGO_BIN_EXE_bench-agent").to_owned()];
     let (suite, variants) = short_suite(folder.path());

@@ -2,9 +2,8 @@
 
 use crate::{
     AudioSpec, Clip, ClipEnd, DataError, Dataset, DatasetSpec, PadEnd, Root,
-    classes::{Listing, listing},
-    dataset::{Collector, spread},
-    folder::Folder,
+    classes::listing,
+    folder::{Folder, load_files},
     log_mel::Extractor,
     preprocess::{Decoded, Values},
 };
@@ -25,29 +24,18 @@ pub(crate) fn load(
     root: &Root,
     limit: u64,
 ) -> Result<Dataset, DataError> {
-    let mut folder = Folder::open(root, &audio.path)?;
-    let Listing { names, labels, classes } =
-        listing(spec, audio.labels.as_deref(), &folder, root, EXTENSIONS)?;
+    let folder = Folder::open(root, &audio.path)?;
+    let listing = listing(spec, audio.labels.as_deref(), &folder, root, EXTENSIONS)?;
     let extractor = spec.preprocess.log_mel.map(|l| Extractor::new(l, audio.sample_rate)).transpose()?;
-    let mut collector = Collector::default();
-    let (mut kept_names, mut kept_labels) = (Vec::new(), Vec::new());
-    for index in spread(names.len() as u64, limit) {
-        let Some(name) = names.get(index as usize) else { continue };
-        let bytes = folder.read(name)?;
-        let problem = |p: String| DataError::new(folder.place(name).display(), p);
-        let samples = decode(&bytes, audio.sample_rate).map_err(problem)?;
-        let samples = audio.clip.map_or_else(|| samples.clone(), |clip| clip.apply(&samples));
-        let prepared = decoded(&samples, extractor.as_ref()).and_then(|d| spec.preprocess.finish(d));
-        collector.push(&prepared.map_err(problem)?).map_err(|p| {
-            let remedy = if audio.clip.is_none() { "; audio.clip brings them to one" } else { "" };
-            problem(format!("{p}{remedy}"))
-        })?;
-        kept_labels.extend(labels.get(index as usize));
-        kept_names.push(name.clone());
-    }
-    let (name, source) = spec.title(folder.path());
-    let inputs = collector.finish().into_iter().collect();
-    Ok(Dataset { name, source, inputs, labels: kept_labels, classes, names: kept_names })
+    let remedy = if audio.clip.is_none() { "; audio.clip brings them to one" } else { "" };
+    load_files(spec, folder, listing, limit, remedy, |bytes| {
+        let samples = decode(bytes, audio.sample_rate)?;
+        let samples = match audio.clip {
+            Some(clip) => clip.apply(&samples),
+            None => samples,
+        };
+        decoded(&samples, extractor.as_ref())
+    })
 }
 
 fn decoded(samples: &[f64], extractor: Option<&Extractor>) -> Result<Decoded, String> {

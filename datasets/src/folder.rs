@@ -1,7 +1,13 @@
 //! A folder of example files, on disk or in a .zip: the names in it, sorted, and the bytes of each.
 //! Bounded in depth, number and size; hidden files are left out.
 
-use crate::{DataError, FileRef, MAX_EXAMPLES, ReadSeek, Root, file::io_words};
+use crate::{
+    DataError, Dataset, DatasetSpec, FileRef, MAX_EXAMPLES, ReadSeek, Root,
+    classes::Listing,
+    dataset::{Collector, spread},
+    file::io_words,
+    preprocess::Decoded,
+};
 use std::{
     collections::BTreeSet,
     io::{Read, Seek},
@@ -74,6 +80,33 @@ impl Folder {
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// One example from each listed file, at most `limit` of them: decoded, then prepared. `remedy` is what to say
+/// besides where an example has another size than those before it.
+pub(crate) fn load_files(
+    spec: &DatasetSpec,
+    mut folder: Folder,
+    listing: Listing,
+    limit: u64,
+    remedy: &str,
+    decode: impl Fn(&[u8]) -> Result<Decoded, String>,
+) -> Result<Dataset, DataError> {
+    let Listing { names: listed, labels: known, classes } = listing;
+    let mut collector = Collector::default();
+    let (mut names, mut labels) = (Vec::new(), Vec::new());
+    for index in spread(listed.len() as u64, limit) {
+        let Some(name) = listed.get(index as usize) else { continue };
+        let bytes = folder.read(name)?;
+        let problem = |p: String| DataError::new(folder.place(name).display(), p);
+        let example = decode(&bytes).and_then(|d| spec.preprocess.finish(d)).map_err(problem)?;
+        collector.push(&example).map_err(|p| problem(format!("{p}{remedy}")))?;
+        labels.extend(known.get(index as usize));
+        names.push(name.clone());
+    }
+    let (name, source) = spec.title(folder.path());
+    let inputs = collector.finish().into_iter().collect();
+    Ok(Dataset { name, source, inputs, labels, classes, names })
 }
 
 /// Opens a .zip or .npz.

@@ -2,9 +2,8 @@
 
 use crate::{
     Channels, DataError, Dataset, DatasetSpec, Root,
-    classes::{Listing, listing},
-    dataset::{Collector, spread},
-    folder::Folder,
+    classes::listing,
+    folder::{Folder, load_files},
     preprocess::{Decoded, Values},
     resize::{MAX_SIDE, Pixels},
     spec::ImagesSpec,
@@ -25,31 +24,16 @@ pub(crate) fn load(
     root: &Root,
     limit: u64,
 ) -> Result<Dataset, DataError> {
-    let mut folder = Folder::open(root, &images.path)?;
-    let Listing { names, labels, classes } =
-        listing(spec, images.labels.as_deref(), &folder, root, EXTENSIONS)?;
-    let mut collector = Collector::default();
-    let (mut kept_names, mut kept_labels) = (Vec::new(), Vec::new());
-    for index in spread(names.len() as u64, limit) {
-        let Some(name) = names.get(index as usize) else { continue };
-        let bytes = folder.read(name)?;
-        let problem = |p: String| DataError::new(folder.place(name).display(), p);
-        let mut pixels = decode(&bytes, images.channels).map_err(problem)?;
+    let folder = Folder::open(root, &images.path)?;
+    let listing = listing(spec, images.labels.as_deref(), &folder, root, EXTENSIONS)?;
+    let remedy = if spec.preprocess.resize.is_none() { "; preprocess.resize brings them to one" } else { "" };
+    load_files(spec, folder, listing, limit, remedy, |bytes| {
+        let mut pixels = decode(bytes, images.channels)?;
         if let Some(resize) = spec.preprocess.resize {
             pixels = resize.apply(&pixels);
         }
-        let prepared = spec.preprocess.finish(decoded(pixels)).map_err(problem)?;
-        collector.push(&prepared).map_err(|p| {
-            let remedy =
-                if spec.preprocess.resize.is_none() { "; preprocess.resize brings them to one" } else { "" };
-            problem(format!("{p}{remedy}"))
-        })?;
-        kept_labels.extend(labels.get(index as usize));
-        kept_names.push(name.clone());
-    }
-    let (name, source) = spec.title(folder.path());
-    let inputs = collector.finish().into_iter().collect();
-    Ok(Dataset { name, source, inputs, labels: kept_labels, classes, names: kept_names })
+        Ok(decoded(pixels))
+    })
 }
 
 fn decoded(pixels: Pixels) -> Decoded {

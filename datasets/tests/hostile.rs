@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+mod files;
+
 use datasets::*;
+use files::npy;
 use protocol::Rng;
 use std::io::{Cursor, Write};
 
@@ -75,15 +78,6 @@ fn torture(spec: &DatasetSpec, rounds: u64, mut make: impl FnMut(&mut Rng) -> Ve
         let grown = after.saturating_sub(before);
         assert!(grown < MAX_GROWTH_BYTES, "the peak grew by {grown} bytes");
     }
-}
-
-fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((text.len() as u16).to_le_bytes());
-    file.extend(text.bytes());
-    file.extend(data);
-    file
 }
 
 fn zip_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
+mod files;
+
 use datasets::*;
+use files::npy;
 use protocol::DType;
 use std::{
     fs,
@@ -23,15 +26,6 @@ fn write(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) {
 
 fn root(folder: &TempDir) -> Root {
     Root::Folder(folder.path().into())
-}
-
-fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((text.len() as u16).to_le_bytes());
-    file.extend(text.bytes());
-    file.extend(data);
-    file
 }
 
 fn zip_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {

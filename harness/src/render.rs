@@ -6,7 +6,6 @@ use crate::{
     progress::say,
     stdout::print,
 };
-use anyhow::Context;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use reports::{
     record::RunRecord,
@@ -22,7 +21,7 @@ use std::{
 use terminal_size::{Width, terminal_size_of};
 
 /// What is printed unless something else is asked for.
-pub(crate) const DEFAULT_FORMAT: &str = "terminal";
+const DEFAULT_FORMAT: &str = "terminal";
 
 /// Files that people are told of, when they are there.
 const NAMED: &[&str] = &["report.html", "results.csv"];
@@ -33,8 +32,22 @@ pub(crate) struct Concluded {
     pub(crate) verdicts: Verdicts,
 }
 
+/// What is printed of a run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shown {
+    /// What to print on stdout; the files are written in any case
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = DEFAULT_FORMAT,
+        value_parser = format_names(),
+        hide_possible_values = true
+    )]
+    pub(crate) format: String,
+}
+
 /// The names that `--format` takes, each with a line for people.
-pub(crate) fn format_names() -> PossibleValuesParser {
+fn format_names() -> PossibleValuesParser {
     let name = |format: &'static Format| PossibleValue::new(format.name).help(format.about);
     PossibleValuesParser::new(FORMATS.iter().map(name))
 }
@@ -47,21 +60,13 @@ pub(crate) fn render(dir: &Path, shown: &str) -> CommandResult<Concluded> {
     let record = store::load(dir).or_usage()?;
     let verdicts = verdicts(&record);
     let concluded = Concluded { record, verdicts };
-    let options = Options::default();
-    for format in FORMATS {
-        let Some(file) = format.file else { continue };
-        let bytes = report(format, &concluded.record, &concluded.verdicts, &options)
-            .with_context(|| format!("{file} could not be made"))
-            .or_incomplete()?;
-        store::write_atomic(&dir.join(file), &bytes).or_incomplete()?;
-    }
+    let paths = reports::write_all(dir, &concluded.record, &concluded.verdicts).or_incomplete()?;
     let options = Options { width: width(), color: color() };
     if let Some(format) = FORMATS.iter().find(|f| f.name == shown) {
         let bytes = report(format, &concluded.record, &concluded.verdicts, &options).or_incomplete()?;
         print(&String::from_utf8_lossy(&bytes))?;
     }
-    for file in FORMATS.iter().filter_map(|f| f.file).filter(|file| NAMED.contains(file)) {
-        let path = dir.join(file);
+    for path in paths.iter().filter(|path| NAMED.iter().any(|name| path.ends_with(name))) {
         // among the results for people, beside them for programs
         if shown == DEFAULT_FORMAT {
             print(&format!("{}\n", path.display()))?

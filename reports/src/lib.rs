@@ -20,32 +20,23 @@ use verdict::Verdicts;
 pub use render::{Format, format, render};
 pub use text::visible;
 
-/// What [`write_all`] made.
-#[derive(Debug)]
-pub struct Written {
-    /// The record as read.
-    pub record: RunRecord,
-    /// What was concluded from it.
-    pub verdicts: Verdicts,
-    /// The files, in the order of [`FORMATS`].
-    pub paths: Vec<PathBuf>,
-}
-
-/// Reads a run and writes every report that is a file into its directory. Each file is replaced whole;
-/// the same run gives the same bytes.
+/// Writes every report that is a file into the run's directory, in the order of [`FORMATS`], and says where. Each
+/// file is replaced whole; the same run gives the same bytes.
 ///
 /// # Errors
-/// The run cannot be read, or a report cannot be made or written; reports made before it are there.
-pub fn write_all(run_dir: &Path) -> Result<Written, RenderError> {
-    let record = store::load(run_dir)?;
-    let verdicts = verdict::verdicts(&record);
+/// A report cannot be made or written; reports made before it are there.
+pub fn write_all(
+    run_dir: &Path,
+    record: &RunRecord,
+    verdicts: &Verdicts,
+) -> Result<Vec<PathBuf>, RenderError> {
     let mut paths = Vec::new();
     for format in FORMATS {
         let Some(file) = format.file else { continue };
         let path = run_dir.join(file);
         let options = Options::default();
-        store::write_atomic_with(&path, |out| format.write(&record, &verdicts, &options, out))?;
+        store::write_atomic_with(&path, |out| format.write(record, verdicts, &options, out))?;
         paths.push(path);
     }
-    Ok(Written { record, verdicts, paths })
+    Ok(paths)
 }

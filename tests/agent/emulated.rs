@@ -1,36 +1,19 @@
 //! The agent for aarch64 under user-mode emulation: it starts itself through the emulator, says that it is
 //! emulated, and reports no memory. `tests/build-aarch64.sh` builds it.
 
-use crate::client::{Agent, alone, fake_model, outcomes, trial};
-use protocol::{AgentMessage, Event, Outcome};
-use std::{env, ffi::OsString, path::Path, process::Command};
-use tempfile::tempdir;
+#[path = "../common/emulator.rs"]
+mod emulator;
 
-/// The command that runs it, or why it cannot be run here.
-fn emulated_agent() -> Result<Vec<OsString>, String> {
-    let agent =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/aarch64-unknown-linux-gnu/agent/bench-agent");
-    if !agent.exists() {
-        return Err(format!("{} has not been built", agent.display()));
-    }
-    match Command::new("qemu-aarch64").arg("--version").output() {
-        Ok(_) => Ok(vec!["qemu-aarch64".into(), "-cpu".into(), "max".into(), agent.into()]),
-        Err(e) => Err(format!("qemu-aarch64: {e}")),
-    }
-}
+use crate::client::{Agent, alone, fake_model, outcomes, trial};
+use emulator::emulated_agent;
+use protocol::{AgentMessage, Event, Outcome};
+use std::ffi::OsString;
+use tempfile::tempdir;
 
 #[test]
 fn an_emulated_agent_starts_itself_and_says_so() {
-    let command = match emulated_agent() {
-        Ok(command) => command,
-        Err(why) => {
-            let required =
-                env::var("BENCH_TEST_REQUIRE").is_ok_and(|all| all.split(',').any(|r| r == "aarch64"));
-            assert!(!required, "{why}");
-            println!("left out: an_emulated_agent_starts_itself_and_says_so: {why}");
-            return;
-        }
-    };
+    let Some(command) = emulated_agent("an_emulated_agent_starts_itself_and_says_so") else { return };
+    let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
     let dir = tempdir().unwrap();
     let (mut agent, hello) = Agent::greeted(&command, dir.path());
     let AgentMessage::Hello { device, .. } = hello else { unreachable!() };

@@ -8,7 +8,7 @@ use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
     gate,
     progress::Progress,
-    render::{Concluded, DEFAULT_FORMAT, format_names, render},
+    render::{Concluded, Shown, render},
 };
 use std::path::{Path, PathBuf};
 use tokio::task::spawn_blocking;
@@ -25,15 +25,8 @@ pub(crate) struct Args {
     /// line that says so; `invalid` is incomplete (3).
     #[arg(long)]
     gate: bool,
-    /// What to print on stdout; the files are written in any case
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = DEFAULT_FORMAT,
-        value_parser = format_names(),
-        hide_possible_values = true
-    )]
-    format: String,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Two sides.
@@ -48,7 +41,7 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
         // a table without a single number would only hide why
         return Ok(tell_end(&measured, "compare"));
     }
-    let concluded = block_on(reported(measured.dir.clone(), args.format))?;
+    let concluded = block_on(reported(measured.dir.clone(), args.shown.format))?;
     let end = tell_end(&measured, "compare");
     let missing = concluded.verdicts.cases.iter().any(|case| case.failed > 0);
     let gated = if args.gate { gate::tell(&concluded.verdicts, &concluded.record.plan) } else { Exit::Fine };

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{CommandResult, Exit},
-    render::{DEFAULT_FORMAT, format_names, render},
+    render::{Shown, render},
     runs,
     settings::{Layer, Settings},
 };
@@ -14,15 +14,8 @@ pub(crate) struct Args {
     /// Folder or name of a run, or `latest`
     #[arg(value_name = "RUN", default_value = runs::LATEST)]
     run: String,
-    /// What to print on stdout; the files are written in any case
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = DEFAULT_FORMAT,
-        value_parser = format_names(),
-        hide_possible_values = true
-    )]
-    format: String,
+    #[command(flatten)]
+    shown: Shown,
     /// Folder in which runs are kept [default: runs]
     #[arg(long, env = "BENCH_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
@@ -32,6 +25,6 @@ pub(crate) struct Args {
 pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
     let settings = Settings::resolve(Layer { out: args.out.clone(), ..Layer::default() }, config)?;
     let dir = runs::find(&args.run, &settings.out)?;
-    render(&dir, &args.format)?;
+    render(&dir, &args.shown.format)?;
     Ok(Exit::Fine)
 }

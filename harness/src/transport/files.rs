@@ -1,7 +1,7 @@
 //! Files on a disk this process can reach: copied under a temporary name, verified, then renamed. Shared by
-//! the transports whose device is this machine. Blocking: callers run it off the event loop.
+//! the transports whose device is this machine. The work is done off the event loop.
 
-use super::{Content, HostFile, Moved, Pushed, TransportError};
+use super::{Content, HostFile, Moved, Pending, Pushed, TransportError};
 use protocol::{Sha256, Sha256Hex};
 use std::{
     fs::{self, File, Permissions},
@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+use tokio::task::spawn_blocking;
 
 /// Bytes copied between two signs of life.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -22,13 +23,52 @@ pub(super) fn place(cache: &Path, sha256: &Sha256Hex) -> PathBuf {
 }
 
 /// Makes sure that the cache folder exists, and says how much room there is.
-pub(super) fn probe(cache: &Path) -> Result<Option<u64>, TransportError> {
-    fs::create_dir_all(cache).map_err(|e| failed("creating", cache, 0, e))?;
-    Ok(rustix::fs::statvfs(cache).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize)))
+pub(super) fn probe<'a>(cache: &Path) -> Pending<'a, Option<u64>> {
+    let cache = cache.to_owned();
+    off_loop(move || {
+        fs::create_dir_all(&cache).map_err(|e| failed("creating", &cache, 0, e))?;
+        Ok(rustix::fs::statvfs(&cache).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize)))
+    })
 }
 
 /// Makes sure that `cache` has the file.
-pub(super) fn push(cache: &Path, file: &HostFile, moved: &Moved) -> Result<Pushed, TransportError> {
+pub(super) fn push<'a>(cache: &Path, file: &HostFile, moved: &Moved) -> Pending<'a, Pushed> {
+    let (cache, file, moved) = (cache.to_owned(), file.clone(), moved.clone());
+    off_loop(move || put(&cache, &file, &moved))
+}
+
+/// Fetches a file that lies on this machine.
+pub(super) fn pull<'a>(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved) -> Pending<'a, u64> {
+    let (from, sha256, to, moved) = (from.to_owned(), sha256.clone(), to.to_owned(), moved.clone());
+    off_loop(move || {
+        let mut source = File::open(&from).map_err(|e| failed("reading", &from, 0, e))?;
+        let bytes = source.metadata().map_err(|e| failed("reading", &from, 0, e))?.len();
+        copy(&mut source, bytes, &sha256, &to, false, &moved)
+    })
+}
+
+/// Deletes a file.
+pub(super) fn remove<'a>(path: &Path) -> Pending<'a, ()> {
+    let path = path.to_owned();
+    off_loop(move || match fs::remove_file(&path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(failed("deleting", &path, 0, e)),
+    })
+}
+
+/// Runs blocking work on a thread of its own.
+fn off_loop<'a, T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
+) -> Pending<'a, T> {
+    Box::pin(async {
+        spawn_blocking(work).await.unwrap_or_else(|e| {
+            Err(TransportError::Lost { doing: "working with files".to_owned(), reason: e.to_string() })
+        })
+    })
+}
+
+fn put(cache: &Path, file: &HostFile, moved: &Moved) -> Result<Pushed, TransportError> {
     let path = place(cache, &file.sha256);
     if is_whole(&path, file) {
         return Ok(Pushed { path, sent_bytes: 0 });
@@ -43,22 +83,6 @@ pub(super) fn push(cache: &Path, file: &HostFile, moved: &Moved) -> Result<Pushe
         }
     };
     Ok(Pushed { path, sent_bytes: file.bytes })
-}
-
-/// Fetches a file that lies on this machine.
-pub(super) fn pull(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved) -> Result<u64, TransportError> {
-    let mut source = File::open(from).map_err(|e| failed("reading", from, 0, e))?;
-    let bytes = source.metadata().map_err(|e| failed("reading", from, 0, e))?.len();
-    copy(&mut source, bytes, sha256, to, false, moved)
-}
-
-/// Deletes a file.
-pub(super) fn remove(path: &Path) -> Result<(), TransportError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(failed("deleting", path, 0, e)),
-    }
 }
 
 fn is_whole(path: &Path, file: &HostFile) -> bool {

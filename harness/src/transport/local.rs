@@ -12,10 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
-use tokio::{
-    process::{Child, Command},
-    task::spawn_blocking,
-};
+use tokio::process::{Child, Command};
 
 /// This executable, whatever became of its file since it started.
 const ITSELF: &str = "/proc/self/exe";
@@ -44,8 +41,7 @@ pub(super) fn open(address: &str, options: &Options) -> Result<Box<dyn Transport
 impl Transport for Local {
     fn probe(&self) -> Pending<'_, Probe> {
         Box::pin(async move {
-            let cache = self.cache.clone();
-            off_loop(move || files::probe(&cache)).await.map(|free_bytes| Probe {
+            files::probe(&self.cache).await.map(|free_bytes| Probe {
                 arch: std::env::consts::ARCH.to_owned(),
                 cache: self.cache.clone(),
                 free_bytes,
@@ -55,8 +51,7 @@ impl Transport for Local {
     }
 
     fn push<'a>(&'a self, file: &'a HostFile, moved: &'a Moved) -> Pending<'a, Pushed> {
-        let (cache, file, moved) = (self.cache.clone(), file.clone(), moved.clone());
-        Box::pin(off_loop(move || files::push(&cache, &file, &moved)))
+        files::push(&self.cache, file, moved)
     }
 
     fn spawn<'a>(&'a self, program: &'a Program) -> Pending<'a, Process> {
@@ -70,23 +65,12 @@ impl Transport for Local {
         to: &'a Path,
         moved: &'a Moved,
     ) -> Pending<'a, u64> {
-        let (from, sha256, to, moved) = (from.to_owned(), sha256.clone(), to.to_owned(), moved.clone());
-        Box::pin(off_loop(move || files::pull(&from, &sha256, &to, &moved)))
+        files::pull(from, sha256, to, moved)
     }
 
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()> {
-        let path = path.to_owned();
-        Box::pin(off_loop(move || files::remove(&path)))
+        files::remove(path)
     }
-}
-
-/// Runs blocking work on a thread of its own.
-pub(super) async fn off_loop<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
-) -> Result<T, TransportError> {
-    spawn_blocking(work).await.unwrap_or_else(|e| {
-        Err(TransportError::Lost { doing: "working with files".to_owned(), reason: e.to_string() })
-    })
 }
 
 fn start(program: &Program) -> Result<Process, TransportError> {

@@ -8,7 +8,7 @@ pub use script::{Fault, FaultKind, Script, ScriptedModel};
 
 use super::{
     Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Transport,
-    TransportError, files, local::off_loop,
+    TransportError, files,
 };
 use protocol::Sha256Hex;
 use std::{
@@ -50,8 +50,7 @@ impl Transport for Fake {
     fn probe(&self) -> Pending<'_, Probe> {
         let cache = self.cache.clone();
         Box::pin(async move {
-            let shown = cache.clone();
-            let free_bytes = off_loop(move || files::probe(&shown)).await?;
+            let free_bytes = files::probe(&cache).await?;
             let agent = Some(cache.join("agent"));
             Ok(Probe { arch: "fake".to_owned(), cache, free_bytes, agent })
         })
@@ -59,15 +58,14 @@ impl Transport for Fake {
 
     fn push<'a>(&'a self, file: &'a HostFile, moved: &'a Moved) -> Pending<'a, Pushed> {
         let number = self.pushes.fetch_add(1, Ordering::Relaxed);
-        let (cache, copy, moved) = (self.cache.clone(), file.clone(), moved.clone());
         Box::pin(async move {
             match self.script.on_push(number) {
                 Some(FaultKind::DiskFull) => {
-                    let path = files::place(&cache, &file.sha256).display().to_string();
+                    let path = files::place(&self.cache, &file.sha256).display().to_string();
                     Err(TransportError::NoSpace { path, needed: file.bytes })
                 }
                 Some(FaultKind::Stall) => std::future::pending().await,
-                _ => off_loop(move || files::push(&cache, &copy, &moved)).await,
+                _ => files::push(&self.cache, file, moved).await,
             }
         })
     }
@@ -101,13 +99,11 @@ impl Transport for Fake {
         to: &'a Path,
         moved: &'a Moved,
     ) -> Pending<'a, u64> {
-        let (from, sha256, to, moved) = (from.to_owned(), sha256.clone(), to.to_owned(), moved.clone());
-        Box::pin(off_loop(move || files::pull(&from, &sha256, &to, &moved)))
+        files::pull(from, sha256, to, moved)
     }
 
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()> {
-        let path = path.to_owned();
-        Box::pin(off_loop(move || files::remove(&path)))
+        files::remove(path)
     }
 }
 

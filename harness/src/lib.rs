@@ -3,6 +3,7 @@
 //!
 //! `ARCHITECTURE.md` beside this crate tells the path of one number.
 
+mod agents;
 mod cli;
 mod commands;
 mod dispatch;

@@ -57,7 +57,7 @@ pub(crate) async fn start(
     progress: &mut Progress,
     interrupts: Interrupts,
 ) -> CommandResult<Measured> {
-    let options = Options { cache: settings.cache.clone() };
+    let options = Options { cache: settings.cache.clone(), ..Options::default() };
     let chosen = session::choose(&settings.devices, &options)?;
     let devices: Vec<DevicePlan> =
         chosen.iter().map(|c| DevicePlan { id: c.id.clone(), transport: c.transport.to_owned() }).collect();
@@ -98,7 +98,7 @@ pub(crate) async fn resume(
 ) -> CommandResult<Measured> {
     let (mut writer, resumed) = RunWriter::reopen(dir).or_usage()?;
     let Resumed { plan, done, next_attempt, inspected, .. } = resumed;
-    let options = Options { cache: settings.cache.clone() };
+    let options = Options { cache: settings.cache.clone(), ..Options::default() };
     let names: Vec<String> = plan.devices.iter().map(|d| d.id.clone()).collect();
     let chosen = session::choose_again(&names, &settings.devices, &options)?;
     let mut session = open(chosen, selection, settings, progress, interrupts)?;

@@ -2,12 +2,13 @@
 //! driver per device and hands them to the dispatcher; plans nothing.
 
 use crate::{
+    agents::Agents,
     dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, staging},
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     link::Hello,
     progress::Progress,
-    transport::{Guarded, HostFile, Options, TRANSPORTS},
+    transport::{Guarded, HostFile, Options, Reach, TRANSPORTS},
     unknown::unknown,
 };
 use anyhow::Context;
@@ -47,7 +48,8 @@ pub(crate) fn choose(names: &[String], options: &Options) -> CommandResult<Vec<C
             let known: Vec<&str> = TRANSPORTS.iter().map(|t| t.name).collect();
             return Err(Failure::usage(unknown("device", kind, &known)));
         };
-        let transport = (found.open)(address, options).map_err(Failure::usage)?;
+        let reach = Reach { address: address.to_owned(), ..Reach::default() };
+        let transport = (found.open)(&reach, options).map_err(Failure::usage)?;
         let stem = Path::new(address).file_stem().map(|s| s.to_string_lossy().into_owned());
         let id = stem.map_or_else(|| kind.to_owned(), |stem| format!("{kind}-{stem}"));
         if all.iter().any(|other| other.id == id) {
@@ -113,10 +115,12 @@ impl Session {
             let driver = Driver {
                 device,
                 transport: chosen.reach,
+                agents: Agents::new(None, staging_root),
                 files: files.to_vec(),
                 staging: staging_path.clone(),
                 events: sender.clone(),
                 cancel: cancelled.clone(),
+                lost: false,
             };
             let (to_driver, inbox) = mpsc::channel(COMMANDS);
             drivers.spawn(driver.work(inbox));

@@ -51,7 +51,8 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 }
 
 async fn ask(settings: &Settings) -> CommandResult<Vec<(String, Greeting)>> {
-    let chosen = session::choose(&settings.devices, &Options { cache: settings.cache.clone() })?;
+    let chosen =
+        session::choose(&settings.devices, &Options { cache: settings.cache.clone(), ..Options::default() })?;
     let ids: Vec<String> = chosen.iter().map(|c| c.id.clone()).collect();
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
     let mut session = Session::start(chosen, &[], &settings.cache, interrupts)?;

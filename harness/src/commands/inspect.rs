@@ -66,7 +66,8 @@ type Answers = std::collections::BTreeMap<protocol::Sha256Hex, Result<ModelFacts
 
 async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> {
     let mut progress = Progress::new(true);
-    let chosen = session::choose(&settings.devices, &Options { cache: settings.cache.clone() })?;
+    let chosen =
+        session::choose(&settings.devices, &Options { cache: settings.cache.clone(), ..Options::default() })?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
     let mut session = Session::start(chosen, files, &settings.cache, interrupts)?;
     let greetings = session.greet(&mut progress).await?;

@@ -4,6 +4,7 @@
 
 use super::event::{DispatchEvent, Places, Remedy, Trouble};
 use crate::{
+    agents::Agents,
     link::{Link, LinkError, Sink, UnitEnd},
     transport::{Guarded, HostFile, Program, TransportError},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Driver {
     pub(crate) device: usize,
     /// The way to it.
     pub(crate) transport: Guarded,
+    /// Agents for devices that have none.
+    pub(crate) agents: Agents,
     /// What it needs.
     pub(crate) files: Vec<HostFile>,
     /// Where fetched outputs are put until they are stored.
@@ -44,6 +47,8 @@ pub(crate) struct Driver {
     pub(crate) events: mpsc::Sender<DispatchEvent>,
     /// True: the unit under way is to end.
     pub(crate) cancel: watch::Receiver<bool>,
+    /// It was lost since it last answered.
+    pub(crate) lost: bool,
 }
 
 /// The dispatcher is gone.
@@ -74,49 +79,49 @@ impl Driver {
         self.events.send(event).await.map_err(|_| Gone)
     }
 
-    async fn make_ready(&self, session: &mut Option<Session>) -> Told {
+    async fn make_ready(&mut self, session: &mut Option<Session>) -> Told {
         if let Err(trouble) = self.connect(session).await? {
             self.tell(DispatchEvent::NotReady { device: self.device, trouble }).await?;
         }
         Ok(())
     }
 
-    /// Connects unless there is a session.
-    async fn connect(&self, session: &mut Option<Session>) -> Result<Result<(), Trouble>, Gone> {
+    /// Connects unless there is a session. A device that was lost is waited for first.
+    async fn connect(&mut self, session: &mut Option<Session>) -> Result<Result<(), Trouble>, Gone> {
         if session.is_some() {
             return Ok(Ok(()));
         }
         match self.open().await {
             Ok((opened, hello)) => {
+                self.lost = false;
                 let places = opened.places.clone();
                 *session = Some(opened);
                 let hello = Box::new(hello);
                 self.tell(DispatchEvent::Ready { device: self.device, hello, places }).await?;
                 Ok(Ok(()))
             }
-            Err(trouble) => Ok(Err(trouble)),
+            Err(trouble) => {
+                self.lost = trouble.remedy == Remedy::TryAgain;
+                Ok(Err(trouble))
+            }
         }
     }
 
     async fn open(&self) -> Result<(Session, crate::link::Hello), Trouble> {
+        if self.lost {
+            self.transport.recover().await?;
+        }
         let probe = self.transport.probe().await?;
-        let Some(agent) = probe.agent else {
-            let reason = format!("there is no agent for a device of architecture {}", probe.arch);
-            return Err(Trouble { reason, remedy: Remedy::Setting });
+        let mut program = match probe.agent {
+            Some(agent) => agent,
+            None => Program { path: self.push(&self.agent_for(&probe.arch)?).await?, args: Vec::new() },
         };
+        program.args.extend(["--dir".into(), probe.cache.join("agent").into()]);
         let mut places = Places::new();
         for file in &self.files {
-            let pushed = self
-                .transport
-                .push(file, |sent_bytes| {
-                    let (device, name, bytes) = (self.device, file.name.clone(), file.bytes);
-                    // a busy dispatcher misses a step of a progress bar, no more
-                    self.events.try_send(DispatchEvent::Pushing { device, name, sent_bytes, bytes }).ok();
-                })
-                .await?;
-            places.insert(file.sha256.clone(), pushed.path);
+            places.insert(file.sha256.clone(), self.push(file).await?);
         }
-        let process = self.transport.spawn(&Program { path: agent, args: agent_args(&probe.cache) }).await?;
+        let process = self.transport.spawn(&program).await?;
         let mut link = Link::new(process);
         match link.greet().await {
             Ok(hello) => Ok((Session { link, places }, hello)),
@@ -124,7 +129,20 @@ impl Driver {
         }
     }
 
-    async fn inspect(&self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
+    fn agent_for(&self, arch: &str) -> Result<HostFile, Trouble> {
+        self.agents.find(arch).map_err(|reason| Trouble { reason, remedy: Remedy::Setting })
+    }
+
+    async fn push(&self, file: &HostFile) -> Result<PathBuf, TransportError> {
+        let told = |sent_bytes| {
+            let (device, name, bytes) = (self.device, file.name.clone(), file.bytes);
+            // a busy dispatcher misses a step of a progress bar, no more
+            self.events.try_send(DispatchEvent::Pushing { device, name, sent_bytes, bytes }).ok();
+        };
+        Ok(self.transport.push(file, told).await?.path)
+    }
+
+    async fn inspect(&mut self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
         let device = self.device;
         if let Err(trouble) = self.connect(session).await? {
             return self.tell(DispatchEvent::NotReady { device, trouble }).await;
@@ -143,6 +161,7 @@ impl Driver {
                 self.tell(DispatchEvent::Inspected { device, model, facts }).await
             }
             Err(error) => {
+                self.lost = true;
                 let trouble = given_up(open.link, &error).await;
                 self.tell(DispatchEvent::NotReady { device, trouble }).await
             }
@@ -179,6 +198,7 @@ impl Driver {
                 self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
             }
             Err(error) => {
+                self.lost = true;
                 let trouble = given_up(open.link, &error).await;
                 self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
             }
@@ -232,9 +252,4 @@ impl From<TransportError> for Trouble {
     fn from(error: TransportError) -> Self {
         Self { remedy: error.remedy(), reason: error.to_string() }
     }
-}
-
-/// How the agent is told where it may keep files.
-fn agent_args(cache: &Path) -> Vec<std::ffi::OsString> {
-    vec!["agent".into(), "--dir".into(), cache.join("agent").into()]
 }

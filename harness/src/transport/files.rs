@@ -1,13 +1,14 @@
 //! Files on a disk this process can reach: copied under a temporary name, verified, then renamed. Shared by
 //! the transports whose device is this machine. The work is done off the event loop.
 
-use super::{Content, HostFile, Moved, Pending, Pushed, TransportError};
+use super::{Content, HostFile, Moved, Pending, Pushed, Tidied, TransportError};
 use protocol::{Sha256, Sha256Hex};
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 use tokio::task::spawn_blocking;
 
@@ -47,6 +48,45 @@ pub(super) fn pull<'a>(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved
     })
 }
 
+/// Deletes the files that were not used for longest.
+pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
+    let (folder, keep) = (cache.join(FILES), keep.to_vec());
+    off_loop(move || {
+        let kept = |path: &Path| keep.iter().any(|sha256| path.ends_with(sha256.as_str()));
+        let mut files = listed(&folder).map_err(|e| failed("reading", &folder, 0, e))?;
+        files.sort();
+        let mut tidied =
+            Tidied { left_bytes: files.iter().map(|(_, bytes, _)| bytes).sum(), ..Tidied::default() };
+        for (_, bytes, path) in files {
+            if tidied.left_bytes <= limit_bytes {
+                break;
+            }
+            if !kept(&path) {
+                fs::remove_file(&path).map_err(|e| failed("deleting", &path, 0, e))?;
+                tidied.files += 1;
+                tidied.freed_bytes += bytes;
+                tidied.left_bytes -= bytes;
+            }
+        }
+        Ok(tidied)
+    })
+}
+
+/// Pushed files: last use, size, path.
+fn listed(folder: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    entries
+        .map(|entry| {
+            let (path, data) = entry.and_then(|e| Ok((e.path(), e.metadata()?)))?;
+            Ok((data.modified()?, data.len(), path))
+        })
+        .collect()
+}
+
 /// Deletes a file.
 pub(super) fn remove<'a>(path: &Path) -> Pending<'a, ()> {
     let path = path.to_owned();
@@ -71,6 +111,8 @@ fn off_loop<'a, T: Send + 'static>(
 fn put(cache: &Path, file: &HostFile, moved: &Moved) -> Result<Pushed, TransportError> {
     let path = place(cache, &file.sha256);
     if is_whole(&path, file) {
+        // the least recently used are deleted first; a folder that cannot be noted in is no reason to fail
+        File::open(&path).and_then(|f| f.set_modified(SystemTime::now())).unwrap_or_default();
         return Ok(Pushed { path, sent_bytes: 0 });
     }
     match &file.content {

@@ -1,7 +1,7 @@
 //! Deadlines around every operation of every transport, so that none has to bring its own: an operation
 //! that neither ends nor moves bytes is given up. Does not retry.
 
-use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Transport, TransportError};
+use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError};
 use protocol::Sha256Hex;
 use std::{path::Path, time::Duration};
 use tokio::{
@@ -17,6 +17,9 @@ pub const SPAWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A push or pull that moves nothing for so long is given up. Links go down without a word.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A device that is lost is waited for so long: a phone that restarts takes some 40 s.
+pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A transport with deadlines.
 pub struct Guarded(Box<dyn Transport>);
@@ -68,6 +71,28 @@ impl Guarded {
     /// The transport's own, or that it took too long.
     pub async fn remove(&self, path: &Path) -> Result<(), TransportError> {
         limited("deleting a file", SPAWN_LIMIT, self.0.remove(path)).await
+    }
+
+    /// See [`Transport::tidy`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it took too long.
+    pub async fn tidy(&self, keep: &[Sha256Hex], limit_bytes: u64) -> Result<Tidied, TransportError> {
+        limited("deleting old files", PROBE_LIMIT, self.0.tidy(keep, limit_bytes)).await
+    }
+
+    /// See [`Transport::recover`].
+    ///
+    /// # Errors
+    /// The transport's own, or that the device did not come back in time.
+    pub async fn recover(&self) -> Result<(), TransportError> {
+        match timeout(RECOVERY_LIMIT, self.0.recover()).await {
+            Ok(result) => result,
+            Err(Elapsed { .. }) => Err(TransportError::Lost {
+                doing: "waiting for it".to_owned(),
+                reason: format!("it did not come back within {} s", RECOVERY_LIMIT.as_secs()),
+            }),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //! started once more in a process group of its own.
 
 use super::{
-    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Transport,
-    TransportError, files,
+    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach, Tidied,
+    Transport, TransportError, files,
 };
 use protocol::Sha256Hex;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -31,11 +31,12 @@ impl Local {
 }
 
 /// For the list of transports.
-pub(super) fn open(address: &str, options: &Options) -> Result<Box<dyn Transport>, String> {
-    if !address.is_empty() {
-        return Err(format!("the local device has no address, but got {address:?}"));
+pub(super) fn open(reach: &Reach, options: &Options) -> Result<Box<dyn Transport>, String> {
+    if !reach.address.is_empty() {
+        return Err(format!("the local device has no address, but got {:?}", reach.address));
     }
-    Ok(Box::new(Local::new(options.cache.clone(), PathBuf::from(ITSELF))))
+    let cache = reach.cache.as_ref().map_or_else(|| options.cache.clone(), PathBuf::from);
+    Ok(Box::new(Local::new(cache, PathBuf::from(ITSELF))))
 }
 
 impl Transport for Local {
@@ -45,7 +46,7 @@ impl Transport for Local {
                 arch: std::env::consts::ARCH.to_owned(),
                 cache: self.cache.clone(),
                 free_bytes,
-                agent: Some(self.agent.clone()),
+                agent: Some(Program { path: self.agent.clone(), args: vec!["agent".into()] }),
             })
         })
     }
@@ -70,6 +71,15 @@ impl Transport for Local {
 
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()> {
         files::remove(path)
+    }
+
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
+        files::tidy(&self.cache, keep, limit_bytes)
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        // this machine is where it is
+        Box::pin(async { Ok(()) })
     }
 }
 

@@ -1,14 +1,17 @@
-//! How the host reaches a device: look at it, give it files, start a program, fetch files, delete files.
-//! Five operations and nothing else; deadlines are added once, by [`Guarded`]. Knows neither plans nor
-//! the protocol that runs over a program's stdin and stdout.
+//! How the host reaches a device: look at it, give it files, start a program, fetch files, delete files, get
+//! it back after trouble. A small set of operations; deadlines are added once, by [`Guarded`]. Knows neither
+//! plans nor the protocol that runs over a program's stdin and stdout.
+//!
+//! `remote` makes a whole transport of the four things that a shell on another machine can do.
 
 mod fake;
 mod files;
 mod guard;
 mod local;
+mod remote;
 
 pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
-pub use guard::{Guarded, PROBE_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
+pub use guard::{Guarded, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
 pub use local::Local;
 
 use crate::dispatch::Remedy;
@@ -57,19 +60,38 @@ pub trait Transport: Send + Sync {
 
     /// Deletes a file; one that is not there is no error.
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()>;
+
+    /// Deletes pushed files, least recently used first, until at most `limit_bytes` are left; files named in
+    /// `keep` stay whatever their size. Also deletes what broken transfers left.
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied>;
+
+    /// After the device was lost: drops the connection, makes a new one, and returns once the device answers.
+    /// Tries until it is dropped; the caller sets the limit.
+    fn recover(&self) -> Pending<'_, ()>;
+}
+
+/// What [`Transport::tidy`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Files deleted.
+    pub files: u64,
+    /// Their bytes.
+    pub freed_bytes: u64,
+    /// Bytes of pushed files that are left.
+    pub left_bytes: u64,
 }
 
 /// What a device says before an agent runs on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Instruction set, as Rust names it: `x86_64`, `aarch64`.
+    /// Instruction set, as Rust names it: `x86_64`, `aarch64`, `arm`.
     pub arch: String,
     /// Folder that belongs to us on the device.
     pub cache: PathBuf,
     /// Free space there, where it can be known.
     pub free_bytes: Option<u64>,
     /// The agent, when the device has it already; otherwise the host pushes one.
-    pub agent: Option<PathBuf>,
+    pub agent: Option<Program>,
 }
 
 /// A file of the host's, named by its hash.
@@ -221,6 +243,17 @@ pub enum TransportError {
         /// Hash it has.
         found: Sha256Hex,
     },
+    /// The device would not, in its own words.
+    #[error("{doing} on the device failed: {reason}")]
+    Refused {
+        /// Which operation.
+        doing: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The device cannot be used as it is configured.
+    #[error("{0}")]
+    Unusable(String),
     /// The operating system refused.
     #[error("{doing} {path}: {source}")]
     Io {
@@ -245,16 +278,43 @@ impl TransportError {
                 }
                 _ => Remedy::TryAgain,
             },
+            Self::Unusable(_) => Remedy::Setting,
+            Self::Refused { reason, .. } => refusal(reason),
             Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => Remedy::TryAgain,
         }
     }
 }
 
+/// What helps when a device refused in these words.
+fn refusal(reason: &str) -> Remedy {
+    let says = |words: &[&str]| words.iter().any(|w| reason.contains(w));
+    if says(&["Permission denied", "Read-only file system", "Operation not permitted", "is missing"]) {
+        Remedy::Setting
+    } else if says(&["No space left", "Input/output error", "Disk quota"]) {
+        Remedy::Device
+    } else {
+        Remedy::TryAgain
+    }
+}
+
 /// What a transport may need to know from the settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Where the local device keeps pushed files.
     pub cache: PathBuf,
+    /// Keys of hosts that were never seen are taken on trust and written down.
+    pub accept_new_host_key: bool,
+}
+
+/// How one device is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// What stands after the colon of a device on the command line; may be empty.
+    pub address: String,
+    /// Folder for our files on the device; `None`: the transport's usual one.
+    pub cache: Option<String>,
+    /// Private key to log in with.
+    pub identity: Option<PathBuf>,
 }
 
 /// A kind of transport.
@@ -265,20 +325,37 @@ pub struct Kind {
     pub about: &'static str,
     /// Shown by `bench devices` without being asked for.
     pub listed: bool,
-    /// Opens the device at an address: what stands after the colon, or nothing.
+    /// Opens a device; nothing is connected yet.
     pub open: Open,
+    /// Finds the devices that can be reached this way without being told of them.
+    pub discover: Option<Discover>,
 }
 
-/// Opens the device at an address; the error is for the person who wrote the address.
-type Open = fn(address: &str, options: &Options) -> Result<Box<dyn Transport>, String>;
+/// Opens a device; the error is for the person who wrote the address.
+type Open = fn(reach: &Reach, options: &Options) -> Result<Box<dyn Transport>, String>;
+
+/// Lists devices; the error says why none can be found, and what to do.
+type Discover = fn() -> Pin<Box<dyn Future<Output = Result<Vec<Found>, String>> + Send>>;
+
+/// A device that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its address for [`Reach`].
+    pub address: String,
+    /// Model, product, whatever is known without asking it.
+    pub about: String,
+    /// `Err`: it is there and cannot be used; the state, and what to do about it.
+    pub state: Result<(), String>,
+}
 
 /// Every kind there is. A new one is a file and a line here.
 pub const TRANSPORTS: &[Kind] = &[
-    Kind { name: "local", about: "this machine", listed: true, open: local::open },
+    Kind { name: "local", about: "this machine", listed: true, open: local::open, discover: None },
     Kind {
         name: "fake",
         about: "a scripted device for tests: fake or fake:SCRIPT.toml",
         listed: false,
         open: fake::open,
+        discover: None,
     },
 ];

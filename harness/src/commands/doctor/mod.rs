@@ -51,7 +51,10 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 
 fn agent(settings: &Settings) -> CommandResult<Check> {
     let greeting: Greeting = block_on(async {
-        let chosen = session::choose(&["local".to_owned()], &Options { cache: settings.cache.clone() })?;
+        let chosen = session::choose(
+            &["local".to_owned()],
+            &Options { cache: settings.cache.clone(), ..Options::default() },
+        )?;
         let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
         let mut session = Session::start(chosen, &[], &settings.cache, interrupts)?;
         let mut greetings = session.greet(&mut Progress::new(true)).await?;

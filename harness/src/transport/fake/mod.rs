@@ -7,8 +7,8 @@ mod script;
 pub use script::{Fault, FaultKind, Script, ScriptedModel};
 
 use super::{
-    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Transport,
-    TransportError, files,
+    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach, Tidied,
+    Transport, TransportError, files,
 };
 use protocol::Sha256Hex;
 use std::{
@@ -41,7 +41,8 @@ impl Fake {
 }
 
 /// For the list of transports: the address is the path of a script.
-pub(super) fn open(address: &str, options: &Options) -> Result<Box<dyn Transport>, String> {
+pub(super) fn open(reach: &Reach, options: &Options) -> Result<Box<dyn Transport>, String> {
+    let address = &reach.address;
     let script = if address.is_empty() { Script::default() } else { Script::read(Path::new(address))? };
     Ok(Box::new(Fake::new(options.cache.join("fake"), script)))
 }
@@ -51,7 +52,7 @@ impl Transport for Fake {
         let cache = self.cache.clone();
         Box::pin(async move {
             let free_bytes = files::probe(&cache).await?;
-            let agent = Some(cache.join("agent"));
+            let agent = Some(Program { path: cache.join("agent"), args: vec!["agent".into()] });
             Ok(Probe { arch: "fake".to_owned(), cache, free_bytes, agent })
         })
     }
@@ -104,6 +105,14 @@ impl Transport for Fake {
 
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()> {
         files::remove(path)
+    }
+
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
+        files::tidy(&self.cache, keep, limit_bytes)
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
 }
 

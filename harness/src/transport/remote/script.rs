@@ -1,0 +1,212 @@
+//! What a device's shell is told, and what is made of its answers: pure. POSIX words only, so that Android's
+//! mksh and toybox, a Pi's dash and an embedded busybox all understand them.
+
+use super::{
+    super::{HostFile, Probe, Tidied, TransportError},
+    Output,
+};
+use protocol::Sha256Hex;
+use std::path::PathBuf;
+
+/// Names given to one `rm`: a command line of Android has 128 KiB.
+pub(super) const NAMES_AT_A_TIME: usize = 200;
+
+/// Files listed at most: a cache of 2 GiB has some hundred.
+const MAX_FILES: usize = 20_000;
+
+/// A part that nobody has written to for so long belongs to a transfer that broke.
+const PART_AGE_S: u64 = 3600;
+
+/// Longest path of a cache folder: a file name of ours must still fit behind it.
+const MAX_CACHE: usize = 1024;
+
+/// A word that a POSIX shell takes for exactly `text`, whatever is in it.
+///
+/// # Errors
+/// It has a NUL, which no command line can hold.
+pub(in super::super) fn quote(text: &str) -> Result<String, TransportError> {
+    if text.contains('\0') {
+        return Err(TransportError::Refused {
+            doing: "naming".to_owned(),
+            reason: format!("{text:?} has a NUL in it"),
+        });
+    }
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// Makes our folders and tells what is to be known. `cache` is a word of shell.
+pub(super) fn probe(cache: &str) -> String {
+    format!(
+        "umask 077; c={cache}; mkdir -p \"$c/files\" \"$c/run\" \"$c/agent\" && cd \"$c\" || exit 1; \
+         command -v sha256sum >/dev/null || {{ echo 'sha256sum is missing' >&2; exit 1; }}; \
+         echo bench-probe; uname -m; pwd; df -Pk ."
+    )
+}
+
+/// The answer to [`probe`].
+pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
+    let mut lines = output.lines();
+    let odd = |what: &str| TransportError::Refused {
+        doing: "probing".to_owned(),
+        reason: format!(
+            "its shell answered without {what}: {:?}",
+            output.chars().take(200).collect::<String>()
+        ),
+    };
+    // a login script may greet first
+    lines.find(|line| *line == "bench-probe").ok_or_else(|| odd("the word that was asked for"))?;
+    let machine = lines.next().ok_or_else(|| odd("its architecture"))?;
+    let cache = lines.next().filter(|c| c.starts_with('/')).ok_or_else(|| odd("the cache folder"))?;
+    if cache.len() > MAX_CACHE {
+        return Err(odd("a cache folder of bearable length"));
+    }
+    // device, blocks, used, free, share, mounted on
+    let free_kib = lines.last().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    Ok(Probe {
+        arch: arch(machine).to_owned(),
+        cache: PathBuf::from(cache),
+        free_bytes: free_kib.map(|kib| kib.saturating_mul(1024)),
+        agent: None,
+    })
+}
+
+/// The kernel's word for an instruction set, as Rust names it.
+fn arch(machine: &str) -> &str {
+    match machine {
+        "arm64" | "armv8b" => "aarch64",
+        "armv7l" | "armv8l" | "armv6l" => "arm",
+        "amd64" => "x86_64",
+        "i486" | "i586" | "i686" => "x86",
+        other => other,
+    }
+}
+
+/// Prints the hash of a file that may be there, and notes that it is used.
+pub(super) fn used(path: &str) -> String {
+    format!("if [ -f {path} ]; then sha256sum < {path}; touch -c {path}; fi 2>/dev/null; true")
+}
+
+/// Gives a part its name when its content is right; prints the hash that it has.
+pub(super) fn place(part: &str, place: &str, file: &HostFile) -> String {
+    let mode = if file.executable { "700" } else { "600" };
+    format!(
+        "h=$(sha256sum < {part}) || exit 1; case $h in {sha256}*) chmod {mode} {part} && mv -f {part} {place};; \
+         *) rm -f {part};; esac || exit 1; echo \"$h\"",
+        sha256 = file.sha256,
+    )
+}
+
+/// Deletes a file.
+pub(super) fn delete(path: &str) -> String {
+    format!("rm -f {path}")
+}
+
+/// Deletes files of a folder; the names are ours, and need no quotes.
+pub(super) fn delete_in(folder: &str, names: &[String]) -> String {
+    format!("cd {folder} && rm -f {}", names.join(" "))
+}
+
+/// Notes the process id, then becomes the program.
+pub(super) fn start(note: &str, words: &str) -> String {
+    format!("{{ echo $$ > {note}; }} 2>/dev/null; exec {words}")
+}
+
+/// Kills what noted its process id, and its whole group where it leads one.
+pub(super) fn kill(note: &str) -> String {
+    format!(
+        "p=$(cat {note} 2>/dev/null); rm -f {note}; case $p in ''|*[!0-9]*) ;; \
+         *) kill -9 -- -$p || kill -9 $p;; esac 2>/dev/null; true"
+    )
+}
+
+/// Prints the time, then time of last use, size and name of every pushed file.
+pub(super) fn list(folder: &str) -> String {
+    format!("date +%s; cd {folder} && stat -c '%Y %s %n' * 2>/dev/null; true")
+}
+
+/// Which of the listed files have to go, and what that leaves.
+pub(super) fn choose(listing: &str, keep: &[Sha256Hex], limit_bytes: u64) -> (Tidied, Vec<String>) {
+    let now: u64 = listing.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
+    let mut files: Vec<(u64, u64, &str)> =
+        listing.lines().skip(1).take(MAX_FILES).filter_map(listed).collect();
+    files.sort_unstable();
+    let mut tidied = Tidied {
+        left_bytes: files.iter().fold(0, |sum, (_, bytes, _)| sum.saturating_add(*bytes)),
+        ..Tidied::default()
+    };
+    let mut doomed = Vec::new();
+    for (used, bytes, name) in files {
+        let broken = name.len() > SHA256_CHARS && used.saturating_add(PART_AGE_S) < now;
+        let kept = keep.iter().any(|sha256| name.starts_with(sha256.as_str()));
+        if broken || !kept && tidied.left_bytes > limit_bytes && name.len() == SHA256_CHARS {
+            tidied.files += 1;
+            tidied.freed_bytes = tidied.freed_bytes.saturating_add(bytes);
+            tidied.left_bytes = tidied.left_bytes.saturating_sub(bytes);
+            doomed.push(name.to_owned());
+        }
+    }
+    (tidied, doomed)
+}
+
+const SHA256_CHARS: usize = 64;
+
+/// Time, size and name, of a file whose name is one of ours.
+fn listed(line: &str) -> Option<(u64, u64, &str)> {
+    let mut words = line.splitn(3, ' ');
+    let (used, bytes, name) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
+    let (hash, rest) = name.split_at_checked(SHA256_CHARS)?;
+    let ours = hash.bytes().all(|b| b.is_ascii_hexdigit())
+        && (rest.is_empty() || rest.starts_with(".part-"))
+        && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    ours.then_some((used, bytes, name))
+}
+
+/// The hash that `sha256sum` printed, where it printed one.
+pub(super) fn hash_in(printed: &str) -> Option<&str> {
+    let word = printed.split_whitespace().next()?;
+    (word.len() == SHA256_CHARS && word.bytes().all(|b| b.is_ascii_hexdigit())).then_some(word)
+}
+
+/// A file that is not what it should be; `found` is what the device says its hash is.
+pub(super) fn damaged(path: &str, expected: &Sha256Hex, found: Option<&str>) -> TransportError {
+    match found.and_then(|hash| hash.parse().ok()) {
+        Some(found) => TransportError::Damaged { path: path.to_owned(), expected: expected.clone(), found },
+        None => TransportError::Refused {
+            doing: "verifying".to_owned(),
+            reason: format!("its sha256sum told no hash of {path}"),
+        },
+    }
+}
+
+/// What a script printed, when it ended well.
+pub(super) fn checked(doing: &str, output: Output) -> Result<String, TransportError> {
+    if output.status == 0 {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = harmless(&String::from_utf8_lossy(&output.stderr));
+    let reason =
+        if said.is_empty() { format!("its shell ended with status {}", output.status) } else { said };
+    Err(TransportError::Refused { doing: doing.to_owned(), reason })
+}
+
+/// The end of what a device said, on one line and without control characters.
+fn harmless(text: &str) -> String {
+    const CHARS: usize = 300;
+    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let surplus = line.chars().count().saturating_sub(CHARS);
+    line.chars().skip(surplus).collect()
+}
+
+/// A refusal for want of space, told as such.
+pub(super) fn no_space_or(error: TransportError, path: &str, needed: u64) -> TransportError {
+    match &error {
+        TransportError::Refused { reason, .. } if is_full(reason) => {
+            TransportError::NoSpace { path: path.to_owned(), needed }
+        }
+        _ => error,
+    }
+}
+
+fn is_full(reason: &str) -> bool {
+    ["No space left", "Disk quota exceeded", "File too large"].iter().any(|words| reason.contains(words))
+}

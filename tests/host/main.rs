@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
 mod cli;
+mod devices;
 mod interruptions;
 mod runs;
 mod scene;

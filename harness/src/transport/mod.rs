@@ -162,7 +162,7 @@ pub struct Program {
 
 /// A program that runs on the device. Dropping `control` kills it.
 pub struct Process {
-    /// Its stdin; shutting it down or dropping it gives the program its end of file.
+    /// Its stdin; dropping it gives the program its end of file, after all that was written.
     pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
     /// Its stdout.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,

@@ -115,7 +115,7 @@ pub(super) fn start(note: &str, words: &str) -> String {
 pub(super) fn kill(note: &str) -> String {
     format!(
         "p=$(cat {note} 2>/dev/null); rm -f {note}; case $p in ''|*[!0-9]*) ;; \
-         *) kill -9 -- -$p || kill -9 $p;; esac 2>/dev/null; true"
+         *) kill -s KILL -- -$p || kill -s KILL $p;; esac 2>/dev/null; true"
     )
 }
 

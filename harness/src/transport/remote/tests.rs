@@ -1,4 +1,301 @@
-//! The scripts, run by this machine's own shell: what is quoted arrives as it was, files get their name only
+//! The scripts, run by this machine's own shells: what is quoted arrives as it was, files get their name only
 //! when they are right, programs can be killed, and whatever a device answers, nothing breaks.
 
-use super::*;
+use super::{
+    super::{Content, Control, Guarded, ProcessEnd},
+    *,
+};
+use proptest::prelude::*;
+use std::{
+    fs,
+    process::{Command as Blocking, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// Nothing here takes long; a test that would hang ends here.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A shell of this machine in place of one at the end of a wire.
+struct Here {
+    shell: &'static str,
+    /// What the device does with bytes on their way to it.
+    spoils: bool,
+}
+
+impl Here {
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(self.shell);
+        command.args(["-c", script]).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+fn lost(error: std::io::Error) -> TransportError {
+    TransportError::Lost { doing: "testing".to_owned(), reason: error.to_string() }
+}
+
+struct Life(Child);
+
+impl Control for Life {
+    fn wait(&mut self) -> Pending<'_, ProcessEnd> {
+        Box::pin(async {
+            let status = self.0.wait().await.map_err(lost)?;
+            Ok(status.code().map_or(ProcessEnd::Signalled(9), ProcessEnd::Exited))
+        })
+    }
+
+    fn kill(&mut self) -> Pending<'_, ()> {
+        Box::pin(async { self.0.wait().await.map(drop).map_err(lost) })
+    }
+}
+
+impl Remote for Here {
+    fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
+        Box::pin(async move {
+            let output = self.command(script).stdin(Stdio::null()).output().await.map_err(lost)?;
+            let status = output.status.code().unwrap_or(137);
+            Ok(Output { status, stdout: output.stdout, stderr: output.stderr })
+        })
+    }
+
+    fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, _: &'a Moved) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let mut bytes = match &file.content {
+                Content::Memory(bytes) => bytes.to_vec(),
+                Content::Path(path) => fs::read(path).map_err(lost)?,
+            };
+            if self.spoils {
+                bytes.reverse();
+            }
+            fs::write(to, bytes).map_err(lost)
+        })
+    }
+
+    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, _: &'a Moved) -> Pending<'a, u64> {
+        Box::pin(async move {
+            let mut bytes = fs::read(from).map_err(lost)?;
+            if self.spoils {
+                bytes.reverse();
+            }
+            fs::write(to, &bytes).map_err(lost)?;
+            Ok(bytes.len() as u64)
+        })
+    }
+
+    fn start<'a>(&'a self, script: &'a str) -> Pending<'a, Process> {
+        Box::pin(async move {
+            let mut child = self.command(script).process_group(0).spawn().map_err(lost)?;
+            Ok(Process {
+                stdin: Box::new(child.stdin.take().unwrap()),
+                stdout: Box::new(child.stdout.take().unwrap()),
+                stderr: Box::new(child.stderr.take().unwrap()),
+                control: Box::new(Life(child)),
+            })
+        })
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Folder names that a shell would take for something else.
+const AWKWARD: &[&str] = &[
+    "plain",
+    "two words",
+    "it's",
+    "a\"b",
+    "$(touch gone)",
+    "`id`",
+    "a;b&c|d",
+    "-rf",
+    "*?[x]",
+    "new\\nline \\",
+    "~",
+    "snow ☃",
+];
+
+fn shells() -> Vec<&'static str> {
+    let known = ["/bin/sh", "/bin/bash", "/usr/bin/mksh-static", "/bin/busybox"];
+    known.into_iter().filter(|shell| Path::new(shell).exists() && !shell.ends_with("busybox")).collect()
+}
+
+fn on_loop(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { timeout(LIMIT, work).await.unwrap() });
+}
+
+fn device(folder: &Path, shell: &'static str) -> Guarded {
+    let cache = Some(folder.to_str().unwrap().to_owned());
+    Guarded::new(Box::new(RemoteDevice::new(Here { shell, spoils: false }, cache, "/nowhere")))
+}
+
+#[test]
+fn files_come_and_go_through_folders_of_any_name() {
+    let scene = tempfile::tempdir().unwrap();
+    on_loop(async {
+        for (number, shell) in shells().into_iter().enumerate() {
+            for name in AWKWARD {
+                let folder = scene.path().join(format!("{number}")).join(name);
+                let device = device(&folder, shell);
+                let probe = device.probe().await.unwrap();
+                assert_eq!(probe.cache, folder, "{shell}");
+                assert!(probe.arch == std::env::consts::ARCH && probe.free_bytes.is_some(), "{probe:?}");
+                let file = HostFile { executable: true, ..HostFile::from_memory("m", &b"#!/bin/sh\n"[..]) };
+                let first = device.push(&file, |_| ()).await.unwrap();
+                assert_eq!((first.sent_bytes, fs::read(&first.path).unwrap().len()), (10, 10), "{name}");
+                assert_eq!(device.push(&file, |_| ()).await.unwrap().sent_bytes, 0, "{name}: is there");
+                fs::write(&first.path, "rotten").unwrap();
+                assert_eq!(device.push(&file, |_| ()).await.unwrap().sent_bytes, 10, "{name}: rotten");
+                let here = scene.path().join("fetched");
+                assert_eq!(device.pull(&first.path, &file.sha256, &here).await.unwrap(), 10);
+                device.remove(&first.path).await.unwrap();
+                device.remove(&first.path).await.unwrap();
+                assert!(!first.path.exists(), "{name}");
+            }
+        }
+    });
+    assert!(!scene.path().join("gone").exists() && !Path::new("gone").exists());
+}
+
+#[test]
+fn what_arrives_damaged_gets_no_name() {
+    let scene = tempfile::tempdir().unwrap();
+    let cache = Some(scene.path().to_str().unwrap().to_owned());
+    let device =
+        Guarded::new(Box::new(RemoteDevice::new(Here { shell: "/bin/sh", spoils: true }, cache, "")));
+    on_loop(async {
+        let file = HostFile::from_memory("m", &b"abc"[..]);
+        let error = device.push(&file, |_| ()).await.unwrap_err();
+        assert!(error.to_string().contains(file.sha256.as_str()), "{error}");
+        assert_eq!(fs::read_dir(scene.path().join("files")).unwrap().count(), 0);
+        let there = scene.path().join("outputs");
+        fs::write(&there, b"abc").unwrap();
+        let here = scene.path().join("here");
+        let error = device.pull(&there, &file.sha256, &here).await.unwrap_err();
+        assert!(matches!(error, TransportError::Damaged { .. }) && !here.exists(), "{error}");
+    });
+}
+
+#[test]
+fn a_program_gets_its_words_as_they_are_and_its_pipes() {
+    let scene = tempfile::tempdir().unwrap();
+    on_loop(async {
+        for shell in shells() {
+            let device = device(&scene.path().join("it's a cache"), shell);
+            device.probe().await.unwrap();
+            let args = AWKWARD.iter().map(|word| (*word).into());
+            let args = ["-c".into(), "cat; printf '<%s>' \"$@\"; exit 5".into(), "sh".into()]
+                .into_iter()
+                .chain(args);
+            let program = Program { path: "/bin/sh".into(), args: args.collect() };
+            let mut process = device.spawn(&program).await.unwrap();
+            process.stdin.write_all(b"\0\xff\r\n").await.unwrap();
+            drop(process.stdin);
+            let mut out = Vec::new();
+            process.stdout.read_to_end(&mut out).await.unwrap();
+            let words: String = AWKWARD.iter().map(|word| format!("<{word}>")).collect();
+            assert_eq!(out, [b"\0\xff\r\n", words.as_bytes()].concat(), "{shell}");
+            assert_eq!(process.control.wait().await.unwrap(), ProcessEnd::Exited(5), "{shell}");
+            let notes = scene.path().join("it's a cache/run");
+            assert_eq!(fs::read_dir(notes).unwrap().count(), 0, "{shell}: its note is gone");
+        }
+    });
+}
+
+#[test]
+fn a_killed_program_takes_what_it_started_with_it() {
+    let scene = tempfile::tempdir().unwrap();
+    on_loop(async {
+        for (shell, by_hand) in shells().into_iter().flat_map(|shell| [(shell, true), (shell, false)]) {
+            let device = device(scene.path(), shell);
+            device.probe().await.unwrap();
+            let args = vec!["-c".into(), "trap '' HUP; sleep 1000 & echo !; wait".into()];
+            let mut process = device.spawn(&Program { path: "/bin/sh".into(), args }).await.unwrap();
+            assert_eq!(process.stdout.read_u8().await.unwrap(), b'!');
+            if by_hand {
+                process.control.kill().await.unwrap();
+            } else {
+                drop(process.control);
+            }
+            // the pipe ends when nobody holds it any more: neither the shell nor what it started
+            let mut rest = Vec::new();
+            process.stdout.read_to_end(&mut rest).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
+    let scene = tempfile::tempdir().unwrap();
+    on_loop(async {
+        let device = device(scene.path(), "/bin/sh");
+        let mut all = Vec::new();
+        for number in 0..4u8 {
+            let file = HostFile::from_memory("m", vec![number; 1000]);
+            let path = device.push(&file, |_| ()).await.unwrap().path;
+            Blocking::new("touch")
+                .args(["-d", &format!("2001-01-0{}", number + 1)])
+                .arg(&path)
+                .status()
+                .unwrap();
+            all.push((file, path));
+        }
+        let part = scene.path().join("files").join(format!("{}.part-1-1", all[3].0.sha256));
+        fs::write(&part, "half").unwrap();
+        Blocking::new("touch").args(["-d", "2001-01-09"]).arg(&part).status().unwrap();
+        fs::write(scene.path().join("files/somebody else's"), "not ours").unwrap();
+        device.push(&all[1].0, |_| ()).await.unwrap();
+        let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500).await.unwrap();
+        assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000 });
+        let left: Vec<bool> = all.iter().map(|(_, path)| path.exists()).collect();
+        assert_eq!(left, [true, true, false, false], "0 is kept, 1 was used last");
+        assert!(!part.exists() && scene.path().join("files/somebody else's").exists());
+    });
+}
+
+#[test]
+fn a_device_says_why_not_and_what_it_says_is_harmless() {
+    on_loop(async {
+        let device = device(Path::new("/proc/no/such"), "/bin/sh");
+        let error = device.probe().await.unwrap_err().to_string();
+        assert!(error.contains("/proc/no") && error.starts_with("probing on the device failed"), "{error}");
+    });
+    let output = Output { status: 3, stdout: Vec::new(), stderr: b"\x1b[2Jbad\r\nworse\x07".to_vec() };
+    let said = script::checked("testing", output).unwrap_err().to_string();
+    assert!(!said.chars().any(char::is_control) && said.contains("worse"), "{said}");
+    let silent = Output { status: 3, stdout: Vec::new(), stderr: Vec::new() };
+    assert!(script::checked("testing", silent).unwrap_err().to_string().contains("status 3"));
+    let full =
+        TransportError::Refused { doing: "placing".to_owned(), reason: "No space left on device".to_owned() };
+    assert!(matches!(script::no_space_or(full, "/x", 7), TransportError::NoSpace { needed: 7, .. }));
+    assert!(quote("a\0b").is_err());
+}
+
+proptest! {
+    #[test]
+    fn quoting_is_exact(text in "[^\\x00]{0,40}") {
+        let script = format!("printf %s {}", quote(&text).unwrap());
+        let output = Blocking::new("/bin/sh").args(["-c", &script]).output().unwrap();
+        prop_assert_eq!(output.stdout, text.as_bytes());
+    }
+
+    #[test]
+    fn no_answer_breaks_anything(answer in any::<String>(), lines in "(([0-9]{1,22}|-1|x) ){2}[0-9a-f]{60,66}(.part-[0-9/ ]{0,4})?\n") {
+        for text in [answer.clone(), format!("bench-probe\n{answer}"), format!("bench-probe\nx\n/{answer}\n{answer}")] {
+            script::probed(&text).map(drop).unwrap_or_default();
+            script::hash_in(&text).map(str::len).unwrap_or_default();
+        }
+        for listing in [answer, lines.repeat(3)] {
+            let (tidied, doomed) = script::choose(&listing, &[], 0);
+            prop_assert_eq!(tidied.files, doomed.len() as u64);
+            prop_assert!(doomed.iter().all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))));
+        }
+    }
+}

@@ -27,7 +27,7 @@ pub use dataset::{Dataset, TensorData};
 pub use error::DataError;
 pub use file::{FileRef, ReadSeek, Root, ShippedFile};
 pub use log_mel::LogMel;
-pub use nearest::{did_you_mean, nearest};
+pub use nearest::{did_you_mean, nearest, with_nearest};
 pub use preprocess::{Layout, PerChannel, Preprocess};
 pub use resize::{Fit, Resize, ResizeRule};
 pub use spec::{

@@ -26,6 +26,20 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     nearest(name, candidates).map(|n| format!(" (did you mean {n:?}?)")).unwrap_or_default()
 }
 
+/// Adds the nearest valid name to serde's words about an unknown key or value. The words are serde's own
+/// (``unknown field `a`, expected one of `b`, `c` ``); others pass through as they are.
+pub fn with_nearest(message: &str) -> String {
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match quoted.split_first() {
+        Some((unknown, known)) if is_unknown => match nearest(unknown, known.iter().copied()) {
+            Some(name) => format!("{message} (did you mean `{name}`?)"),
+            None => message.to_owned(),
+        },
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

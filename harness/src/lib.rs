@@ -6,6 +6,7 @@
 mod agents;
 mod cli;
 mod commands;
+mod devices;
 mod dispatch;
 mod exit;
 mod gate;

@@ -2,6 +2,7 @@
 //! end noted. Judges nothing and renders nothing.
 
 use crate::{
+    devices::{Device, Known, Registry},
     dispatch::{Agenda, Dispatcher, Ended, Hand, Remedy, device_entry},
     exit::{CommandResult, ExitWith, Failure},
     interrupt::Interrupts,
@@ -9,9 +10,8 @@ use crate::{
     progress::Progress,
     rule::rule,
     selection::{Selection, shown_path},
-    session::{self, Chosen, Greeting, Session},
+    session::{Greeting, Session},
     settings::Settings,
-    transport::Options,
     unknown::unknown,
 };
 use anyhow::Context;
@@ -57,11 +57,10 @@ pub(crate) async fn start(
     progress: &mut Progress,
     interrupts: Interrupts,
 ) -> CommandResult<Measured> {
-    let options = Options { cache: settings.cache.clone(), ..Options::default() };
-    let chosen = session::choose(&settings.devices, &options)?;
-    let devices: Vec<DevicePlan> =
-        chosen.iter().map(|c| DevicePlan { id: c.id.clone(), transport: c.transport.to_owned() }).collect();
-    let mut session = open(chosen, selection, settings, progress, interrupts)?;
+    let registry = Registry::read(settings)?;
+    let chosen = registry.choose(&settings.devices).await?;
+    let devices: Vec<DevicePlan> = chosen.iter().map(Known::plan).collect();
+    let mut session = open(registry.open_all(chosen)?, selection, settings, progress, interrupts)?;
     let greetings = session.greet(progress).await?;
     let ready = first_ready(&greetings, &devices)?;
     check_runtimes(selection, &greetings, &devices)?;
@@ -98,10 +97,9 @@ pub(crate) async fn resume(
 ) -> CommandResult<Measured> {
     let (mut writer, resumed) = RunWriter::reopen(dir).or_usage()?;
     let Resumed { plan, done, next_attempt, inspected, .. } = resumed;
-    let options = Options { cache: settings.cache.clone(), ..Options::default() };
-    let names: Vec<String> = plan.devices.iter().map(|d| d.id.clone()).collect();
-    let chosen = session::choose_again(&names, &settings.devices, &options)?;
-    let mut session = open(chosen, selection, settings, progress, interrupts)?;
+    let registry = Registry::read(settings)?;
+    let devices = registry.open_all(registry.again(&plan.devices)?)?;
+    let mut session = open(devices, selection, settings, progress, interrupts)?;
     let greetings = session.greet(progress).await?;
     let ready = first_ready(&greetings, &plan.devices)?;
     for (device, greeting) in greetings.iter().enumerate() {
@@ -132,14 +130,14 @@ struct Begun {
 }
 
 fn open(
-    chosen: Vec<Chosen>,
+    devices: Vec<Device>,
     selection: &Selection,
     settings: &Settings,
     progress: &mut Progress,
     interrupts: Interrupts,
 ) -> CommandResult<Session> {
-    progress.devices(&chosen.iter().map(|c| c.id.clone()).collect::<Vec<_>>());
-    Session::start(chosen, &selection.files(), &settings.cache, interrupts)
+    progress.devices(&devices.iter().map(|device| device.known.id.clone()).collect::<Vec<_>>());
+    Session::start(devices, &selection.files(), settings, interrupts)
 }
 
 fn first_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<usize> {

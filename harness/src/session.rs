@@ -1,19 +1,19 @@
-//! Devices made ready for a run: chosen by name, connected, given their files, asked what they are. Starts one
+//! Devices made ready for a run: connected, given their files, asked what they are. Starts one
 //! driver per device and hands them to the dispatcher; plans nothing.
 
 use crate::{
-    agents::Agents,
+    devices::Device,
     dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, staging},
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     link::Hello,
     progress::Progress,
-    transport::{Guarded, HostFile, Options, Reach, TRANSPORTS},
-    unknown::unknown,
+    settings::Settings,
+    transport::HostFile,
 };
 use anyhow::Context;
 use protocol::{ModelFacts, Sha256Hex};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -26,60 +26,6 @@ const EVENTS: usize = 1024;
 const COMMANDS: usize = 64;
 /// Agents that were told goodbye are gone within this time, or are killed.
 const PARTING_LIMIT: Duration = Duration::from_secs(10);
-
-/// A device that was asked for.
-pub(crate) struct Chosen {
-    /// The id used everywhere.
-    pub(crate) id: String,
-    /// Name of its transport.
-    pub(crate) transport: &'static str,
-    reach: Guarded,
-}
-
-/// Finds the devices by what was said on the command line: `local`, `fake:script.toml`.
-///
-/// # Errors
-/// A transport nobody knows, with the nearest name; an address it does not take; a device named twice.
-pub(crate) fn choose(names: &[String], options: &Options) -> CommandResult<Vec<Chosen>> {
-    let mut all: Vec<Chosen> = Vec::new();
-    for name in names {
-        let (kind, address) = name.split_once(':').unwrap_or((name, ""));
-        let Some(found) = TRANSPORTS.iter().find(|t| t.name == kind) else {
-            let known: Vec<&str> = TRANSPORTS.iter().map(|t| t.name).collect();
-            return Err(Failure::usage(unknown("device", kind, &known)));
-        };
-        let reach = Reach { address: address.to_owned(), ..Reach::default() };
-        let transport = (found.open)(&reach, options).map_err(Failure::usage)?;
-        let stem = Path::new(address).file_stem().map(|s| s.to_string_lossy().into_owned());
-        let id = stem.map_or_else(|| kind.to_owned(), |stem| format!("{kind}-{stem}"));
-        if all.iter().any(|other| other.id == id) {
-            return Err(Failure::usage(format!("two devices would have the name {id:?}")));
-        }
-        all.push(Chosen { id, transport: found.name, reach: Guarded::new(transport) });
-    }
-    Ok(all)
-}
-
-/// Finds the devices of a plan again: by what was said on the command line where that leads to the same name,
-/// else by the name alone.
-///
-/// # Errors
-/// A device that cannot be found any more.
-pub(crate) fn choose_again(
-    ids: &[String],
-    names: &[String],
-    options: &Options,
-) -> CommandResult<Vec<Chosen>> {
-    let mut said = choose(names, options)?;
-    ids.iter()
-        .map(|id| match said.iter().position(|chosen| chosen.id == *id) {
-            Some(at) => Ok(said.swap_remove(at)),
-            None => choose(std::slice::from_ref(id), options)?
-                .pop()
-                .ok_or_else(|| Failure::usage(unknown("device", id, &[]))),
-        })
-        .collect()
-}
 
 /// What a device answered when it was made ready.
 pub(crate) type Greeting = Result<(Hello, Places), Trouble>;
@@ -94,28 +40,28 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a driver per device. `staging_root` is where fetched files may lie for a moment.
+    /// Starts a driver per device. Fetched files lie in the cache folder for a moment.
     ///
     /// # Errors
     /// The folder cannot be made.
     pub(crate) fn start(
-        chosen: Vec<Chosen>,
+        devices: Vec<Device>,
         files: &[HostFile],
-        staging_root: &Path,
+        settings: &Settings,
         interrupts: Interrupts,
     ) -> CommandResult<Self> {
-        let (folder, staging_path) = staging(staging_root)
-            .with_context(|| format!("the cache folder {} cannot be used", staging_root.display()))
+        let (folder, staging_path) = staging(&settings.cache)
+            .with_context(|| format!("the cache folder {} cannot be used", settings.cache.display()))
             .or_usage()?;
         let (sender, events) = mpsc::channel(EVENTS);
         let (cancel, cancelled) = watch::channel(false);
         let mut drivers = JoinSet::new();
         let mut commands = Vec::new();
-        for (device, chosen) in chosen.into_iter().enumerate() {
+        for (position, device) in devices.into_iter().enumerate() {
             let driver = Driver {
+                position,
                 device,
-                transport: chosen.reach,
-                agents: Agents::new(None, staging_root),
+                agents: settings.agents(),
                 files: files.to_vec(),
                 staging: staging_path.clone(),
                 events: sender.clone(),

@@ -2,8 +2,10 @@
 //! struct names every setting once; clap reads the first two levels into it, TOML the third.
 
 use crate::{
+    agents::Agents,
     exit::{CommandResult, ExitWith, Failure},
-    values::{Share, Span},
+    transport::Options,
+    values::{Share, Size, Span},
 };
 use anyhow::Context;
 use protocol::RuntimeId;
@@ -19,13 +21,20 @@ pub(crate) const FILE_NAME: &str = "bench.toml";
 /// Longest settings file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// Pushed files that a device keeps, unless somebody says otherwise: some hundred models.
+const CACHE_LIMIT: Size = Size(2 << 30);
+
 /// One level of settings. `None`: this level says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Layer {
-    /// Device to measure on; may be repeated [default: local]
-    #[arg(long, env = "BENCH_DEVICE", value_name = "ID", value_delimiter = ',')]
+    /// Devices to measure on: an id, tag:NAME, a transport, transport:address, all, or such words joined with
+    /// and, or, not; may be repeated [default: local]
+    #[arg(long, env = "BENCH_DEVICE", value_name = "DEVICES", value_delimiter = ',')]
     pub(crate) device: Option<Vec<String>>,
+    /// File that describes devices [default: the nearest devices.toml, then ~/.config/bench/devices.toml]
+    #[arg(long, env = "BENCH_DEVICES", value_name = "FILE")]
+    pub(crate) devices: Option<PathBuf>,
     /// Runtime and backend, e.g. builtin/cpu; may be repeated [default: the suite's]
     #[arg(long, env = "BENCH_RUNTIME", value_name = "RUNTIME/BACKEND", value_delimiter = ',')]
     pub(crate) runtime: Option<Vec<RuntimeId>>,
@@ -53,6 +62,16 @@ pub(crate) struct Layer {
     /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
     #[arg(long, env = "BENCH_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+    /// Most bytes of pushed files that a device keeps; the least recently used go first [default: 2GiB]
+    #[arg(long, env = "BENCH_CACHE_LIMIT", value_name = "SIZE")]
+    pub(crate) cache_limit: Option<Size>,
+    /// Folder with agents for devices, bench-agent-ARCH [default: agents in the cache folder]
+    #[arg(long, env = "BENCH_AGENT_DIR", value_name = "DIR")]
+    pub(crate) agent_dir: Option<PathBuf>,
+    /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) accept_new_host_key: bool,
 }
 
 impl Layer {
@@ -60,6 +79,7 @@ impl Layer {
     fn over(self, below: Self) -> Self {
         Self {
             device: self.device.or(below.device),
+            devices: self.devices.or(below.devices),
             runtime: self.runtime.or(below.runtime),
             threads: self.threads.or(below.threads),
             seed: self.seed.or(below.seed),
@@ -69,6 +89,9 @@ impl Layer {
             accuracy_margin: self.accuracy_margin.or(below.accuracy_margin),
             out: self.out.or(below.out),
             cache: self.cache.or(below.cache),
+            cache_limit: self.cache_limit.or(below.cache_limit),
+            agent_dir: self.agent_dir.or(below.agent_dir),
+            accept_new_host_key: self.accept_new_host_key,
         }
     }
 
@@ -76,6 +99,8 @@ impl Layer {
     fn based_on(mut self, folder: &Path) -> Self {
         self.out = self.out.map(|p| folder.join(p));
         self.cache = self.cache.map(|p| folder.join(p));
+        self.devices = self.devices.map(|p| folder.join(p));
+        self.agent_dir = self.agent_dir.map(|p| folder.join(p));
         self
     }
 
@@ -94,8 +119,10 @@ impl Layer {
 /// All levels together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// Devices to measure on, in the order given, each once.
+    /// Devices to measure on, in the words of the user.
     pub(crate) devices: Vec<String>,
+    /// File that describes devices; `None`: one of the usual places.
+    pub(crate) devices_file: Option<PathBuf>,
     /// Runtimes; empty: the suite's.
     pub(crate) runtimes: Vec<RuntimeId>,
     /// Threads; `None`: the suite's.
@@ -114,6 +141,12 @@ pub(crate) struct Settings {
     pub(crate) out: PathBuf,
     /// Where the local device keeps pushed files.
     pub(crate) cache: PathBuf,
+    /// Most bytes of pushed files per device.
+    pub(crate) cache_limit: Size,
+    /// Folder with agents; `None`: the usual ones.
+    pub(crate) agent_dir: Option<PathBuf>,
+    /// Keys of hosts that were never seen are taken on trust.
+    pub(crate) accept_new_host_key: bool,
 }
 
 impl Settings {
@@ -138,6 +171,7 @@ impl Settings {
         };
         Ok(Self {
             devices: each_once(all.device.unwrap_or_else(|| vec!["local".to_owned()])),
+            devices_file: all.devices.map(|p| here.join(p)),
             runtimes: each_once(all.runtime.unwrap_or_default()),
             threads: all.threads,
             seed: all.seed,
@@ -147,7 +181,20 @@ impl Settings {
             accuracy_margin: all.accuracy_margin,
             out: here.join(all.out.unwrap_or_else(|| PathBuf::from("runs"))),
             cache: here.join(cache),
+            cache_limit: all.cache_limit.unwrap_or(CACHE_LIMIT),
+            agent_dir: all.agent_dir.map(|p| here.join(p)),
+            accept_new_host_key: all.accept_new_host_key,
         })
+    }
+
+    /// What transports want to know.
+    pub(crate) fn options(&self) -> Options {
+        Options { cache: self.cache.clone(), accept_new_host_key: self.accept_new_host_key }
+    }
+
+    /// Where agents for devices may lie.
+    pub(crate) fn agents(&self) -> Agents {
+        Agents::new(self.agent_dir.as_deref(), &self.cache)
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn plan() -> Plan {
             classes: Vec::new(),
             names: Vec::new(),
         },
-        devices: vec![DevicePlan { id: "fake".to_owned(), transport: "fake".to_owned() }],
+        devices: vec![DevicePlan::new("fake", "fake")],
         cases: Vec::new(),
         contrasts: Vec::new(),
         measuring: Measuring {

@@ -1,4 +1,4 @@
-//! Values as people write them in flags and settings: shares (`3%`) and lengths of time (`4m`).
+//! Values as people write them in flags and settings: shares (`3%`), lengths of time (`4m`), sizes (`2GiB`).
 
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, str::FromStr, time::Duration};
@@ -36,6 +36,46 @@ impl FromStr for Span {
         let duration: jiff::SignedDuration = text.trim().parse().map_err(|_| help())?;
         let duration = Duration::try_from(duration).map_err(|_| help())?;
         if duration > Duration::ZERO && duration <= MAX_SPAN { Ok(Self(duration)) } else { Err(help()) }
+    }
+}
+
+/// A number of bytes. Written `2GiB`, `500 MB`, `0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub u64);
+
+/// Units of sizes.
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("kB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("{text:?} is not a size: write 500MB or 2GiB");
+        let text = text.trim();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let (_, scale) =
+            UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim())).ok_or_else(help)?;
+        let number: u64 = number.parse().map_err(|_| help())?;
+        number.checked_mul(*scale).map(Self).ok_or_else(help)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -119,6 +159,16 @@ mod tests {
         assert_eq!("1h 30m".parse(), Ok(Span(Duration::from_secs(5400))));
         for bad in ["4", "-4m", "0s", "", "4 fortnights", "9999999h"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_written() {
+        assert_eq!("2GiB".parse(), Ok(Size(2 << 30)));
+        assert_eq!(" 500 mb ".parse(), Ok(Size(500_000_000)));
+        assert_eq!("0".parse(), Ok(Size(0)));
+        for bad in ["", "GiB", "-1", "1.5GB", "2 GiBs", "99999999999TiB", "1 2"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
 

@@ -135,6 +135,20 @@ pub struct DevicePlan {
     pub id: String,
     /// `local`, `adb`, `ssh`, `fake`.
     pub transport: String,
+    /// Where the transport finds it: a serial number, a host; empty where there is only one place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// The tags it had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+impl DevicePlan {
+    /// A device without an address and tags.
+    pub fn new(id: &str, transport: &str) -> Self {
+        let (id, transport) = (id.to_owned(), transport.to_owned());
+        Self { id, transport, address: String::new(), tags: Vec::new() }
+    }
 }
 
 /// A case: one variant on one runtime on one device.

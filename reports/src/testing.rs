@@ -147,7 +147,7 @@ impl Recipe {
                 classes: (0..self.classes).map(|c| format!("class {c}")).collect(),
                 names: (0..self.examples).map(|i| format!("test/{i:05}")).collect(),
             },
-            devices: vec![DevicePlan { id: "local".into(), transport: "local".into() }],
+            devices: vec![DevicePlan::new("local", "local")],
             cases: self.cases.iter().map(case).collect(),
             contrasts: self.contrasts(),
             measuring: self.measuring(),

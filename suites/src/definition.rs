@@ -2,7 +2,7 @@
 //! file, the line where it is known, the key, and what to do.
 
 use crate::{Compare, Measure, Suite, SuiteError, Variant, error::line_of, suite::format_of};
-use datasets::{DatasetSpec, FileRef, Root, did_you_mean, nearest};
+use datasets::{DatasetSpec, FileRef, Root, did_you_mean, with_nearest};
 use protocol::{Precision, RuntimeId, Sha256Hex, Task, VariantId};
 use serde::Deserialize;
 use std::{
@@ -221,20 +221,6 @@ impl Parser<'_> {
             }
             Some(task) => Ok(*task.get_ref()),
         }
-    }
-}
-
-/// Adds the nearest valid name to serde's words about an unknown key or value. The words are serde's own
-/// (``unknown field `a`, expected one of `b`, `c` ``); others pass through as they are.
-fn with_nearest(message: &str) -> String {
-    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    match quoted.split_first() {
-        Some((unknown, known)) if is_unknown => match nearest(unknown, known.iter().copied()) {
-            Some(name) => format!("{message} (did you mean `{name}`?)"),
-            None => message.to_owned(),
-        },
-        _ => message.to_owned(),
     }
 }
 

@@ -41,7 +41,7 @@ fn place(line: &Option<(usize, usize)>) -> String {
 }
 
 /// Line and column of a position in a text, from 1; columns count characters.
-pub(crate) fn line_of(text: &str, span: Option<Range<usize>>) -> Option<(usize, usize)> {
+pub fn line_of(text: &str, span: Option<Range<usize>>) -> Option<(usize, usize)> {
     let before = text.get(..span?.start)?;
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -17,7 +17,7 @@ mod suite;
 pub use ad_hoc::ad_hoc;
 pub use builtin::{BUILTIN, Builtin, FILES};
 pub use contrasts::{Side, contrasts};
-pub use error::SuiteError;
+pub use error::{SuiteError, line_of};
 pub use rules::{Burst, Compare, Measure, WarmUpRules};
 pub use suite::{Case, Suite, Variant};
 

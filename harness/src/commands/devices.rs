@@ -2,14 +2,14 @@
 
 use super::{FactsFormat, block_on};
 use crate::{
+    devices::Registry,
     exit::{CommandResult, Exit, ExitWith},
     interrupt::Interrupts,
     link::Hello,
     progress::Progress,
-    session::{self, Greeting, Session},
+    session::{Greeting, Session},
     settings::{Layer, Settings},
     stdout::{print, print_json},
-    transport::{Options, TRANSPORTS},
     values::human_bytes,
 };
 use anyhow::Context;
@@ -35,8 +35,7 @@ pub(crate) struct Args {
 
 /// Starts an agent on every device and prints what it says.
 pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
-    let found = TRANSPORTS.iter().filter(|t| t.listed).map(|t| t.name.to_owned());
-    let devices = if args.devices.is_empty() { found.collect() } else { args.devices.clone() };
+    let devices = if args.devices.is_empty() { vec!["all".to_owned()] } else { args.devices.clone() };
     let layer = Layer { cache: args.cache.clone(), device: Some(devices), ..Layer::default() };
     let settings = Settings::resolve(layer, config)?;
     let all = block_on(ask(&settings))?;
@@ -51,11 +50,11 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 }
 
 async fn ask(settings: &Settings) -> CommandResult<Vec<(String, Greeting)>> {
-    let chosen =
-        session::choose(&settings.devices, &Options { cache: settings.cache.clone(), ..Options::default() })?;
-    let ids: Vec<String> = chosen.iter().map(|c| c.id.clone()).collect();
+    let registry = Registry::read(settings)?;
+    let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
+    let ids: Vec<String> = devices.iter().map(|device| device.known.id.clone()).collect();
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let mut session = Session::start(chosen, &[], &settings.cache, interrupts)?;
+    let mut session = Session::start(devices, &[], settings, interrupts)?;
     let greetings = session.greet(&mut Progress::new(true)).await?;
     session.end().await;
     Ok(ids.into_iter().zip(greetings).collect())

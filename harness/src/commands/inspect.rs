@@ -2,14 +2,15 @@
 
 use super::{FactsFormat, block_on};
 use crate::{
+    devices::Registry,
     dispatch::Remedy,
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     progress::Progress,
-    session::{self, Session},
+    session::Session,
     settings::{Layer, Settings},
     stdout::{print, print_json},
-    transport::{HostFile, Options},
+    transport::HostFile,
     values::human_bytes,
 };
 use anyhow::Context;
@@ -66,10 +67,10 @@ type Answers = std::collections::BTreeMap<protocol::Sha256Hex, Result<ModelFacts
 
 async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> {
     let mut progress = Progress::new(true);
-    let chosen =
-        session::choose(&settings.devices, &Options { cache: settings.cache.clone(), ..Options::default() })?;
+    let registry = Registry::read(settings)?;
+    let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let mut session = Session::start(chosen, files, &settings.cache, interrupts)?;
+    let mut session = Session::start(devices, files, settings, interrupts)?;
     let greetings = session.greet(&mut progress).await?;
     if let Some(Err(trouble)) = greetings.first() {
         let error = anyhow::Error::msg(trouble.reason.clone()).context("the agent does not work");

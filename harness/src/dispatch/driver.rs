@@ -5,8 +5,9 @@
 use super::event::{DispatchEvent, Places, Remedy, Trouble};
 use crate::{
     agents::Agents,
+    devices::Device,
     link::{Link, LinkError, Sink, UnitEnd},
-    transport::{Guarded, HostFile, Program, TransportError},
+    transport::{HostFile, Program, Pushed, TransportError},
 };
 use protocol::{Artifact, Counts, Sha256Hex, UnitId, UnitSpec};
 use std::{
@@ -34,9 +35,9 @@ pub(crate) enum Command {
 /// The hand.
 pub(crate) struct Driver {
     /// Position in the list of devices.
-    pub(crate) device: usize,
-    /// The way to it.
-    pub(crate) transport: Guarded,
+    pub(crate) position: usize,
+    /// The device.
+    pub(crate) device: Device,
     /// Agents for devices that have none.
     pub(crate) agents: Agents,
     /// What it needs.
@@ -81,7 +82,7 @@ impl Driver {
 
     async fn make_ready(&mut self, session: &mut Option<Session>) -> Told {
         if let Err(trouble) = self.connect(session).await? {
-            self.tell(DispatchEvent::NotReady { device: self.device, trouble }).await?;
+            self.tell(DispatchEvent::NotReady { device: self.position, trouble }).await?;
         }
         Ok(())
     }
@@ -97,7 +98,7 @@ impl Driver {
                 let places = opened.places.clone();
                 *session = Some(opened);
                 let hello = Box::new(hello);
-                self.tell(DispatchEvent::Ready { device: self.device, hello, places }).await?;
+                self.tell(DispatchEvent::Ready { device: self.position, hello, places }).await?;
                 Ok(Ok(()))
             }
             Err(trouble) => {
@@ -109,41 +110,83 @@ impl Driver {
 
     async fn open(&self) -> Result<(Session, crate::link::Hello), Trouble> {
         if self.lost {
-            self.transport.recover().await?;
+            self.device.way.recover().await?;
         }
-        let probe = self.transport.probe().await?;
-        let mut program = match probe.agent {
-            Some(agent) => agent,
-            None => Program { path: self.push(&self.agent_for(&probe.arch)?).await?, args: Vec::new() },
+        let probe = self.device.way.probe().await?;
+        let agent = match &probe.agent {
+            Some(_) => None,
+            None => Some(self.agent_for(&probe.arch)?),
+        };
+        let places = self.push_all(agent.as_ref()).await?;
+        let pushed = agent.as_ref().and_then(|file| Some((file, places.get(&file.sha256)?.clone())));
+        let mut program = match (probe.agent, &pushed) {
+            (Some(program), _) => program,
+            (None, Some((_, path))) => Program { path: path.clone(), args: Vec::new() },
+            (None, None) => return Err(trouble("the agent was not pushed", Remedy::TryAgain)),
         };
         program.args.extend(["--dir".into(), probe.cache.join("agent").into()]);
-        let mut places = Places::new();
-        for file in &self.files {
-            places.insert(file.sha256.clone(), self.push(file).await?);
-        }
-        let process = self.transport.spawn(&program).await?;
+        let process = self.device.way.spawn(&program).await?;
         let mut link = Link::new(process);
-        match link.greet().await {
-            Ok(hello) => Ok((Session { link, places }, hello)),
-            Err(error) => Err(given_up(link, &error).await),
+        let hello = match link.greet().await {
+            Ok(hello) => hello,
+            Err(error) => return Err(given_up(link, &error).await),
+        };
+        match pushed {
+            Some((file, path)) if hello.agent.sha256 != file.sha256 => {
+                link.abandon().await;
+                let reason = format!(
+                    "not the agent that was pushed has answered: {} was started and has the hash {}, the one that \
+                     answered has {}; look what is in its place on the device",
+                    path.display(),
+                    file.sha256.short(),
+                    hello.agent.sha256.short()
+                );
+                Err(trouble(reason, Remedy::Device))
+            }
+            _ => Ok((Session { link, places }, hello)),
         }
     }
 
-    fn agent_for(&self, arch: &str) -> Result<HostFile, Trouble> {
-        self.agents.find(arch).map_err(|reason| Trouble { reason, remedy: Remedy::Setting })
+    /// The agent for the instruction set that was probed, or that the user says the device has.
+    fn agent_for(&self, probed: &str) -> Result<HostFile, Trouble> {
+        let arch = self.device.known.agent.as_deref().unwrap_or(probed);
+        self.agents.find(arch).map_err(|reason| trouble(reason, Remedy::Setting))
     }
 
-    async fn push(&self, file: &HostFile) -> Result<PathBuf, TransportError> {
+    /// Makes sure that every file is there. When something had to be sent, old files make room for it.
+    async fn push_all(&self, agent: Option<&HostFile>) -> Result<Places, TransportError> {
+        let all: Vec<&HostFile> = agent.into_iter().chain(&self.files).collect();
+        let keep: Vec<Sha256Hex> = all.iter().map(|file| file.sha256.clone()).collect();
+        let (mut places, mut sent) = (Places::new(), 0);
+        for file in all {
+            let pushed = match self.push(file).await {
+                Err(TransportError::NoSpace { .. })
+                    if self.device.way.tidy(&keep, 0).await?.freed_bytes > 0 =>
+                {
+                    self.push(file).await?
+                }
+                other => other?,
+            };
+            sent += pushed.sent_bytes;
+            places.insert(file.sha256.clone(), pushed.path);
+        }
+        if sent > 0 {
+            self.device.way.tidy(&keep, self.device.cache_limit).await?;
+        }
+        Ok(places)
+    }
+
+    async fn push(&self, file: &HostFile) -> Result<Pushed, TransportError> {
         let told = |sent_bytes| {
-            let (device, name, bytes) = (self.device, file.name.clone(), file.bytes);
+            let (device, name, bytes) = (self.position, file.name.clone(), file.bytes);
             // a busy dispatcher misses a step of a progress bar, no more
             self.events.try_send(DispatchEvent::Pushing { device, name, sent_bytes, bytes }).ok();
         };
-        Ok(self.transport.push(file, told).await?.path)
+        self.device.way.push(file, told).await
     }
 
     async fn inspect(&mut self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
-        let device = self.device;
+        let device = self.position;
         if let Err(trouble) = self.connect(session).await? {
             return self.tell(DispatchEvent::NotReady { device, trouble }).await;
         }
@@ -177,7 +220,7 @@ impl Driver {
     }
 
     async fn run(&mut self, session: &mut Option<Session>, spec: UnitSpec, attempt: u32) -> Told {
-        let (device, unit, began) = (self.device, spec.unit, Instant::now());
+        let (device, unit, began) = (self.position, spec.unit, Instant::now());
         if let Err(trouble) = self.connect(session).await? {
             return self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await;
         }
@@ -214,7 +257,7 @@ impl Driver {
         outputs: Vec<(PathBuf, Sha256Hex)>,
         began: Instant,
     ) -> Told {
-        let device = self.device;
+        let device = self.position;
         for (path, sha256) in outputs {
             match self.fetch(&path, &sha256).await {
                 Ok(staged) => self.tell(DispatchEvent::Fetched { device, sha256, staged }).await?,
@@ -230,8 +273,8 @@ impl Driver {
 
     async fn fetch(&self, path: &Path, sha256: &Sha256Hex) -> Result<PathBuf, TransportError> {
         let staged = self.staging.join(sha256.as_str());
-        self.transport.pull(path, sha256, &staged).await?;
-        self.transport.remove(path).await?;
+        self.device.way.pull(path, sha256, &staged).await?;
+        self.device.way.remove(path).await?;
         Ok(staged)
     }
 }
@@ -240,6 +283,10 @@ impl Driver {
 struct Session {
     link: Link,
     places: Places,
+}
+
+fn trouble(reason: impl Into<String>, remedy: Remedy) -> Trouble {
+    Trouble { reason: reason.into(), remedy }
 }
 
 async fn given_up(link: Link, error: &LinkError) -> Trouble {

@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use tokio::task::spawn_blocking;
 
@@ -17,6 +17,12 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Folder of pushed files below the cache folder.
 const FILES: &str = "files";
+
+/// How a file is called until it is whole.
+const PART: &str = ".part-";
+
+/// A part that nobody has written to for so long belongs to a transfer that broke.
+const PART_AGE: Duration = Duration::from_secs(3600);
 
 /// Where a pushed file lies.
 pub(super) fn place(cache: &Path, sha256: &Sha256Hex) -> PathBuf {
@@ -48,7 +54,7 @@ pub(super) fn pull<'a>(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved
     })
 }
 
-/// Deletes the files that were not used for longest.
+/// Deletes the files that were not used for longest, and parts that nobody has written to for long.
 pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
     let (folder, keep) = (cache.join(FILES), keep.to_vec());
     off_loop(move || {
@@ -57,11 +63,14 @@ pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pe
         files.sort();
         let mut tidied =
             Tidied { left_bytes: files.iter().map(|(_, bytes, _)| bytes).sum(), ..Tidied::default() };
-        for (_, bytes, path) in files {
-            if tidied.left_bytes <= limit_bytes {
-                break;
-            }
-            if !kept(&path) {
+        for (used, bytes, path) in files {
+            let is_part = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PART.as_bytes()));
+            let doomed = if is_part {
+                used.elapsed().is_ok_and(|age| age > PART_AGE)
+            } else {
+                tidied.left_bytes > limit_bytes && !kept(&path)
+            };
+            if doomed {
                 fs::remove_file(&path).map_err(|e| failed("deleting", &path, 0, e))?;
                 tidied.files += 1;
                 tidied.freed_bytes += bytes;
@@ -72,19 +81,19 @@ pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pe
     })
 }
 
-/// Pushed files: last use, size, path.
+/// Pushed files: last use, size, path. One that goes while they are listed is not one of them.
 fn listed(folder: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
-    entries
-        .map(|entry| {
-            let (path, data) = entry.and_then(|e| Ok((e.path(), e.metadata()?)))?;
-            Ok((data.modified()?, data.len(), path))
-        })
-        .collect()
+    let one = |entry: io::Result<fs::DirEntry>| {
+        let (path, data) = entry.and_then(|e| Ok((e.path(), e.metadata()?)))?;
+        Ok((data.modified()?, data.len(), path))
+    };
+    let gone = |found: &io::Result<_>| matches!(found, Err(e) if e.kind() == io::ErrorKind::NotFound);
+    entries.map(one).filter(|found| !gone(found)).collect()
 }
 
 /// Deletes a file.
@@ -146,7 +155,7 @@ fn copy(
     let write_failed = |e| failed("writing", to, bytes, e);
     let folder = to.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| failed("creating", folder, 0, e))?;
-    let mut part = tempfile::Builder::new().prefix(".part-").tempfile_in(folder).map_err(write_failed)?;
+    let mut part = tempfile::Builder::new().prefix(PART).tempfile_in(folder).map_err(write_failed)?;
     let (mut hash, mut total) = (Sha256::new(), 0u64);
     let mut buffer = vec![0u8; CHUNK_BYTES];
     loop {

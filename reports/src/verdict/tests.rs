@@ -159,7 +159,7 @@ fn plan(cases: usize) -> Plan {
             classes: Vec::new(),
             names: Vec::new(),
         },
-        devices: vec![DevicePlan { id: "local".into(), transport: "local".into() }],
+        devices: vec![DevicePlan::new("local", "local")],
         cases: (0..cases).map(case).collect(),
         contrasts: (1..cases)
             .map(|candidate| Contrast { kind: ContrastKind::Reference, candidate, reference: 0 })

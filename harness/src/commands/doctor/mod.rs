@@ -4,13 +4,13 @@ mod checks;
 
 use super::{FactsFormat, block_on};
 use crate::{
+    devices::Registry,
     exit::{CommandResult, Exit, ExitWith},
     interrupt::Interrupts,
     progress::Progress,
-    session::{self, Greeting, Session},
+    session::{Greeting, Session},
     settings::{Layer, Settings},
     stdout::{print, print_json},
-    transport::Options,
 };
 use anyhow::Context;
 use checks::{Check, State, System};
@@ -51,12 +51,10 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 
 fn agent(settings: &Settings) -> CommandResult<Check> {
     let greeting: Greeting = block_on(async {
-        let chosen = session::choose(
-            &["local".to_owned()],
-            &Options { cache: settings.cache.clone(), ..Options::default() },
-        )?;
+        let registry = Registry::read(settings)?;
+        let local = registry.open_all(registry.choose(&["local".to_owned()]).await?)?;
         let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-        let mut session = Session::start(chosen, &[], &settings.cache, interrupts)?;
+        let mut session = Session::start(local, &[], settings, interrupts)?;
         let mut greetings = session.greet(&mut Progress::new(true)).await?;
         session.end().await;
         greetings.pop().context("the agent gave no answer").or_incomplete()

@@ -3,7 +3,7 @@
 
 use crate::{
     devices::Device,
-    dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, staging},
+    dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, UNIT_ATTEMPTS, staging},
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     link::Hello,
@@ -67,6 +67,7 @@ impl Session {
                 events: sender.clone(),
                 cancel: cancelled.clone(),
                 lost: false,
+                reached: false,
             };
             let (to_driver, inbox) = mpsc::channel(COMMANDS);
             drivers.spawn(driver.work(inbox));
@@ -75,7 +76,8 @@ impl Session {
         Ok(Self { fleet: Fleet { commands, events, cancel, interrupts }, drivers, _staging: folder })
     }
 
-    /// Connects all devices, all at the same time.
+    /// Connects all devices, all at the same time. One that answers and then is lost, while a file is pushed, is
+    /// tried again as often as a unit would be; what has arrived by then is not sent again.
     ///
     /// # Errors
     /// The user interrupted.
@@ -86,12 +88,18 @@ impl Session {
         }
         let nobody = || Err(Trouble { reason: "its driver ended".to_owned(), remedy: Remedy::TryAgain });
         let mut greetings: Vec<Greeting> = self.fleet.commands.iter().map(|_| nobody()).collect();
+        let mut tries = vec![1; greetings.len()];
         while waiting > 0 {
             let Some(event) = self.fleet.next().await else { break };
             progress.on(&event);
             let (device, greeting) = match event {
-                DispatchEvent::Ready { device, hello, places } => (device, Ok((*hello, places))),
-                DispatchEvent::NotReady { device, trouble } => (device, Err(trouble)),
+                DispatchEvent::Ready { device, hello, places, .. } => (device, Ok((*hello, places))),
+                DispatchEvent::NotReady { device, reached, trouble } => {
+                    if reached && trouble.remedy == Remedy::TryAgain && self.again(device, &mut tries).await {
+                        continue;
+                    }
+                    (device, Err(trouble))
+                }
                 DispatchEvent::Interrupted => return Err(interrupted()),
                 _ => continue,
             };
@@ -101,6 +109,16 @@ impl Session {
             }
         }
         Ok(greetings)
+    }
+
+    /// Has a device connected once more, unless that was tried often enough.
+    async fn again(&self, device: usize, tries: &mut [u32]) -> bool {
+        let (Some(tries), Some(Some(sender))) = (tries.get_mut(device), self.fleet.commands.get(device))
+        else {
+            return false;
+        };
+        *tries += 1;
+        *tries <= UNIT_ATTEMPTS && sender.send(Command::Connect).await.is_ok()
     }
 
     /// Has models inspected on a device that is ready.

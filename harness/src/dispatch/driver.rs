@@ -50,6 +50,8 @@ pub(crate) struct Driver {
     pub(crate) cancel: watch::Receiver<bool>,
     /// It was lost since it last answered.
     pub(crate) lost: bool,
+    /// It has answered a probe since it was last waited for.
+    pub(crate) reached: bool,
 }
 
 /// The dispatcher is gone.
@@ -82,9 +84,14 @@ impl Driver {
 
     async fn make_ready(&mut self, session: &mut Option<Session>) -> Told {
         if let Err(trouble) = self.connect(session).await? {
-            self.tell(DispatchEvent::NotReady { device: self.position, trouble }).await?;
+            self.not_ready(trouble).await?;
         }
         Ok(())
+    }
+
+    async fn not_ready(&self, trouble: Trouble) -> Told {
+        let (device, reached) = (self.position, self.reached);
+        self.tell(DispatchEvent::NotReady { device, reached, trouble }).await
     }
 
     /// Connects unless there is a session. A device that was lost is waited for first.
@@ -95,10 +102,11 @@ impl Driver {
         match self.open().await {
             Ok((opened, hello)) => {
                 self.lost = false;
-                let places = opened.places.clone();
+                let (places, sent_bytes) = (opened.places.clone(), opened.sent_bytes);
                 *session = Some(opened);
                 let hello = Box::new(hello);
-                self.tell(DispatchEvent::Ready { device: self.position, hello, places }).await?;
+                let device = self.position;
+                self.tell(DispatchEvent::Ready { device, sent_bytes, hello, places }).await?;
                 Ok(Ok(()))
             }
             Err(trouble) => {
@@ -108,16 +116,18 @@ impl Driver {
         }
     }
 
-    async fn open(&self) -> Result<(Session, crate::link::Hello), Trouble> {
+    async fn open(&mut self) -> Result<(Session, crate::link::Hello), Trouble> {
+        self.reached = false;
         if self.lost {
             self.device.way.recover().await?;
         }
         let probe = self.device.way.probe().await?;
+        self.reached = true;
         let agent = match &probe.agent {
             Some(_) => None,
             None => Some(self.agent_for(&probe.arch)?),
         };
-        let places = self.push_all(agent.as_ref()).await?;
+        let (places, sent_bytes) = self.push_all(agent.as_ref()).await?;
         let pushed = agent.as_ref().and_then(|file| Some((file, places.get(&file.sha256)?.clone())));
         let mut program = match (probe.agent, &pushed) {
             (Some(program), _) => program,
@@ -143,7 +153,7 @@ impl Driver {
                 );
                 Err(trouble(reason, Remedy::Device))
             }
-            _ => Ok((Session { link, places }, hello)),
+            _ => Ok((Session { link, places, sent_bytes }, hello)),
         }
     }
 
@@ -153,8 +163,9 @@ impl Driver {
         self.agents.find(arch).map_err(|reason| trouble(reason, Remedy::Setting))
     }
 
-    /// Makes sure that every file is there. When something had to be sent, old files make room for it.
-    async fn push_all(&self, agent: Option<&HostFile>) -> Result<Places, TransportError> {
+    /// Makes sure that every file is there, and tells how many bytes that took. When something had to be sent,
+    /// old files make room for it.
+    async fn push_all(&self, agent: Option<&HostFile>) -> Result<(Places, u64), TransportError> {
         let all: Vec<&HostFile> = agent.into_iter().chain(&self.files).collect();
         let keep: Vec<Sha256Hex> = all.iter().map(|file| file.sha256.clone()).collect();
         let (mut places, mut sent) = (Places::new(), 0);
@@ -173,7 +184,7 @@ impl Driver {
         if sent > 0 {
             self.device.way.tidy(&keep, self.device.cache_limit).await?;
         }
-        Ok(places)
+        Ok((places, sent))
     }
 
     async fn push(&self, file: &HostFile) -> Result<Pushed, TransportError> {
@@ -188,7 +199,7 @@ impl Driver {
     async fn inspect(&mut self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
         let device = self.position;
         if let Err(trouble) = self.connect(session).await? {
-            return self.tell(DispatchEvent::NotReady { device, trouble }).await;
+            return self.not_ready(trouble).await;
         }
         let Some(mut open) = session.take() else { return Ok(()) };
         let Some(path) = open.places.get(&model).cloned() else {
@@ -206,7 +217,7 @@ impl Driver {
             Err(error) => {
                 self.lost = true;
                 let trouble = given_up(open.link, &error).await;
-                self.tell(DispatchEvent::NotReady { device, trouble }).await
+                self.not_ready(trouble).await
             }
         }
     }
@@ -283,6 +294,7 @@ impl Driver {
 struct Session {
     link: Link,
     places: Places,
+    sent_bytes: u64,
 }
 
 fn trouble(reason: impl Into<String>, remedy: Remedy) -> Trouble {

@@ -27,6 +27,8 @@ pub(crate) enum DispatchEvent {
     Ready {
         /// Which device.
         device: usize,
+        /// Bytes that had to be sent for it.
+        sent_bytes: u64,
         /// Who answered.
         hello: Box<Hello>,
         /// Where the files lie.
@@ -36,6 +38,8 @@ pub(crate) enum DispatchEvent {
     NotReady {
         /// Which device.
         device: usize,
+        /// It answered before the trouble came: it is there.
+        reached: bool,
         /// Why.
         trouble: Trouble,
     },

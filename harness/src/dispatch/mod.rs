@@ -10,7 +10,7 @@ mod tests;
 
 pub(crate) use event::{DispatchEvent, Places, Remedy, Standing, Trouble};
 
-pub(crate) use agenda::{Agenda, Answer, Question};
+pub(crate) use agenda::{Agenda, Answer, Question, UNIT_ATTEMPTS};
 pub(crate) use driver::{Command, Driver};
 
 use crate::{
@@ -175,7 +175,7 @@ impl Dispatcher<'_> {
 
     async fn take(&mut self, event: DispatchEvent, ended: &mut Ended) -> Written {
         match event {
-            DispatchEvent::Ready { device, hello, places } => {
+            DispatchEvent::Ready { device, hello, places, .. } => {
                 self.writer.append(&device_entry(device, &hello))?;
                 if let Some(hand) = self.hand(device) {
                     hand.places = places;
@@ -209,7 +209,7 @@ impl Dispatcher<'_> {
                 self.writer.append(&Entry::UnitLost { unit, attempt, reason })?;
                 self.release(device);
             }
-            DispatchEvent::NotReady { device, trouble } => self.give_up(device, trouble.reason, ended)?,
+            DispatchEvent::NotReady { device, trouble, .. } => self.give_up(device, trouble.reason, ended)?,
             DispatchEvent::Pushing { .. }
             | DispatchEvent::Inspected { .. }
             | DispatchEvent::UnitStarted { .. }

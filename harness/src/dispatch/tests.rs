@@ -209,6 +209,16 @@ async fn a_device_that_cannot_be_made_ready_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_that_is_lost_while_it_is_made_ready_is_tried_again() {
+    for (times, ready) in [(2, true), (3, false)] {
+        let scene = Scene::new(&[&format!("fault = [{{ kind = \"stall\", at = 1, times = {times} }}]"), ""]);
+        let (measured, record) = scene.run().await;
+        assert_eq!(measured.ended.is_whole(), ready, "{times} times: {:?}", measured.ended);
+        assert!(record.units.iter().any(|u| u.device == 1), "the other goes on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_device_that_is_not_ready_does_not_keep_the_other() {
     let scene = Scene::new(&["", "fault = [{ kind = \"disk-full\", at = 0, times = 9 }]"]);
     let (measured, record) = scene.run().await;

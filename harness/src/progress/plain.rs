@@ -1,7 +1,10 @@
 //! One line per thing worth knowing, for pipes and CI logs. No escape sequences, nothing overwritten.
 
 use super::view::{View, device_of, left, looked};
-use crate::{dispatch::DispatchEvent, values::human_time};
+use crate::{
+    dispatch::DispatchEvent,
+    values::{human_bytes, human_time},
+};
 use reports::record::Purpose;
 
 /// The line for an event, when it deserves one.
@@ -11,9 +14,13 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
     }
     let device = view.device(device_of(event)?)?;
     let text = match event {
-        DispatchEvent::Ready { hello, .. } => {
+        DispatchEvent::Ready { hello, sent_bytes, .. } => {
             let info = &hello.device;
-            format!("ready: {}, {} cores, {}", info.cpu, info.cores.len(), info.os)
+            let sent = match sent_bytes {
+                0 => "every file was there".to_owned(),
+                bytes => format!("{} sent", human_bytes(*bytes)),
+            };
+            format!("ready: {}, {} cores, {}; {sent}", info.cpu, info.cores.len(), info.os)
         }
         DispatchEvent::NotReady { trouble, .. } => format!("not ready: {}", trouble.reason),
         DispatchEvent::UnitStarted { attempt, purpose, round, cases, .. }

@@ -189,7 +189,11 @@ impl Settings {
 
     /// What transports want to know.
     pub(crate) fn options(&self) -> Options {
-        Options { cache: self.cache.clone(), accept_new_host_key: self.accept_new_host_key }
+        Options {
+            cache: self.cache.clone(),
+            accept_new_host_key: self.accept_new_host_key,
+            ..Options::default()
+        }
     }
 
     /// Where agents for devices may lie.

@@ -2,9 +2,10 @@
 //! the environment names. A real one that is not named is left out, which is said, and is an error where
 //! `BENCH_TEST_REQUIRE` wants it.
 
-use crate::scene::Scene;
+use crate::{scene::Scene, sshd::Sshd};
 use harness::transport::{
-    Fake, Guarded, HostFile, Local, Options, Process, ProcessEnd, Program, Reach, Script, TRANSPORTS,
+    Fake, Guarded, HostFile, Local, Options, Process, ProcessEnd, Program, Reach, Script, SshOptions,
+    TRANSPORTS,
 };
 use std::{
     env,
@@ -15,7 +16,14 @@ use std::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Transports to real devices: name, the variable with an address, and a folder there that can be written to.
-const REAL: &[(&str, &str, &str)] = &[("adb", "BENCH_TEST_ADB", "/data/local/tmp")];
+const REAL: &[(&str, &str, &str)] = &[
+    ("adb", "BENCH_TEST_ADB", "/data/local/tmp"),
+    ("ssh", "BENCH_TEST_SSH", "/tmp"),
+    ("openssh", "BENCH_TEST_SSH", "/tmp"),
+];
+
+/// Names a configuration file for `ssh`, with the key and the known_hosts for `BENCH_TEST_SSH`.
+const SSH_CONFIG: &str = "BENCH_TEST_SSH_CONFIG";
 
 /// A device, and what a test must know about it.
 pub(crate) struct Device {
@@ -25,6 +33,8 @@ pub(crate) struct Device {
     pub(crate) pretends: bool,
     /// Its disk is this machine's.
     pub(crate) here: bool,
+    /// It is this machine, reached through this private sshd as if it were another.
+    pub(crate) sshd: Option<Sshd>,
 }
 
 /// A program's whole life.
@@ -41,12 +51,30 @@ impl Device {
         let local = Local::new(scene.path("local"), PathBuf::from(env!("CARGO_BIN_EXE_bench")));
         let fake = Fake::new(scene.path("fake"), Script::default());
         let mut all = vec![
-            Self { name: "local", reach: Guarded::new(Box::new(local)), pretends: false, here: true },
-            Self { name: "fake", reach: Guarded::new(Box::new(fake)), pretends: true, here: true },
+            Self {
+                name: "local",
+                reach: Guarded::new(Box::new(local)),
+                pretends: false,
+                here: true,
+                sshd: None,
+            },
+            Self {
+                name: "fake",
+                reach: Guarded::new(Box::new(fake)),
+                pretends: true,
+                here: true,
+                sshd: None,
+            },
         ];
         all.extend(
             REAL.iter().filter_map(|(name, variable, folder)| real(scene, test, name, variable, folder)),
         );
+        all.extend(["ssh", "openssh"].into_iter().filter_map(|name| {
+            let sshd = Sshd::start(&format!("{test} over {name}"), "")?;
+            let options = ssh_options(Some(sshd.config()));
+            let cache = sshd.path("cache").display().to_string();
+            Some(Self { sshd: Some(sshd), ..opened(name, "box", cache, &options) })
+        }));
         all
     }
 
@@ -97,8 +125,10 @@ impl Device {
         let mut program = match probe.agent {
             Some(agent) => agent,
             None => {
-                let file =
-                    HostFile { executable: true, ..HostFile::from_path(&agent_for(&probe.arch)).unwrap() };
+                let file = HostFile {
+                    executable: true,
+                    ..HostFile::from_path(&self.agent_for(&probe.arch)).unwrap()
+                };
                 Program { path: self.reach.push(&file, |_| ()).await.unwrap().path, args: Vec::new() }
             }
         };
@@ -114,6 +144,18 @@ impl Device {
             assert_eq!(ran.end, ProcessEnd::Exited(0), "{}: {ran:?}", self.name);
         }
     }
+
+    /// The agent for a device: in the folder that `BENCH_TEST_AGENTS` names, or where cargo puts it.
+    fn agent_for(&self, arch: &str) -> PathBuf {
+        if self.sshd.is_some() {
+            return env!("CARGO_BIN_EXE_bench-agent").into();
+        }
+        if let Some(folder) = env::var_os("BENCH_TEST_AGENTS") {
+            return Path::new(&folder).join(format!("bench-agent-{arch}"));
+        }
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        target.join(format!("{arch}-unknown-linux-gnu/agent/bench-agent"))
+    }
 }
 
 fn real(scene: &Scene, test: &str, name: &'static str, variable: &str, folder: &str) -> Option<Device> {
@@ -126,17 +168,18 @@ fn real(scene: &Scene, test: &str, name: &'static str, variable: &str, folder: &
     // the scene's folder has a name that nobody else has
     let unique = scene.path("").components().next_back().unwrap().as_os_str().to_str().unwrap().to_owned();
     let cache = format!("{folder}/bench-test{unique}");
-    let kind = TRANSPORTS.iter().find(|kind| kind.name == name).unwrap();
-    let reach = Reach { address, cache: Some(cache), ..Reach::default() };
-    let transport = (kind.open)(&reach, &Options::default()).unwrap();
-    Some(Device { name, reach: Guarded::new(transport), pretends: false, here: false })
+    Some(opened(name, &address, cache, &ssh_options(env::var_os(SSH_CONFIG).map(PathBuf::from))))
 }
 
-/// The agent for a device: in the folder that `BENCH_TEST_AGENTS` names, or where cargo puts it.
-fn agent_for(arch: &str) -> PathBuf {
-    if let Some(folder) = env::var_os("BENCH_TEST_AGENTS") {
-        return Path::new(&folder).join(format!("bench-agent-{arch}"));
-    }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    target.join(format!("{arch}-unknown-linux-gnu/agent/bench-agent"))
+/// A device on another machine, or as if it were.
+pub(crate) fn opened(name: &'static str, address: &str, cache: String, options: &Options) -> Device {
+    let kind = TRANSPORTS.iter().find(|kind| kind.name == name).unwrap();
+    let reach = Reach { address: address.to_owned(), cache: Some(cache), ..Reach::default() };
+    let transport = (kind.open)(&reach, options).unwrap();
+    Device { name, reach: Guarded::new(transport), pretends: false, here: false, sshd: None }
+}
+
+fn ssh_options(config: Option<PathBuf>) -> Options {
+    let ask = |question: &str| Err(format!("nobody answers {question:?}"));
+    Options { ssh: SshOptions { config, ask, ..SshOptions::default() }, ..Options::default() }
 }

@@ -1,9 +1,12 @@
 //! Deadlines around every operation of every transport, so that none has to bring its own: an operation
 //! that neither ends nor moves bytes is given up. Does not retry.
 
-use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError};
+use super::{
+    HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError,
+    waiting::Waiting,
+};
 use protocol::Sha256Hex;
-use std::{path::Path, time::Duration};
+use std::{path::Path, pin::pin, time::Duration};
 use tokio::{
     sync::watch,
     time::{error::Elapsed, timeout},
@@ -109,30 +112,72 @@ impl IntoPair for Moved {
 }
 
 async fn limited<T>(doing: &str, limit: Duration, work: Pending<'_, T>) -> Result<T, TransportError> {
-    match timeout(limit, work).await {
-        Ok(result) => result,
-        Err(Elapsed { .. }) => {
-            Err(TransportError::Stalled { doing: doing.to_owned(), seconds: limit.as_secs() })
+    let (waiting, mut waits) = (Waiting::default(), 0);
+    let mut work = pin!(waiting.clone().during(work));
+    loop {
+        match timeout(limit, &mut work).await {
+            Ok(result) => return result,
+            Err(Elapsed { .. }) if waiting.waited(&mut waits) => {}
+            Err(Elapsed { .. }) => {
+                return Err(TransportError::Stalled { doing: doing.to_owned(), seconds: limit.as_secs() });
+            }
         }
     }
 }
 
 async fn moving<T>(
     doing: &str,
-    mut work: Pending<'_, T>,
+    work: Pending<'_, T>,
     mut seen: watch::Receiver<u64>,
     mut report: impl FnMut(u64),
 ) -> Result<T, TransportError> {
+    let (waiting, mut waits) = (Waiting::default(), 0);
+    let mut work = pin!(waiting.clone().during(work));
     loop {
         tokio::select! {
             biased;
             result = &mut work => return result,
             change = timeout(STALL_LIMIT, seen.changed()) => match change {
                 Ok(Ok(())) => report(*seen.borrow_and_update()),
-                Ok(Err(_)) | Err(_) => {
+                Err(Elapsed { .. }) if waiting.waited(&mut waits) => {}
+                Ok(Err(_)) | Err(Elapsed { .. }) => {
                     return Err(TransportError::Stalled { doing: doing.to_owned(), seconds: STALL_LIMIT.as_secs() });
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_paused_loop<T>(work: impl Future<Output = T>) -> T {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn time_that_the_host_waits_is_not_the_devices() {
+        let limit = Duration::from_secs(10);
+        let quick = Duration::from_secs(9);
+        let (waited, idle) = on_paused_loop(async {
+            let typed: Pending<'_, ()> = Box::pin(async {
+                let hold = Waiting::current().hold();
+                tokio::time::sleep(limit * 7).await;
+                drop(hold);
+                tokio::time::sleep(quick).await;
+                Ok(())
+            });
+            let asleep: Pending<'_, ()> = Box::pin(async {
+                drop(Waiting::current().hold());
+                tokio::time::sleep(limit * 7).await;
+                Ok(())
+            });
+            (limited("typing", limit, typed).await, limited("sleeping", limit, asleep).await)
+        });
+        assert!(waited.is_ok());
+        assert!(matches!(idle, Err(TransportError::Stalled { .. })));
     }
 }

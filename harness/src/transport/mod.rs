@@ -9,10 +9,13 @@ mod files;
 mod guard;
 mod local;
 mod remote;
+mod ssh;
+mod waiting;
 
 pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
 pub use guard::{Guarded, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
 pub use local::Local;
+pub use ssh::SshOptions;
 
 use crate::dispatch::Remedy;
 use protocol::Sha256Hex;
@@ -304,6 +307,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Keys of hosts that were never seen are taken on trust and written down.
     pub accept_new_host_key: bool,
+    /// What only SSH needs.
+    pub ssh: SshOptions,
 }
 
 /// How one device is reached.
@@ -356,6 +361,20 @@ pub const TRANSPORTS: &[Kind] = &[
         about: "a scripted device for tests: fake or fake:SCRIPT.toml",
         listed: false,
         open: fake::open,
+        discover: None,
+    },
+    Kind {
+        name: "ssh",
+        about: "a machine that runs sshd: ssh:HOST or ssh:USER@HOST:PORT, with what ~/.ssh/config says",
+        listed: false,
+        open: ssh::open,
+        discover: None,
+    },
+    Kind {
+        name: "openssh",
+        about: "the same through the program `ssh`, for hardware keys, certificates and Kerberos",
+        listed: false,
+        open: ssh::open_program,
         discover: None,
     },
 ];

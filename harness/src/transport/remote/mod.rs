@@ -6,7 +6,7 @@
 mod control;
 mod script;
 
-pub(super) use script::quote;
+pub(super) use script::{harmless, quote};
 
 use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError};
 use control::RemoteControl;

@@ -190,7 +190,7 @@ pub(super) fn checked(doing: &str, output: Output) -> Result<String, TransportEr
 }
 
 /// The end of what a device said, on one line and without control characters.
-fn harmless(text: &str) -> String {
+pub(in super::super) fn harmless(text: &str) -> String {
     const CHARS: usize = 300;
     let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let surplus = line.chars().count().saturating_sub(CHARS);

@@ -1,0 +1,191 @@
+//! A machine reached with libssh2. Connections are kept and used again, each by one operation at a time: a program
+//! holds one for its life, everything else takes one that lies idle.
+
+use super::{
+    super::{
+        HostFile, Moved, Options, Pending, Process, TransportError,
+        remote::{Output, Remote, quote},
+    },
+    bridge,
+    config::HostConfig,
+    connection::{self, Connection, on_thread},
+    sftp, shell, stream,
+};
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// Idle connections that are kept: one for files, one for short commands.
+const IDLE: usize = 2;
+
+/// A machine that restarts is tried again after so long, then after twice as long, and so on.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// And at least so often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// See the module.
+pub(super) struct Library {
+    config: HostConfig,
+    options: Options,
+    idle: Idle,
+    /// There was a connection already.
+    met: AtomicBool,
+    /// The server was found to have no SFTP.
+    no_sftp: AtomicBool,
+}
+
+#[derive(Clone, Default)]
+struct Idle(Arc<Mutex<Vec<Connection>>>);
+
+impl Idle {
+    fn take(&self) -> Option<Connection> {
+        self.all(|kept| {
+            kept.retain(Connection::is_open);
+            kept.pop()
+        })
+    }
+
+    fn give(&self, connection: Connection) {
+        self.all(|kept| {
+            if kept.len() < IDLE {
+                kept.push(connection);
+            }
+        });
+    }
+
+    fn forget(&self) {
+        self.all(Vec::clear);
+    }
+
+    fn all<T>(&self, work: impl FnOnce(&mut Vec<Connection>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Library {
+    pub(super) fn new(config: HostConfig, options: Options) -> Self {
+        Self {
+            config,
+            options,
+            idle: Idle::default(),
+            met: AtomicBool::new(false),
+            no_sftp: AtomicBool::new(false),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, TransportError> {
+        let met = self.met.load(Ordering::Relaxed);
+        let connection = connection::connect(&self.config, &self.options, met).await?;
+        self.met.store(true, Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    async fn started(&self, script: &str) -> Result<Process, TransportError> {
+        let command = shell::wrapped(script);
+        loop {
+            let kept = self.idle.take();
+            let was_kept = kept.is_some();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let idle = self.idle.clone();
+            let done = move |connection| idle.give(connection);
+            match bridge::start(connection, command.clone(), self.options.ssh.silence, done).await {
+                // it went while it lay idle, and nothing was started on it
+                Err(TransportError::Lost { .. }) if was_kept => {}
+                Err(error) => return Err(error),
+                Ok(process) => return shell::greeted(process).await,
+            }
+        }
+    }
+
+    /// Moves a file over SFTP; `None`: the server has none.
+    async fn over_sftp<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, sftp::Trouble> + Send + 'static,
+    ) -> Result<Option<T>, TransportError> {
+        if self.no_sftp.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let connection = match self.idle.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let tcp = Arc::clone(&connection.tcp);
+        let (result, connection) = on_thread(&tcp, move || Ok((work(&connection), connection))).await?;
+        if !matches!(result, Err(sftp::Trouble::Other(TransportError::Lost { .. }))) {
+            self.idle.give(connection);
+        }
+        match result {
+            Ok(done) => Ok(Some(done)),
+            Err(sftp::Trouble::Other(error)) => Err(error),
+            Err(sftp::Trouble::NoSftp) => {
+                self.no_sftp.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Remote for Library {
+    fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
+        Box::pin(async move { shell::finished(self.started(script).await?).await })
+    }
+
+    fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let (source, target, progress) = (file.clone(), to.to_owned(), moved.clone());
+            let sent = self.over_sftp(move |c| sftp::send(c, &source, &target, &progress)).await?;
+            match sent {
+                Some(()) => Ok(()),
+                None => {
+                    let process = self.started(&format!("exec cat > {}", quote(to)?)).await?;
+                    stream::send(process, file, to, moved).await
+                }
+            }
+        })
+    }
+
+    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+        Box::pin(async move {
+            let (source, target, progress) = (from.to_owned(), to.to_owned(), moved.clone());
+            let received = self.over_sftp(move |c| sftp::receive(c, &source, &target, &progress)).await?;
+            match received {
+                Some(bytes) => Ok(bytes),
+                None => {
+                    let process = self.started(&format!("exec cat {}", quote(from)?)).await?;
+                    stream::receive(process, from, to, moved).await
+                }
+            }
+        })
+    }
+
+    fn start<'a>(&'a self, script: &'a str) -> Pending<'a, Process> {
+        Box::pin(self.started(script))
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.idle.forget();
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match self.connect().await {
+                    Ok(connection) => {
+                        self.idle.give(connection);
+                        return Ok(());
+                    }
+                    Err(TransportError::Lost { .. }) => sleep(pause).await,
+                    Err(error) => return Err(error),
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        })
+    }
+}

@@ -1,7 +1,7 @@
 //! The command line. One variant per command; each command's arguments and work are a file of their own.
 
 use crate::{
-    commands::{compare, completions, devices, doctor, inspect, report, run, spec, suites},
+    commands::{compare, completions, devices, doctor, inspect, recheck, report, run, spec, suites},
     exit::CommandResult,
 };
 use clap::{Parser, Subcommand};
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Render the reports of a run again
     Report(report::Args),
+    /// Check that the reports of a run follow from its record, and that nobody changed the record
+    Recheck(recheck::Args),
     /// Say what a model file really holds
     Inspect(inspect::Args),
     /// List, show and check suites
@@ -72,6 +74,7 @@ impl Cli {
             Command::Compare(args) => compare::work(args, config, quiet),
             Command::Run(args) => run::work(args, config, quiet),
             Command::Report(args) => report::work(&args, config),
+            Command::Recheck(args) => recheck::work(&args, config),
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),
             Command::Devices(args) => devices::work(&args, config),

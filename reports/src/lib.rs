@@ -2,6 +2,7 @@
 //! the same record always gives the same report.
 
 pub mod accuracy;
+mod recheck;
 pub mod record;
 pub mod render;
 pub mod store;
@@ -17,6 +18,7 @@ use render::{FORMATS, Options, RenderError};
 use std::path::{Path, PathBuf};
 use verdict::Verdicts;
 
+pub use recheck::{Rechecked, recheck};
 pub use render::{Format, format, render};
 pub use text::visible;
 

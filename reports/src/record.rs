@@ -6,7 +6,7 @@
 //! | file | content |
 //! |---|---|
 //! | `plan.json` | [`Plan`], written once before anything is measured |
-//! | `journal.jsonl` | [`Entry`] per line, append-only, each line on disk before the next unit starts |
+//! | `journal.jsonl` | [`Entry`] per line, append-only, each line on disk before the next unit starts; after every end of a unit a seal: a line with the hash of the seal before (at first, of `plan.json`) and of all lines since |
 //! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device |
 //!
 //! Whatever else lies there (`report.html`, `results.csv`) is rendered from these and can be made again.
@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use protocol::{CaseIndex, Contrast, ContrastKind, Task};
 
-/// Version of the record; a reader refuses a newer one with words.
-pub const RECORD_SCHEMA: u32 = 1;
+/// Version of the record; a reader refuses every other one with words. 2: seals.
+pub const RECORD_SCHEMA: u32 = 2;
 
 /// Everything decided before the first measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -281,6 +281,8 @@ pub struct RunRecord {
     pub losses: Vec<String>,
     /// Why the run ended; `None` when it was cut off and can be resumed.
     pub finished: Option<String>,
+    /// The last seal of the journal: kept elsewhere, it shows whether this is the same record.
+    pub seal: Sha256Hex,
 }
 
 /// A device that answered.

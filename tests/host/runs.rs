@@ -44,6 +44,38 @@ fn a_comparison_ends_with_reports_that_can_be_made_again_byte_for_byte() {
 }
 
 #[test]
+fn a_recheck_believes_what_was_written_and_nothing_else() {
+    let scene = Scene::new();
+    scene.model("a", "busy_us = 100");
+    scene.model("b", "busy_us = 100");
+    let suite = scene.suite(&["a", "b"], 6).display().to_string();
+    scene.run(&["compare", "--suite", &suite]).expect(0, &[]);
+    let run = scene.the_run();
+    let good = scene.run(&["recheck"]).expect(0, &["as they were written", "report.html: the same bytes"]);
+    let seal = good.stdout.split("seal ").nth(1).unwrap()[..64].to_owned();
+    scene.run(&["recheck", "latest", "--seal", &seal]).expect(0, &[]);
+    scene.run(&["recheck", "--seal", &"0".repeat(64)]).expect(1, &["another record"]);
+
+    let results = run.join("results.csv");
+    let text = fs::read_to_string(&results).unwrap();
+    fs::write(&results, text.replace("latency_ns", "latency_us")).unwrap();
+    scene.run(&["recheck"]).expect(1, &["results.csv: differs", "from byte"]);
+    fs::remove_file(&results).unwrap();
+    scene.run(&["recheck"]).expect(1, &["results.csv: missing"]);
+    scene.run(&["report"]).expect(0, &[]);
+    scene.run(&["recheck"]).expect(0, &[]);
+
+    let lines = fs::read_to_string(run.join("journal.jsonl")).unwrap();
+    let slower = lines.replacen("\"wall_ns\":[1", "\"wall_ns\":[9", 1);
+    assert_ne!(slower, lines);
+    fs::write(run.join("journal.jsonl"), slower).unwrap();
+    for command in ["recheck", "report"] {
+        let code = if command == "recheck" { 1 } else { 2 };
+        scene.run(&[command]).expect(code, &["journal.jsonl line", "is not what was written"]);
+    }
+}
+
+#[test]
 fn a_run_keeps_a_record_and_says_where() {
     let scene = Scene::new();
     scene.model("a", "");

@@ -55,6 +55,7 @@ impl Sha256Hex {
 }
 
 /// A hash under way.
+#[derive(Clone)]
 pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {

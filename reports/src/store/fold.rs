@@ -14,6 +14,8 @@ pub(super) struct Fold {
     pub(super) devices_lost: Vec<Option<String>>,
     pub(super) facts: Vec<Option<ModelFacts>>,
     pub(super) done: BTreeMap<UnitId, UnitRecord>,
+    /// Units that ended since the last seal, with the attempt.
+    unsealed: Vec<(UnitId, u32)>,
     open: BTreeMap<UnitId, OpenUnit>,
     /// The attempt a unit's next start must carry.
     pub(super) next_attempt: BTreeMap<UnitId, u32>,
@@ -39,6 +41,7 @@ impl Fold {
             devices_lost: plan.devices.iter().map(|_| None).collect(),
             facts: plan.cases.iter().map(|_| None).collect(),
             done: BTreeMap::new(),
+            unsealed: Vec::new(),
             open: BTreeMap::new(),
             next_attempt: BTreeMap::new(),
             losses: Vec::new(),
@@ -130,13 +133,23 @@ impl Fold {
         match open.close(counts) {
             Ok(record) => {
                 self.done.insert(unit, record);
+                self.unsealed.push((unit, attempt));
             }
             Err(reason) => self.losses.push(format!("{unit}, attempt {attempt}: {reason}")),
         }
     }
 
-    /// No more entries: what is still open was cut off.
+    /// Everything so far is as it was written.
+    pub(super) fn sealed(&mut self) {
+        self.unsealed.clear();
+    }
+
+    /// No more entries: what is still open was cut off, and what nobody vouches for does not count.
     pub(super) fn cut_off(&mut self) {
+        for (unit, attempt) in std::mem::take(&mut self.unsealed) {
+            self.done.remove(&unit);
+            self.losses.push(format!("{unit}, attempt {attempt}: its end is not sealed"));
+        }
         for (unit, open) in std::mem::take(&mut self.open) {
             self.losses.push(format!("{unit}, attempt {}: was under way when the record ends", open.attempt));
         }

@@ -1,6 +1,7 @@
-//! The journal as lines of bytes: appending whole lines only, and reading them with a cap. Does not
-//! know what an entry means.
+//! The journal as lines of bytes: appending whole lines only, sealing them, and reading them with a cap. Does
+//! not know what an entry means.
 
+use super::seal::Chain;
 use crate::record::Entry;
 use protocol::MAX_LINE_BYTES;
 use std::io::{self, BufRead, Read, Write};
@@ -38,15 +39,16 @@ pub(super) struct Journal<S> {
     sink: S,
     good: u64,
     torn: bool,
+    chain: Chain,
 }
 
 impl<S: Sink> Journal<S> {
-    /// Goes on after the first `good` bytes, which are whole lines.
-    pub(super) fn new(sink: S, good: u64) -> Self {
-        Self { sink, good, torn: false }
+    /// Goes on after the first `good` bytes, which are whole lines; `chain` has taken them in.
+    pub(super) fn new(sink: S, good: u64, chain: Chain) -> Self {
+        Self { sink, good, torn: false, chain }
     }
 
-    /// Appends an entry as one line; on disk when it returns, for entries that close something.
+    /// Appends an entry as one line; sealed and on disk when it returns, for entries that close something.
     pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
         self.mend()?;
         let mut line = serde_json::to_vec(entry).map_err(io::Error::other)?;
@@ -57,14 +59,31 @@ impl<S: Sink> Journal<S> {
                 "the entry is longer than a line may be",
             ));
         }
-        if let Err(error) = self.sink.append(&line) {
+        self.put(&line)?;
+        self.chain.take(&line);
+        if is_safe_point(entry) { self.seal() } else { Ok(()) }
+    }
+
+    /// A seal that could not be written is missed by nobody: the next one covers what it would have covered.
+    fn seal(&mut self) -> io::Result<()> {
+        let before = self.chain.clone();
+        let line = self.chain.seal().map_err(io::Error::other)?;
+        if let Err(error) = self.put(&line) {
+            self.chain = before;
+            return Err(error);
+        }
+        self.sink.sync()
+    }
+
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.sink.append(line) {
             self.torn = true;
             // when cutting fails too, the next append tries again, and a reader skips the torn line
             self.mend().unwrap_or_default();
             return Err(error);
         }
         self.good += line.len() as u64;
-        if is_safe_point(entry) { self.sink.sync() } else { Ok(()) }
+        Ok(())
     }
 
     fn mend(&mut self) -> io::Result<()> {
@@ -172,34 +191,45 @@ mod tests {
         Entry::UnitLost { unit: UnitId(unit), attempt: 0, reason: "cable".into() }
     }
 
+    /// The entries of a journal whose every seal is right.
+    fn read(bytes: &[u8]) -> Vec<Entry> {
+        let mut chain = Chain::of_plan(b"");
+        let mut entries = Vec::new();
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            match chain.check(line.strip_suffix(b"\n").expect("whole lines only")) {
+                Some(right) => assert!(right),
+                None => {
+                    chain.take(line);
+                    entries.push(serde_json::from_slice(line).unwrap());
+                }
+            }
+        }
+        entries
+    }
+
     #[test]
     fn a_full_disk_keeps_whole_lines_and_takes_more_when_there_is_room_again() {
-        let disk = SmallDisk { bytes: Vec::new(), room: 150, cuts_fail: false, syncs: 0 };
-        let mut journal = Journal::new(disk, 0);
-        let mut stored = Vec::new();
-        let error = (0..)
-            .find_map(|n| match journal.append(&lost(n)) {
-                Ok(()) => {
-                    stored.push(n);
-                    None
-                }
-                Err(e) => Some(e),
-            })
-            .unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(!stored.is_empty() && journal.sink.bytes.ends_with(b"\n"));
-        journal.sink.room = 10_000;
-        journal.append(&lost(77)).unwrap();
-        let text = String::from_utf8(journal.sink.bytes).unwrap();
-        let back: Vec<Entry> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        assert_eq!(back, stored.into_iter().chain([77]).map(lost).collect::<Vec<_>>());
-        assert_eq!(journal.sink.syncs as usize, back.len());
+        for room in 300..700 {
+            let disk = SmallDisk { bytes: Vec::new(), room, cuts_fail: false, syncs: 0 };
+            let mut journal = Journal::new(disk, 0, Chain::of_plan(b""));
+            let (stored, error) =
+                (0..).find_map(|n| Some((n, journal.append(&lost(n)).err()?))).expect("the disk is small");
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(journal.sink.syncs, stored);
+            journal.sink.room = 10_000;
+            journal.append(&lost(77)).unwrap();
+            let back = read(&journal.sink.bytes);
+            // the entry whose seal had no room is there all the same
+            let with_last = back.len() == stored as usize + 2;
+            let expected: Vec<Entry> = (0..stored + u32::from(with_last)).chain([77]).map(lost).collect();
+            assert_eq!(back, expected, "{room}");
+        }
     }
 
     #[test]
     fn a_torn_line_that_cannot_be_cut_is_never_written_behind() {
         let disk = SmallDisk { bytes: Vec::new(), room: 100, cuts_fail: true, syncs: 0 };
-        let mut journal = Journal::new(disk, 0);
+        let mut journal = Journal::new(disk, 0, Chain::of_plan(b""));
         while journal.append(&lost(1)).is_ok() {}
         let torn = journal.sink.bytes.len();
         journal.sink.room = 10_000;
@@ -207,7 +237,7 @@ mod tests {
         assert_eq!(journal.sink.bytes.len(), torn);
         journal.sink.cuts_fail = false;
         journal.append(&lost(3)).unwrap();
-        assert!(journal.sink.bytes.ends_with(b"}\n"));
+        assert!(read(&journal.sink.bytes).ends_with(&[lost(3)]));
     }
 
     #[test]

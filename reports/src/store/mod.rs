@@ -7,6 +7,7 @@
 mod fold;
 mod journal;
 mod reader;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -54,12 +55,12 @@ pub enum StoreError {
     /// Another process writes to it.
     #[error("{}: another process is writing to this run; wait for it or stop it", .0.display())]
     Locked(PathBuf),
-    /// Written by a later version.
+    /// Written by another version.
     #[error(
-        "{}: the record has schema {found}, this version reads up to {}; use the version of bench that \
-         wrote it, or a later one", path.display(), crate::record::RECORD_SCHEMA
+        "{}: the record has schema {found}, this version reads {}; use the version of bench that wrote it",
+        path.display(), crate::record::RECORD_SCHEMA
     )]
-    Newer {
+    OtherSchema {
         /// The plan.
         path: PathBuf,
         /// Its schema.
@@ -75,8 +76,8 @@ pub enum StoreError {
     },
     /// A line of the journal is not an entry.
     #[error(
-        "{} line {line}: {reason}; without that line the unit it belongs to does not count, everything \
-         else is kept", path.display()
+        "{} line {line}: {reason}; the record is damaged, bring the original file back or measure again",
+        path.display()
     )]
     BadLine {
         /// The journal.
@@ -85,6 +86,17 @@ pub enum StoreError {
         line: u64,
         /// What is wrong.
         reason: String,
+    },
+    /// The record is not as it was written.
+    #[error(
+        "{} line {line}: what stands before this seal is not what was written, or {PLAN_FILE} was changed: the \
+         record proves nothing any more; measure again, or bring the original files back", path.display()
+    )]
+    Tampered {
+        /// The journal.
+        path: PathBuf,
+        /// The first seal that is wrong, from 1.
+        line: u64,
     },
     /// An entry or an outputs file that must not be stored.
     #[error("{}: {reason}", path.display())]

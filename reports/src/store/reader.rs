@@ -3,6 +3,7 @@
 
 use super::fold::Fold;
 use super::journal::{Line, Lines};
+use super::seal::Chain;
 use super::{JOURNAL_FILE, MAX_OUTPUTS_BYTES, MAX_PLAN_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed};
 use crate::record::{OutputsRecord, Plan, RECORD_SCHEMA, RunRecord};
 use protocol::{Sha256Hex, UnitId};
@@ -14,11 +15,13 @@ use std::path::Path;
 /// lost.
 ///
 /// # Errors
-/// No run there, a newer schema, a damaged plan or line, or the file system refused. What was merely
+/// No run there, another schema, a damaged plan or line, a record that is not as it was written, or the file
+/// system refused. What was merely
 /// cut off is a loss in the record, not an error.
 pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
-    let plan = load_plan(dir)?;
-    let scan = scan(dir, &plan)?;
+    let (plan, chain) = read_plan(dir)?;
+    let scan = scan(dir, &plan, chain)?;
+    let seal = scan.chain.last().clone();
     let Fold { devices, devices_lost, facts, done, mut losses, finished, .. } = scan.fold;
     if scan.torn_bytes > 0 {
         losses.push(format!("the last line of the journal was cut off ({} bytes)", scan.torn_bytes));
@@ -38,7 +41,7 @@ pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
             }
         }
     }
-    Ok(RunRecord { plan, devices, facts, units, losses, finished })
+    Ok(RunRecord { plan, devices, facts, units, losses, finished, seal })
 }
 
 fn lost_outputs(unit: UnitId, outputs: &OutputsRecord, reason: &str) -> String {
@@ -53,6 +56,11 @@ fn lost_outputs(unit: UnitId, outputs: &OutputsRecord, reason: &str) -> String {
 /// # Errors
 /// As [`load`].
 pub fn load_plan(dir: &Path) -> Result<Plan, StoreError> {
+    read_plan(dir).map(|(plan, _)| plan)
+}
+
+/// The plan, and the chain that begins with it.
+pub(super) fn read_plan(dir: &Path) -> Result<(Plan, Chain), StoreError> {
     let path = dir.join(PLAN_FILE);
     let file = match File::open(&path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -72,12 +80,12 @@ pub fn load_plan(dir: &Path) -> Result<Plan, StoreError> {
     }
     let Schema { schema } =
         serde_json::from_slice(&text).map_err(|e| bad(format!("not the plan of a run: {e}")))?;
-    if schema > u64::from(RECORD_SCHEMA) {
-        return Err(StoreError::Newer { path, found: schema });
+    if schema != u64::from(RECORD_SCHEMA) {
+        return Err(StoreError::OtherSchema { path, found: schema });
     }
     let plan: Plan = serde_json::from_slice(&text).map_err(|e| bad(format!("not the plan of a run: {e}")))?;
     check(&plan).map_err(bad)?;
-    Ok(plan)
+    Ok((plan, Chain::of_plan(&text)))
 }
 
 /// Everything that others use as an index or divide by.
@@ -120,13 +128,15 @@ fn check(plan: &Plan) -> Result<(), String> {
 /// The journal, read through.
 pub(super) struct Scan {
     pub(super) fold: Fold,
+    /// Everything in whole lines.
+    pub(super) chain: Chain,
     /// Bytes of whole lines.
     pub(super) whole_bytes: u64,
     /// Bytes behind them.
     pub(super) torn_bytes: u64,
 }
 
-pub(super) fn scan(dir: &Path, plan: &Plan) -> Result<Scan, StoreError> {
+pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, StoreError> {
     let path = dir.join(JOURNAL_FILE);
     let file = File::open(&path).map_err(failed(&path, "opening"))?;
     let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file));
@@ -140,9 +150,18 @@ pub(super) fn scan(dir: &Path, plan: &Plan) -> Result<Scan, StoreError> {
                 break;
             }
             Line::TooLong => Err("longer than a line of a journal can be".to_owned()),
-            Line::Whole(line) => {
-                serde_json::from_slice(line).map_err(|e| format!("not an entry of a journal: {e}"))
-            }
+            Line::Whole(line) => match chain.check(line) {
+                Some(true) => {
+                    fold.sealed();
+                    continue;
+                }
+                Some(false) => return Err(StoreError::Tampered { path, line: lines.number }),
+                None => {
+                    chain.take(line);
+                    chain.take(b"\n");
+                    serde_json::from_slice(line).map_err(|e| format!("not an entry of a journal: {e}"))
+                }
+            },
         };
         taken.and_then(|entry| fold.take(entry)).map_err(|reason| StoreError::BadLine {
             path: path.clone(),
@@ -151,7 +170,7 @@ pub(super) fn scan(dir: &Path, plan: &Plan) -> Result<Scan, StoreError> {
         })?;
     }
     fold.cut_off();
-    Ok(Scan { fold, whole_bytes: lines.whole_bytes, torn_bytes })
+    Ok(Scan { fold, chain, whole_bytes: lines.whole_bytes, torn_bytes })
 }
 
 /// The values of an outputs file, when its size and hash are what the record says.

@@ -58,9 +58,11 @@ fn a_kill_at_any_byte_loses_at_most_the_unit_under_way() {
         |len: usize| full[len.saturating_sub(2)..(len + 2).min(full.len())].contains(&b'\n');
     for len in (0..=full.len()).filter(|len| len % 97 == 0 || near_a_line_end(*len)) {
         fs::write(journal(&dir), &full[..len]).unwrap();
-        let whole = full[..len].iter().filter(|b| **b == b'\n').count();
-        let done = |e: &&Entry| matches!(e, Entry::UnitDone { .. });
-        let expected = run.entries[..whole].iter().filter(done).count();
+        let lines: Vec<&[u8]> = full[..len].split_inclusive(|b| *b == b'\n').collect();
+        // whole, and sealed by the whole line behind it
+        let sealed =
+            |pair: &&[&[u8]]| pair[0].starts_with(b"{\"entry\":\"unit-done\"") && pair[1].ends_with(b"\n");
+        let expected = lines.windows(2).filter(sealed).count();
         let record = load(&dir).unwrap();
         assert_eq!(record.units.len(), expected, "cut at {len}");
         assert!(expected >= done_before);
@@ -78,7 +80,10 @@ fn a_run_is_taken_up_where_it_was_cut() {
     let starts = |e: &Entry| matches!(e, Entry::UnitStarted { unit, .. } if unit.0 == 3);
     let at = run.entries.iter().position(starts).unwrap();
     let full = fs::read(journal(&dir)).unwrap();
-    let cut: usize = full.split_inclusive(|b| *b == b'\n').take(at + 5).map(<[u8]>::len).sum();
+    let lines: Vec<&[u8]> = full.split_inclusive(|b| *b == b'\n').collect();
+    let start = serde_json::to_vec(&run.entries[at]).unwrap();
+    let line = lines.iter().position(|line| line.starts_with(&start)).unwrap();
+    let cut: usize = lines.iter().take(line + 5).map(|line| line.len()).sum();
     fs::write(journal(&dir), &full[..cut + 20]).unwrap();
     fs::write(dir.join(OUTPUTS_DIR).join("left.part"), b"half").unwrap();
 
@@ -174,8 +179,10 @@ fn lost_units_and_devices_are_told() {
 
 #[test]
 fn what_cannot_be_a_record_is_refused_with_words() {
-    let error = with_plan(|plan| plan["schema"] = 99.into()).unwrap_err().to_string();
-    assert!(error.contains("the record has schema 99, this version reads up to 1"), "{error}");
+    for schema in [99, 1] {
+        let error = with_plan(|plan| plan["schema"] = schema.into()).unwrap_err().to_string();
+        assert!(error.contains(&format!("the record has schema {schema}, this version reads 2")), "{error}");
+    }
     let error = with_plan(|plan| plan["cases"][3]["device"] = 5.into()).unwrap_err().to_string();
     assert!(error.contains("cases[3].device: there is no device 5"), "{error}");
     let error = with_plan(|plan| plan["contrasts"][0]["reference"] = 800.into()).unwrap_err().to_string();
@@ -206,6 +213,62 @@ fn a_damaged_line_is_named_by_its_number() {
     let mut file = fs::File::create(journal(&dir)).unwrap();
     file.write_all(&vec![b'x'; journal::MAX_JOURNAL_LINE + 5]).unwrap();
     assert!(matches!(load(&dir), Err(StoreError::BadLine { line: 1, .. })));
+}
+
+#[test]
+fn a_record_that_was_changed_is_refused() {
+    let (_root, dir, _) = written();
+    let full = fs::read_to_string(journal(&dir)).unwrap();
+    let lines: Vec<&str> = full.lines().collect();
+    let sample = lines.iter().position(|l| l.contains("\"samples\"")).unwrap();
+    let edited = lines[sample].replacen("\"wall_ns\":[", "\"wall_ns\":[1", 1);
+    assert_ne!(edited, lines[sample]);
+    let put = |lines: Vec<&str>| fs::write(journal(&dir), lines.join("\n") + "\n").unwrap();
+    let refused = || match load(&dir).unwrap_err() {
+        StoreError::Tampered { line, .. } => usize::try_from(line).unwrap(),
+        other => panic!("{other}"),
+    };
+    let seal =
+        |from: usize| 1 + from + lines[from..].iter().position(|l| l.starts_with("{\"seal\"")).unwrap();
+
+    let mut changed = lines.clone();
+    changed[sample] = &edited;
+    put(changed);
+    assert_eq!(refused(), seal(sample), "a sample that was changed");
+    let mut less = lines.clone();
+    less.remove(sample);
+    put(less);
+    assert_eq!(refused(), seal(sample) - 1, "a line that was taken out");
+    let mut more = lines.clone();
+    more.insert(sample, lines[sample]);
+    put(more);
+    assert_eq!(refused(), seal(sample) + 1, "a line that was put in");
+    let mut unit_out = lines.clone();
+    unit_out.drain(seal(sample)..seal(seal(sample)));
+    put(unit_out);
+    assert!(refused() > seal(sample), "a whole unit with its seal");
+    put(lines.clone());
+    load(&dir).unwrap();
+    let plan = fs::read_to_string(dir.join(PLAN_FILE)).unwrap();
+    fs::write(dir.join(PLAN_FILE), plan.replacen("0.03", "0.3", 1)).unwrap();
+    assert_eq!(refused(), seal(0), "a margin that was changed");
+}
+
+#[test]
+fn a_unit_whose_seal_was_taken_off_does_not_count() {
+    let (_root, dir, _) = written();
+    let full = fs::read_to_string(journal(&dir)).unwrap();
+    let lines: Vec<&str> = full.lines().collect();
+    let last = lines.iter().rposition(|l| l.contains("\"unit-done\"")).unwrap();
+    let cut = &lines[..=last];
+    fs::write(journal(&dir), cut.join("\n") + "\n").unwrap();
+    let record = load(&dir).unwrap();
+    assert_eq!(record.units.len(), 7);
+    assert!(
+        record.losses.iter().any(|l| l == "unit 7, attempt 0: its end is not sealed"),
+        "{:?}",
+        record.losses
+    );
 }
 
 #[test]

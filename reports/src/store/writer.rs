@@ -2,10 +2,11 @@
 //! not read anything back that reports are made from.
 
 use super::journal::Journal;
-use super::reader::{outputs_path, scan};
+use super::reader::{outputs_path, read_plan, scan};
+use super::seal::Chain;
 use super::{
-    JOURNAL_FILE, MAX_OUTPUTS_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed, load_plan, part_of,
-    remove_leftover, sync_parent, write_atomic,
+    JOURNAL_FILE, MAX_OUTPUTS_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed, part_of, remove_leftover,
+    sync_parent, write_atomic,
 };
 use crate::record::{Entry, Plan, Purpose};
 use protocol::{Sha256, Sha256Hex, UnitId};
@@ -69,20 +70,19 @@ impl RunWriter {
             return Err(StoreError::Exists(dir));
         }
         let staging = root.join(format!(".{}.{}.part", plan.run, std::process::id()));
-        let staged = stage(&staging, plan).and_then(|()| match fs::rename(&staging, &dir) {
+        let staged = stage(&staging, plan).and_then(|chain| match fs::rename(&staging, &dir) {
             Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
                 Err(StoreError::Exists(dir.clone()))
             }
-            other => other.map_err(failed(&dir, "creating the run")),
+            other => other.map(|()| chain).map_err(failed(&dir, "creating the run")),
         });
-        if let Err(error) = staged {
+        let chain = staged.inspect_err(|_| {
             // the first error is the one to report
             fs::remove_dir_all(&staging).unwrap_or_default();
-            return Err(error);
-        }
+        })?;
         sync_parent(&dir)?;
         let file = open_journal(&dir)?;
-        Ok(Self { dir, journal: Journal::new(file, 0) })
+        Ok(Self { dir, journal: Journal::new(file, 0, chain) })
     }
 
     /// Takes up a run that was cut off: a torn last line is cut, leftovers are removed, and what is
@@ -91,10 +91,10 @@ impl RunWriter {
     /// # Errors
     /// As [`super::load`]; also when another process writes to the run.
     pub fn reopen(dir: &Path) -> Result<(Self, Resumed), StoreError> {
-        let plan = load_plan(dir)?;
+        let (plan, chain) = read_plan(dir)?;
         let path = dir.join(JOURNAL_FILE);
         let file = open_journal(dir)?;
-        let scan = scan(dir, &plan)?;
+        let scan = scan(dir, &plan, chain)?;
         if scan.torn_bytes > 0 {
             file.set_len(scan.whole_bytes).map_err(failed(&path, "cutting the torn last line"))?;
         }
@@ -113,7 +113,7 @@ impl RunWriter {
             cut_bytes: scan.torn_bytes,
             plan,
         };
-        Ok((Self { dir: dir.to_owned(), journal: Journal::new(file, scan.whole_bytes) }, resumed))
+        Ok((Self { dir: dir.to_owned(), journal: Journal::new(file, scan.whole_bytes, scan.chain) }, resumed))
     }
 
     /// The run's directory.
@@ -162,14 +162,16 @@ impl RunWriter {
     }
 }
 
-fn stage(staging: &Path, plan: &Plan) -> Result<(), StoreError> {
+/// Writes the plan and an empty journal; the chain begins with the plan's bytes.
+fn stage(staging: &Path, plan: &Plan) -> Result<Chain, StoreError> {
     fs::create_dir_all(staging.join(OUTPUTS_DIR)).map_err(failed(staging, "creating the run"))?;
     let path = staging.join(PLAN_FILE);
     let mut text =
         serde_json::to_vec_pretty(plan).map_err(|e| failed(&path, "writing")(io::Error::other(e)))?;
     text.push(b'\n');
     write_atomic(&path, &text)?;
-    write_atomic(&staging.join(JOURNAL_FILE), b"")
+    write_atomic(&staging.join(JOURNAL_FILE), b"")?;
+    Ok(Chain::of_plan(&text))
 }
 
 fn open_journal(dir: &Path) -> Result<File, StoreError> {

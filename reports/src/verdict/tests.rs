@@ -42,6 +42,7 @@ impl Recipe {
             units,
             losses: Vec::new(),
             finished: Some("all units measured".to_owned()),
+            seal: Sha256Hex::of_bytes(b""),
             plan,
         }
     }

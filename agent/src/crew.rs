@@ -3,11 +3,15 @@
 
 use crate::{
     child::Child,
+    device::Probe,
     hub::{End, Hub, Wake},
     launch::Launcher,
     log, wire,
 };
-use protocol::{AgentMessage, Counts, Event, FailKind, FrameError, Outcome, SamplePhase, Samples, UnitId};
+use protocol::{
+    AgentMessage, Counts, Event, FailKind, FrameError, Outcome, SamplePhase, Samples, UnitId, UnitSpec,
+};
+use rustix::process::Signal;
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
 
 /// Why a unit stops before its end.
@@ -60,11 +64,14 @@ impl Burst {
 pub(crate) struct Crew<'a> {
     pub(crate) hub: &'a mut Hub,
     launcher: &'a Launcher,
+    pub(crate) probe: &'a Probe,
     dir: &'a Path,
     unit: UnitId,
     seq: u64,
     counts: Counts,
     slots: Vec<Option<Child>>,
+    /// Processes that the kernel had killed for want of memory when the unit began.
+    oom_kills: Option<u64>,
     /// Trials whose end has been reported.
     over: Vec<bool>,
     /// Steady bursts that have passed by since somebody last took them.
@@ -75,13 +82,15 @@ impl<'a> Crew<'a> {
     pub(crate) fn new(
         hub: &'a mut Hub,
         launcher: &'a Launcher,
+        probe: &'a Probe,
         dir: &'a Path,
-        unit: UnitId,
-        trials: usize,
+        unit: &UnitSpec,
     ) -> Self {
-        let slots = (0..trials).map(|_| None).collect();
-        let (over, bursts) = (vec![false; trials], Vec::new());
-        Self { hub, launcher, dir, unit, seq: 0, counts: Counts::default(), slots, over, bursts }
+        let slots = unit.trials.iter().map(|_| None).collect();
+        let over = vec![false; unit.trials.len()];
+        let (counts, oom_kills) = (Counts::default(), probe.oom_kills());
+        let (unit, bursts) = (unit.unit, Vec::new());
+        Self { hub, launcher, probe, dir, unit, seq: 0, counts, slots, oom_kills, over, bursts }
     }
 
     /// Reports an event at the next flush.
@@ -206,10 +215,16 @@ impl<'a> Crew<'a> {
     /// A worker has closed its end without a word.
     fn lost(&mut self, trial: u32) -> Result<(), End> {
         let outcome = match self.end(trial) {
-            Some(status) => outcome_of(status),
+            Some(status) => outcome_of(status, || self.memory_ran_out()),
             None => Outcome::Failed { kind: FailKind::Runtime, message: "the worker is gone".to_owned() },
         };
         self.finish(trial, outcome)
+    }
+
+    /// Says so when the kernel has killed for want of memory since the unit began. It does not say whom.
+    fn memory_ran_out(&self) -> Option<String> {
+        let killed = self.probe.oom_kills()?.checked_sub(self.oom_kills?).filter(|n| *n > 0)?;
+        Some(format!("the device was out of memory: its kernel killed {killed} in this unit"))
     }
 
     fn garbled(&mut self, trial: u32, error: &FrameError) -> Result<(), End> {
@@ -252,9 +267,12 @@ impl<'a> Crew<'a> {
 }
 
 /// How a worker ended that did not say so itself.
-fn outcome_of(status: ExitStatus) -> Outcome {
+fn outcome_of(status: ExitStatus, why_killed: impl FnOnce() -> Option<String>) -> Outcome {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => Outcome::Crashed { signal },
+        (Some(signal), _) => {
+            let why = if signal == Signal::KILL.as_raw() { why_killed() } else { None };
+            Outcome::Crashed { signal, why }
+        }
         (None, code) => {
             let code = code.unwrap_or_default();
             let message =
@@ -270,9 +288,12 @@ mod tests {
 
     #[test]
     fn a_signal_is_a_crash_and_an_exit_is_not() {
-        assert_eq!(outcome_of(ExitStatus::from_raw(11)), Outcome::Crashed { signal: 11 });
-        assert_eq!(outcome_of(ExitStatus::from_raw(0x86)), Outcome::Crashed { signal: 6 });
-        let Outcome::Failed { message, .. } = outcome_of(ExitStatus::from_raw(3 << 8)) else { panic!() };
+        let why = || Some("memory".to_owned());
+        assert_eq!(outcome_of(ExitStatus::from_raw(11), why), Outcome::Crashed { signal: 11, why: None });
+        assert_eq!(outcome_of(ExitStatus::from_raw(0x86), why), Outcome::Crashed { signal: 6, why: None });
+        let killed = outcome_of(ExitStatus::from_raw(9), why);
+        assert_eq!(killed, Outcome::Crashed { signal: 9, why: why() });
+        let Outcome::Failed { message, .. } = outcome_of(ExitStatus::from_raw(3 << 8), why) else { panic!() };
         assert!(message.contains("code 3"), "{message}");
     }
 }

@@ -8,15 +8,18 @@
 mod child;
 mod clock;
 mod convert;
+mod cool;
 mod crew;
 mod device;
 mod failure;
+mod fixed;
 mod hub;
 mod inputs;
 mod launch;
 mod lock;
 mod log;
 mod memory;
+mod options;
 mod outputs;
 mod supervisor;
 mod sys;
@@ -24,26 +27,17 @@ mod unit;
 mod wire;
 mod worker;
 
+use options::{Asked, USAGE};
 use std::{
-    env,
     ffi::{OsStr, OsString},
-    path::PathBuf,
     process::ExitCode,
 };
 
+/// The agent cannot start as it was asked to, or the host does not speak its protocol.
+const EXIT_USAGE: u8 = 2;
+
 /// First argument that makes a host binary an agent: `bench agent [--dir DIR]`.
 pub const AGENT_ARGUMENT: &str = "agent";
-
-const USAGE: &str = "\
-bench-agent measures models on the device it runs on, for a `bench` that talks to it.
-
-Usage: bench-agent [--dir DIR]
-
-  --dir DIR   where its lock and output files go; one agent at a time per directory
-              [default: $XDG_CACHE_HOME/bench/agent or ~/.cache/bench/agent]
-
-It reads one JSON message per line on stdin and answers on stdout; see agent/PROTOCOL.md.
-By hand: bench spec CASE | bench-agent";
 
 /// For a host binary that is its own agent: to be called first in `main`, with the process's arguments.
 /// Runs the agent, or one of its workers, when the arguments ask for that; `None` means that the process
@@ -70,42 +64,28 @@ fn work(parent: Option<&OsStr>) -> ExitCode {
     worker::main(parent.and_then(OsStr::to_str).and_then(|pid| pid.parse().ok()))
 }
 
-fn serve(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let mut dir = None;
-    while let Some(argument) = arguments.next() {
-        match (argument.to_str(), dir.is_none()) {
-            (Some("--dir"), true) => match arguments.next() {
-                Some(value) if !value.is_empty() => dir = Some(PathBuf::from(value)),
-                _ => return usage("--dir needs a directory"),
-            },
-            (Some("--help" | "-h"), _) => {
-                log::plain(USAGE);
-                return ExitCode::SUCCESS;
-            }
-            (Some("--version" | "-V"), _) => {
-                log::plain(concat!("bench-agent ", env!("CARGO_PKG_VERSION")));
-                return ExitCode::SUCCESS;
-            }
-            _ => return usage(&format!("unknown argument {argument:?}")),
+fn serve(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let options = match options::parse(arguments) {
+        Ok(Asked::Serve(options)) => options,
+        Ok(Asked::Help) => {
+            log::plain(USAGE);
+            return ExitCode::SUCCESS;
         }
+        Ok(Asked::Version) => {
+            log::plain(concat!("bench-agent ", env!("CARGO_PKG_VERSION")));
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            log::plain(&format!("bench-agent: {problem}\n\n{USAGE}"));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if let Err(problem) = options::pin(&options.cores) {
+        log::plain(&format!("bench-agent: {problem}"));
+        return ExitCode::from(EXIT_USAGE);
     }
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         log::line("waiting for a hello on stdin; see --help");
     }
-    supervisor::main(dir.unwrap_or_else(default_dir))
-}
-
-fn usage(problem: &str) -> ExitCode {
-    log::plain(&format!("bench-agent: {problem}\n\n{USAGE}"));
-    ExitCode::from(2)
-}
-
-/// One directory per user, so that all agents of a user find the same lock.
-fn default_dir() -> PathBuf {
-    let folder = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-    match cache.filter(|path| path.is_absolute()) {
-        Some(cache) => cache.join("bench").join("agent"),
-        None => env::temp_dir().join(format!("bench-agent-{}", rustix::process::getuid().as_raw())),
-    }
+    supervisor::main(options)
 }

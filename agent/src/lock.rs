@@ -30,6 +30,10 @@ const NOTE_MS: u64 = 2_000;
 /// Longest note; ours has three numbers.
 const NOTE_BYTES: u64 = 100;
 
+/// Where else an agent could be told to work: whoever reads this started it through a host, or by hand.
+pub(crate) const ELSEWHERE: &str = "another folder is named by `cache` of the device in devices.toml, by \
+    --cache for the local device, by --dir for an agent run by hand";
+
 /// A lock held. It ends with the process.
 pub(crate) struct Lock {
     file: File,
@@ -50,14 +54,17 @@ struct Note {
 impl Lock {
     /// Notes when the host was last heard, if the last note is old enough.
     pub(crate) fn note(&mut self, heard_ns: u64) {
-        if heard_ns.saturating_sub(self.noted_ns) < clock::ms(NOTE_MS) {
-            return;
-        }
-        self.noted_ns = heard_ns;
-        let note = Note { pid: std::process::id().cast_signed(), ticks: self.ticks, heard_ns };
-        if let Err(e) = self.file.write_all_at(note.text().as_bytes(), 0) {
+        if heard_ns.saturating_sub(self.noted_ns) >= clock::ms(NOTE_MS)
+            && let Err(e) = self.write(heard_ns)
+        {
             log::line(format_args!("{FILE}: {e}"));
         }
+    }
+
+    fn write(&mut self, heard_ns: u64) -> io::Result<()> {
+        self.noted_ns = heard_ns;
+        let note = Note { pid: std::process::id().cast_signed(), ticks: self.ticks, heard_ns };
+        self.file.write_all_at(note.text().as_bytes(), 0)
     }
 }
 
@@ -157,8 +164,8 @@ impl Attempt {
 
     fn busy(&self, who: &str, heard_ms: u64) -> String {
         format!(
-            "{}: {who} is measuring for another host, which it heard {heard_ms} ms ago; wait for it, or give \
-             this host a directory of its own with --dir (two agents at once disturb each other)",
+            "{}: {who} is measuring for another host, which it heard {heard_ms} ms ago; wait until it is done \
+             or stop it: an agent in another folder would disturb it, and be disturbed ({ELSEWHERE})",
             self.path.display()
         )
     }
@@ -172,7 +179,8 @@ impl Attempt {
     fn held(&self) -> io::Result<Lock> {
         let ticks = start_ticks(std::process::id().cast_signed()).unwrap_or_default();
         let mut lock = Lock { file: self.file.try_clone()?, ticks, noted_ns: 0 };
-        lock.note(clock::monotonic_ns());
+        // A lock without a note could never be told from one whose holder is lost.
+        lock.write(clock::monotonic_ns())?;
         Ok(lock)
     }
 }

@@ -2,73 +2,79 @@
 //! model itself.
 
 use crate::{
+    EXIT_USAGE,
     child::Child,
-    clock,
+    clock, cool,
     crew::{Crew, Stop},
     device::Probe,
+    fixed::{self, FixedPerformance},
     hub::{End, Hub, Request, Wake},
     launch::Launcher,
-    lock::{Attempt, RETRY_MS, Step},
-    log, sys, unit, wire,
+    lock::{Attempt, ELSEWHERE, RETRY_MS, Step},
+    log,
+    options::Options,
+    sys, unit, wire,
 };
 use protocol::{
-    AgentInfo, AgentMessage, Artifact, Event, Moment, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitSpec,
+    AgentInfo, AgentMessage, Artifact, DeviceState, Event, Moment, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex,
+    UnitSpec,
 };
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs::File, io, path::Path, process::ExitCode};
 
 /// A model file that takes longer to look through is damaged or hostile.
 const INSPECT_LIMIT_MS: u64 = 60_000;
 
 /// The host is gone, or a signal came: what was asked for is not complete.
 const EXIT_INCOMPLETE: u8 = 3;
-/// The host does not speak this protocol, or the agent cannot start.
-const EXIT_USAGE: u8 = 2;
 
 /// Serves a host on stdin and stdout until it is done or gone.
-pub(crate) fn main(dir: PathBuf) -> ExitCode {
-    let supervisor = match Supervisor::new(dir) {
-        Ok(supervisor) => supervisor,
-        Err(e) => {
-            log::line(format_args!("cannot start: {e}"));
-            return ExitCode::from(EXIT_USAGE);
-        }
-    };
-    let mut hub = match supervisor.hello().and_then(Hub::new) {
-        Ok(hub) => hub,
+pub(crate) fn main(options: Options) -> ExitCode {
+    let started = Supervisor::new(options).and_then(|supervisor| {
+        let hub = Hub::new(supervisor.hello()?)?;
+        Ok((supervisor, hub))
+    });
+    let (mut supervisor, mut hub) = match started {
+        Ok(started) => started,
         Err(e) => {
             log::line(format_args!("cannot start: {e}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let end = supervisor.serve(&mut hub);
+    // While the lock in the hub is still held: the next agent may want the mode on.
+    drop(supervisor);
     match end {
-        End::Bye => return ExitCode::SUCCESS,
-        End::Protocol(_) => {}
+        End::Bye => ExitCode::SUCCESS,
+        End::Protocol(_) => {
+            log::line(&end);
+            ExitCode::from(EXIT_USAGE)
+        }
         End::Gone(_) | End::Signal(_) => {
             log::line(&end);
-            return ExitCode::from(EXIT_INCOMPLETE);
+            ExitCode::from(EXIT_INCOMPLETE)
         }
     }
-    log::line(&end);
-    ExitCode::from(EXIT_USAGE)
 }
 
 struct Supervisor {
     launcher: Launcher,
     probe: Probe,
-    /// Lock and output files.
-    dir: PathBuf,
+    options: Options,
+    /// Asked for, from the first unit on.
+    fixed: Option<FixedPerformance>,
 }
 
 impl Supervisor {
-    fn new(dir: PathBuf) -> io::Result<Self> {
+    fn new(options: Options) -> io::Result<Self> {
         sys::close_descriptors_on_exec()?;
-        Ok(Self { launcher: Launcher::of_this_process()?, probe: Probe::new(), dir })
+        let probe = Probe::new(options.root.clone());
+        // Whether or not a unit follows, if nobody is at work there.
+        if fixed::is_left_on(&options.dir)
+            && let Step::Held(_lock) = Attempt::new(&options.dir)?.step()?
+        {
+            fixed::turn_off_left_on(&probe, &options.dir);
+        }
+        Ok(Self { launcher: Launcher::of_this_process()?, probe, options, fixed: None })
     }
 
     fn hello(&self) -> io::Result<AgentMessage> {
@@ -82,7 +88,7 @@ impl Supervisor {
         })
     }
 
-    fn serve(&self, hub: &mut Hub) -> End {
+    fn serve(&mut self, hub: &mut Hub) -> End {
         loop {
             let served = hub.next_request().and_then(|request| match request {
                 Request::Run(unit) => self.run(hub, &unit),
@@ -94,32 +100,47 @@ impl Supervisor {
         }
     }
 
-    fn run(&self, hub: &mut Hub, unit: &UnitSpec) -> Result<(), End> {
+    fn run(&mut self, hub: &mut Hub, unit: &UnitSpec) -> Result<(), End> {
         if let Err(e) = unit.check() {
             return hub.refuse(e.to_string(), Some(unit.unit));
         }
         if let Some(reason) = self.lock(hub)? {
             return hub.refuse(reason, Some(unit.unit));
         }
-        let outputs = self.dir.join("outputs");
+        let outputs = self.options.dir.join("outputs");
         let place = unit::Place { dir: &outputs, emulated: self.launcher.emulated };
-        let mut crew = Crew::new(hub, &self.launcher, &outputs, unit.unit, unit.trials.len());
-        match unit::run(&mut crew, unit, &self.probe, &place) {
+        let mut crew = Crew::new(hub, &self.launcher, &self.probe, &outputs, unit);
+        match self.begin(&mut crew, unit).and_then(|()| unit::run(&mut crew, unit, &place)) {
             Ok(()) => {}
             Err(Stop::Cancelled) => crew.dismiss_all("cancelled by the host")?,
             Err(Stop::End(end)) => return Err(end),
         }
-        crew.event(Event::DeviceState { moment: Moment::After, state: self.probe.state() })?;
+        crew.event(Event::DeviceState { moment: Moment::After, state: self.state() })?;
         crew.done()
     }
 
+    /// Waits for the device, and says in which state it is then.
+    fn begin(&self, crew: &mut Crew<'_>, unit: &UnitSpec) -> Result<(), Stop> {
+        if let Some(wish) = &unit.cool_down {
+            cool::wait(crew, wish)?;
+        }
+        crew.event(Event::DeviceState { moment: Moment::Before, state: self.state() })?;
+        Ok(crew.hub.flush()?)
+    }
+
+    fn state(&self) -> DeviceState {
+        let fixed_performance = self.fixed.as_ref().map(FixedPerformance::words);
+        DeviceState { fixed_performance, ..self.probe.state() }
+    }
+
     /// Takes the lock of the working directory, once; says why not.
-    fn lock(&self, hub: &mut Hub) -> Result<Option<String>, End> {
+    fn lock(&mut self, hub: &mut Hub) -> Result<Option<String>, End> {
         if hub.lock.is_some() {
             return Ok(None);
         }
-        let failed = |e: io::Error| format!("{}: {e}; name another directory with --dir", self.dir.display());
-        let mut attempt = match Attempt::new(&self.dir) {
+        let dir = &self.options.dir;
+        let failed = |e: io::Error| format!("{}: {e}; {ELSEWHERE}", dir.display());
+        let mut attempt = match Attempt::new(dir) {
             Ok(attempt) => attempt,
             Err(e) => return Ok(Some(failed(e))),
         };
@@ -127,7 +148,11 @@ impl Supervisor {
             match attempt.step() {
                 Ok(Step::Held(lock)) => {
                     hub.lock = Some(lock);
-                    remove_parts(&self.dir.join("outputs"));
+                    remove_parts(&dir.join("outputs"));
+                    fixed::turn_off_left_on(&self.probe, dir);
+                    if self.options.fixed_performance {
+                        self.fixed = Some(FixedPerformance::on(&self.probe, dir));
+                    }
                     return Ok(None);
                 }
                 Ok(Step::Busy(reason)) => return Ok(Some(reason)),

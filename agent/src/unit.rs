@@ -2,9 +2,8 @@
 //! what happens when; how, stands in `crew` and `worker`.
 
 use crate::{
-    clock::ms,
+    clock::{self, ms},
     crew::{Burst, Crew, Stop, Turn},
-    device::Probe,
     wire::Command,
 };
 use protocol::{Event, Mode, Moment, PerformanceRules, PingPong, Schedule, TrialSpec, UnitOrder, UnitSpec};
@@ -16,18 +15,14 @@ const FREQUENCY_GAP_PERMILLE: u64 = 50;
 /// Bursts of a trial that runs alone.
 const ALONE: PingPong = PingPong { burst_min_iterations: 10, burst_min_ms: 100 };
 
-/// Runs a unit to its end. The final frame is the caller's.
-pub(crate) fn run(
-    crew: &mut Crew<'_>,
-    unit: &UnitSpec,
-    probe: &Probe,
-    place: &Place<'_>,
-) -> Result<(), Stop> {
-    crew.event(Event::DeviceState { moment: Moment::Before, state: probe.state() })?;
-    crew.hub.flush()?;
+/// How often the device is read between blocks: heat builds up over seconds.
+const GLANCE_MS: u64 = 3_000;
+
+/// Runs a unit to its end. The states before and after, and the final frame, are the caller's.
+pub(crate) fn run(crew: &mut Crew<'_>, unit: &UnitSpec, place: &Place<'_>) -> Result<(), Stop> {
     match &unit.schedule {
         Schedule::Alone => alone(crew, &unit.trials, place),
-        Schedule::PingPong(bursts) => ping_pong(crew, unit, bursts, probe, place),
+        Schedule::PingPong(bursts) => ping_pong(crew, unit, bursts, place),
     }
 }
 
@@ -70,13 +65,7 @@ fn alone(crew: &mut Crew<'_>, trials: &[TrialSpec], place: &Place<'_>) -> Result
     Ok(())
 }
 
-fn ping_pong(
-    crew: &mut Crew<'_>,
-    unit: &UnitSpec,
-    bursts: &PingPong,
-    probe: &Probe,
-    place: &Place<'_>,
-) -> Result<(), Stop> {
+fn ping_pong(crew: &mut Crew<'_>, unit: &UnitSpec, bursts: &PingPong, place: &Place<'_>) -> Result<(), Stop> {
     let mut order = UnitOrder::new(unit.seed, unit.trials.len() as u32);
     for trial in order.load().iter().copied() {
         let Some(spec) = unit.trials.get(trial as usize) else { continue };
@@ -93,9 +82,14 @@ fn ping_pong(
     let mut progress: Vec<Progress> = unit.trials.iter().filter_map(Progress::new).collect();
     let mut blocks = 0;
     let mut dropped = 0u32;
+    let mut looked_ns = clock::monotonic_ns();
     while (0u32..).zip(&progress).any(|(trial, p)| crew.alive(trial) && !p.over()) {
-        let fair = block(crew, blocks, &order.next_block(), &mut progress, probe)?;
+        let fair = block(crew, blocks, &order.next_block(), &mut progress)?;
         dropped += u32::from(!fair);
+        if clock::monotonic_ns().saturating_sub(looked_ns) >= ms(GLANCE_MS) {
+            crew.event(Event::DeviceState { moment: Moment::During, state: crew.probe.glance() })?;
+            looked_ns = clock::monotonic_ns();
+        }
         crew.hub.flush()?;
         blocks += 1;
     }
@@ -112,15 +106,9 @@ fn ping_pong(
 }
 
 /// Serves every live worker twice, in the order given; false when the block must not count.
-fn block(
-    crew: &mut Crew<'_>,
-    number: u32,
-    order: &[u32],
-    progress: &mut [Progress],
-    probe: &Probe,
-) -> Result<bool, Stop> {
+fn block(crew: &mut Crew<'_>, number: u32, order: &[u32], progress: &mut [Progress]) -> Result<bool, Stop> {
     let alive: Vec<u32> = order.iter().copied().filter(|trial| crew.alive(*trial)).collect();
-    let before = probe.flags();
+    let before = crew.probe.flags();
     crew.bursts.clear();
     for (burst, trial) in (0u32..).zip(order) {
         crew.command(*trial, &Command::Burst { block: number, burst })?;
@@ -128,7 +116,7 @@ fn block(
     let bursts = std::mem::take(&mut crew.bursts);
     let died =
         alive.iter().find(|trial| !crew.alive(**trial)).map(|trial| format!("trial {trial} ended in it"));
-    let unfair = died.or_else(|| probe.flags().change_since(&before)).or_else(|| frequency_gap(&bursts));
+    let unfair = died.or_else(|| crew.probe.flags().change_since(&before)).or_else(|| frequency_gap(&bursts));
     for burst in &bursts {
         if let Some(progress) = progress.get_mut(burst.trial as usize) {
             progress.add(burst, unfair.is_none());

@@ -261,8 +261,9 @@ async fn cancelled(cancel: &mut watch::Receiver<bool>) {
 
 fn longest(unit: &UnitSpec) -> Duration {
     let deadlines = unit.trials.iter().map(|t| t.deadline_ms);
+    let wait = unit.cool_down.as_ref().map_or(0, |cool_down| cool_down.wait_ms);
     // in a ping-pong unit only time at work counts against a deadline: both kinds of unit may take the sum
-    Duration::from_millis(deadlines.fold(0u64, u64::saturating_add))
+    Duration::from_millis(deadlines.fold(wait, u64::saturating_add))
 }
 
 fn unexpected(wanted: &str, got: &AgentMessage) -> LinkError {
@@ -428,4 +429,20 @@ async fn read_tail(mut stderr: Box<dyn AsyncRead + Send + Unpin>) -> String {
         .chars()
         .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{CoolDown, Schedule};
+
+    #[test]
+    fn a_unit_may_take_its_wait_for_a_cool_device_too() {
+        let wish = CoolDown { below_milli_celsius: 45_000, wait_ms: 120_000, zone: None };
+        let cool_down = Some(wish);
+        let unit =
+            UnitSpec { unit: UnitId(0), seed: 0, schedule: Schedule::Alone, cool_down, trials: vec![] };
+        assert_eq!(longest(&unit), Duration::from_secs(120));
+        assert_eq!(longest(&UnitSpec { cool_down: None, ..unit }), Duration::ZERO);
+    }
 }

@@ -244,7 +244,10 @@ pub(crate) fn unit_spec(
         })
     };
     let trials = unit.cases.iter().map(trial).collect::<Result<Vec<_>, String>>()?;
-    Ok(UnitSpec { unit: unit.unit, seed: unit.seed, schedule, trials })
+    // heat changes how long a model takes, not what it answers
+    let timed = unit.purpose != Purpose::Accuracy;
+    let cool_down = plan.devices.get(unit.device).and_then(|d| d.cool_down.clone()).filter(|_| timed);
+    Ok(UnitSpec { unit: unit.unit, seed: unit.seed, schedule, cool_down, trials })
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use protocol::{CaseIndex, Contrast, ContrastKind, Task};
+pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Task};
 
-/// Version of the record; a reader refuses every other one with words. 2: seals.
+/// Version of the record; a reader refuses every other one with words. 2: seals, waits for a cool device.
 pub const RECORD_SCHEMA: u32 = 2;
 
 /// Everything decided before the first measurement.
@@ -141,13 +141,16 @@ pub struct DevicePlan {
     /// The tags it had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// What performance units wait for before they begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down: Option<CoolDown>,
 }
 
 impl DevicePlan {
     /// A device without an address and tags.
     pub fn new(id: &str, transport: &str) -> Self {
         let (id, transport) = (id.to_owned(), transport.to_owned());
-        Self { id, transport, address: String::new(), tags: Vec::new() }
+        Self { id, transport, address: String::new(), tags: Vec::new(), cool_down: None }
     }
 }
 
@@ -307,8 +310,12 @@ pub struct UnitRecord {
     pub purpose: Purpose,
     /// Its seed.
     pub seed: u64,
+    /// How the wait for the device to cool down ended, where there was one.
+    pub cooled_down: Option<CooledDownRecord>,
     /// State of the device before.
     pub before: Option<DeviceState>,
+    /// The same between blocks, every few seconds: only what is cheap to read.
+    pub during: Vec<DeviceState>,
     /// State of the device after.
     pub after: Option<DeviceState>,
     /// Blocks that do not count, with reasons.
@@ -342,6 +349,19 @@ pub struct TrialRecord {
     pub outputs: Option<OutputsRecord>,
     /// Time per node of a profile trial.
     pub profile: Vec<NodeProfile>,
+}
+
+/// What [`Event::CooledDown`] told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CooledDownRecord {
+    /// How long it took.
+    pub waited_ms: u64,
+    /// The hottest zone that counts, at the end.
+    pub zone: Option<String>,
+    /// Its temperature; `None` when the device tells none.
+    pub milli_celsius: Option<i64>,
+    /// False: the unit was measured on a device hotter than asked for.
+    pub reached: bool,
 }
 
 /// What [`Event::WarmedUp`] told.

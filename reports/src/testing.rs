@@ -375,8 +375,6 @@ impl FakeRun {
 fn device_entry() -> Entry {
     let info = DeviceInfo {
         hostname: "bench-host".into(),
-        model: None,
-        soc: None,
         cpu: "Invented CPU @ 2.00GHz".into(),
         os: "Debian GNU/Linux 13".into(),
         kernel: "6.12.0".into(),
@@ -385,7 +383,7 @@ fn device_entry() -> Entry {
         cores: (0..2).map(|id| Core { id, max_khz: None }).collect(),
         memory_bytes: 8 << 30,
         page_bytes: 4096,
-        emulated: false,
+        ..DeviceInfo::default()
     };
     let runtime = RuntimeInfo {
         runtime: "builtin".into(),

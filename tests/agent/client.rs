@@ -120,6 +120,14 @@ impl Agent {
         }
     }
 
+    /// Waits for a heartbeat; nothing else may come before it.
+    pub(crate) fn next_heartbeat(&mut self) {
+        match self.messages.recv_timeout(PING * MOST_PINGS) {
+            Ok(Ok(AgentMessage::Heartbeat)) => {}
+            other => panic!("a heartbeat was expected, not {other:?}"),
+        }
+    }
+
     /// The next event of the unit under way.
     pub(crate) fn next_event(&mut self) -> Event {
         match self.next() {
@@ -251,7 +259,7 @@ pub(crate) fn trial(model: Artifact) -> TrialSpec {
 
 /// Trials one after the other.
 pub(crate) fn alone(trials: Vec<TrialSpec>) -> UnitSpec {
-    UnitSpec { unit: UnitId(7), seed: 42, schedule: protocol::Schedule::Alone, trials }
+    UnitSpec { unit: UnitId(7), seed: 42, schedule: protocol::Schedule::Alone, cool_down: None, trials }
 }
 
 /// Trials in turn.

@@ -21,7 +21,7 @@ fn an_emulated_agent_starts_itself_and_says_so() {
     let crash = trial(fake_model(dir.path(), "c", "fault = crash 11 at invoke 0"));
     let unit = alone(vec![trial(fake_model(dir.path(), "m", "busy_us = 100")), crash]);
     let events = agent.run(&unit);
-    assert_eq!(outcomes(&events), [(0, Outcome::Ok), (1, Outcome::Crashed { signal: 11 })]);
+    assert_eq!(outcomes(&events), [(0, Outcome::Ok), (1, Outcome::Crashed { signal: 11, why: None })]);
     for event in &events {
         if let Event::Memory { reading, .. } = event {
             assert_eq!((reading.peak_bytes, reading.pss_bytes, reading.rss_anon_bytes), (None, None, None));

@@ -2,7 +2,9 @@
 //! no worker outlives it.
 
 use crate::client::{Agent, agent, alone, fake_model, trial};
-use protocol::{AgentMessage, Event, HostMessage, MAX_LINE_BYTES, Outcome, PROTOCOL_VERSION, Sha256Hex};
+use protocol::{
+    AgentMessage, Event, HostMessage, MAX_LINE_BYTES, Outcome, PROTOCOL_VERSION, Sha256Hex, encode,
+};
 use std::{
     fs, io,
     path::Path,
@@ -12,7 +14,7 @@ use std::{
 use tempfile::tempdir;
 
 /// A worker that never comes back; returns its process id.
-fn start_hanging_unit(agent: &mut Agent, dir: &Path) -> u32 {
+pub(crate) fn start_hanging_unit(agent: &mut Agent, dir: &Path) -> u32 {
     let unit = alone(vec![trial(fake_model(dir, "hang", "fault = hang at invoke 0"))]);
     agent.send(&HostMessage::Run { unit });
     loop {
@@ -23,7 +25,7 @@ fn start_hanging_unit(agent: &mut Agent, dir: &Path) -> u32 {
 }
 
 /// Waits until a process is gone; it is given no more time than a broken build would need.
-fn gone(pid: u32) -> bool {
+pub(crate) fn gone(pid: u32) -> bool {
     let end = Instant::now() + Duration::from_secs(30);
     while Instant::now() < end {
         match fs::read_to_string(format!("/proc/{pid}/stat")) {
@@ -62,7 +64,7 @@ fn another_version_is_refused_in_words() {
 #[test]
 fn bad_lines_end_the_agent() {
     let long = vec![b'x'; MAX_LINE_BYTES + 1];
-    let hello: &[u8] = b"{\"type\":\"hello\",\"protocol\":1}\n";
+    let hello: &[u8] = &encode(&HostMessage::Hello { protocol: PROTOCOL_VERSION }).unwrap();
     let cases: [(&[u8], &str); 6] = [
         (b"hello\n", "not a message"),
         (b"{\"type\":\"ping\"}\n", "must be a hello"),
@@ -247,6 +249,21 @@ fn a_directory_that_cannot_be_used_is_named() {
     agent.bye();
 }
 
-fn kill(signal: &str, pid: u32) {
+/// A disk that is full, and one that cannot be written to.
+#[test]
+fn a_directory_without_room_is_named() {
+    let dir = tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("agent.lock")).unwrap();
+    for (place, why) in [(dir.path(), "No space left"), (Path::new("/proc/bench-agent"), "os error")] {
+        let (mut agent, _) = Agent::greeted(&agent(), place);
+        agent.send(&HostMessage::Run { unit: alone(vec![trial(fake_model(dir.path(), "m", ""))]) });
+        let reason = agent.refusal();
+        assert!(reason.contains(&place.display().to_string()) && reason.contains(why), "{reason}");
+        assert!(reason.contains("devices.toml") && reason.contains("--dir"), "{reason}");
+        agent.bye();
+    }
+}
+
+pub(crate) fn kill(signal: &str, pid: u32) {
     assert!(Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap().success());
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod document;
 #[cfg(test)]
 mod emulated;

@@ -35,9 +35,9 @@ fn failure(outcome: Outcome) -> (FailKind, String) {
 
 #[test]
 fn crashes_are_named_by_their_signal() {
-    assert_eq!(outcome_of("fault = crash 11 at invoke 9"), Outcome::Crashed { signal: 11 });
-    assert_eq!(outcome_of("fault = crash 9 at load"), Outcome::Crashed { signal: 9 });
-    assert_eq!(outcome_of("fault = panic at compile"), Outcome::Crashed { signal: 6 });
+    assert_eq!(outcome_of("fault = crash 11 at invoke 9"), Outcome::Crashed { signal: 11, why: None });
+    assert_eq!(outcome_of("fault = crash 9 at load"), Outcome::Crashed { signal: 9, why: None });
+    assert_eq!(outcome_of("fault = panic at compile"), Outcome::Crashed { signal: 6, why: None });
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn one_that_dies_does_not_take_the_others_with_it() {
     let events = run(&unit, dir.path());
     let ended: BTreeMap<u32, Outcome> = outcomes(&events).into_iter().collect();
     assert_eq!(ended.len(), 4);
-    assert_eq!(ended[&0], Outcome::Crashed { signal: 11 });
+    assert_eq!(ended[&0], Outcome::Crashed { signal: 11, why: None });
     assert_eq!(ended[&1], Outcome::Ok);
     assert_eq!(ended[&2], Outcome::TimedOut);
     assert!(matches!(ended[&3], Outcome::Failed { .. }));

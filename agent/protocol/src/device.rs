@@ -25,6 +25,15 @@ pub struct DeviceInfo {
     pub cpu: String,
     /// Operating system with version.
     pub os: String,
+    /// Android: binary interface that apps are built for, `arm64-v8a`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abi: Option<String>,
+    /// Android: API level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_level: Option<u32>,
+    /// Android: fingerprint of the system's build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
     /// Kernel release.
     pub kernel: String,
     /// Instruction set: `x86_64`, `aarch64`.
@@ -47,6 +56,9 @@ pub struct DeviceInfo {
 pub enum Moment {
     /// Before the first worker of the unit started.
     Before,
+    /// Between two blocks of a ping-pong unit, at most once in a few seconds. Only what is read without
+    /// asking a service: frequencies, temperatures of the processor, throttling, load.
+    During,
     /// After the last worker of the unit ended.
     After,
 }
@@ -87,6 +99,9 @@ pub struct Battery {
     pub percent: Option<u32>,
     /// Charging, discharging, full, ...
     pub status: Option<String>,
+    /// Where its power comes from: `AC`, `USB`, `wireless`, `dock`, `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugged: Option<String>,
     /// Thousandths of a degree Celsius.
     pub milli_celsius: Option<i64>,
 }
@@ -116,4 +131,10 @@ pub struct DeviceState {
     pub allowed_cores: Vec<u32>,
     /// Memory that can be had without swapping.
     pub memory_available_bytes: Option<u64>,
+    /// Whether a phone is awake, and what it does to save power, in words: `awake`, `dozing, idle mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakefulness: Option<String>,
+    /// Android's fixed-performance mode, where it was asked for: `on`, or why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_performance: Option<String>,
 }

@@ -43,6 +43,9 @@ pub enum Outcome {
     Crashed {
         /// Signal number.
         signal: i32,
+        /// What may be behind it, where the device tells: memory ran out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The worker outlived its deadline and was killed.
     TimedOut,
@@ -148,10 +151,22 @@ pub struct MemoryReading {
 pub enum Event {
     /// State of the device around the unit.
     DeviceState {
-        /// Before or after.
+        /// Before, during or after.
         moment: Moment,
         /// The state.
         state: DeviceState,
+    },
+    /// The wait for [`crate::CoolDown`] is over, and the unit begins.
+    CooledDown {
+        /// How long it took.
+        waited_ms: u64,
+        /// The hottest zone that counts, at the end; `None` when no zone could be read.
+        #[serde(default)]
+        zone: Option<String>,
+        /// Its temperature.
+        milli_celsius: Option<i64>,
+        /// False: the device is as hot as this, and the unit is measured all the same.
+        reached: bool,
     },
     /// A worker runs.
     TrialStarted {

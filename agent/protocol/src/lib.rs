@@ -31,14 +31,14 @@ pub use model::{BackendProof, Fallback, Format, ModelFacts, NodeProfile, OpCount
 pub use order::UnitOrder;
 pub use rng::Rng;
 pub use spec::{
-    Artifact, Inputs, MAX_TRIALS, Mode, PerformanceRules, PingPong, Schedule, SpecError, TensorFile,
-    TrialSpec, UnitSpec, WarmUp,
+    Artifact, CoolDown, Inputs, MAX_COOL_DOWN_MS, MAX_TRIALS, Mode, PerformanceRules, PingPong, Schedule,
+    SpecError, TensorFile, TrialSpec, UnitSpec, WarmUp,
 };
 pub use tensor::{DType, Quantization, TensorInfo};
 
 /// Version of the conversation. A host and an agent of different versions refuse each other, and the
 /// host pushes its own agent again.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The agent ends itself when the host has said nothing for this long (the host pings every
 /// [`PING_INTERVAL_MS`]): an unplugged cable must not leave a worker burning the battery.

@@ -132,6 +132,19 @@ pub enum Schedule {
     PingPong(PingPong),
 }
 
+/// A wait before the first worker of a unit starts, until the device is cool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoolDown {
+    /// The hottest zone that counts must be below this.
+    pub below_milli_celsius: i64,
+    /// The unit begins after this time at the latest, hot or not.
+    pub wait_ms: u64,
+    /// The one thermal zone that counts, by its type. Without it, those of the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
 /// The unit of replication: the processes that are measured together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +155,9 @@ pub struct UnitSpec {
     pub seed: u64,
     /// How the trials are interleaved.
     pub schedule: Schedule,
+    /// What to wait for first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down: Option<CoolDown>,
     /// The trials; events name them by their position here.
     pub trials: Vec<TrialSpec>,
 }
@@ -152,6 +168,12 @@ pub const MAX_TRIALS: usize = 64;
 const MAX_THREADS: u16 = 256;
 /// Longest any limit in milliseconds may be: a day.
 const MAX_MS: u64 = 24 * 3600 * 1000;
+/// Longest wait for a device to cool down: one that has not in half an hour never will.
+pub const MAX_COOL_DOWN_MS: u64 = 30 * 60 * 1000;
+/// Temperatures that a device can cool down to: above room temperature or not, but no slip of the pen.
+const COOL_MILLI_CELSIUS: std::ops::RangeInclusive<i64> = 1_000..=120_000;
+/// Longest name of a thermal zone; the kernel's own limit is 20.
+const MAX_ZONE_BYTES: usize = 64;
 /// Examples of one trial.
 const MAX_EXAMPLES: u64 = 10_000_000;
 /// Elements of one example: 1 GiB of f32.
@@ -180,6 +202,9 @@ impl UnitSpec {
                 format!("a unit has 1 to {MAX_TRIALS} trials, not {}", self.trials.len()),
             );
         }
+        if let Some(cool_down) = &self.cool_down {
+            cool_down.check().map_err(|e| SpecError { place: format!("cool_down.{}", e.place), ..e })?;
+        }
         if let Schedule::PingPong(rules) = &self.schedule {
             if rules.burst_min_ms > MAX_MS {
                 return error("schedule.burst_min_ms", format!("at most {MAX_MS}"));
@@ -192,6 +217,30 @@ impl UnitSpec {
             trial.check().map_err(|e| SpecError { place: format!("trials[{at}].{}", e.place), ..e })?;
         }
         Ok(())
+    }
+}
+
+impl CoolDown {
+    /// Checks its limits: for whoever reads one from a setting.
+    ///
+    /// # Errors
+    /// Names the field and the rule it breaks.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let error = |place: &str, rule: String| Err(SpecError { place: place.to_owned(), rule });
+        if !COOL_MILLI_CELSIUS.contains(&self.below_milli_celsius) {
+            let (least, most) = (COOL_MILLI_CELSIUS.start(), COOL_MILLI_CELSIUS.end());
+            let rule = format!("{least} to {most}, not {}", self.below_milli_celsius);
+            return error("below_milli_celsius", rule);
+        }
+        if self.wait_ms == 0 || self.wait_ms > MAX_COOL_DOWN_MS {
+            return error("wait_ms", format!("1 to {MAX_COOL_DOWN_MS}, not {}", self.wait_ms));
+        }
+        match &self.zone {
+            Some(zone) if zone.is_empty() || zone.len() > MAX_ZONE_BYTES => {
+                error("zone", format!("the type of a thermal zone has 1 to {MAX_ZONE_BYTES} bytes"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -302,7 +351,7 @@ mod tests {
 
     fn unit(trials: Vec<TrialSpec>) -> UnitSpec {
         let schedule = Schedule::PingPong(PingPong { burst_min_iterations: 8, burst_min_ms: 30 });
-        UnitSpec { unit: UnitId(1), seed: 1, schedule, trials }
+        UnitSpec { unit: UnitId(1), seed: 1, schedule, cool_down: None, trials }
     }
 
     fn refusal(change: impl Fn(&mut TrialSpec)) -> String {
@@ -314,6 +363,27 @@ mod tests {
     #[test]
     fn a_sane_unit_passes() {
         assert_eq!(unit(vec![trial(), trial()]).check(), Ok(()));
+    }
+
+    #[test]
+    fn a_wait_has_limits() {
+        let wait =
+            CoolDown { below_milli_celsius: 45_000, wait_ms: 60_000, zone: Some("cpu-thermal".into()) };
+        let refusal = |cool_down: &CoolDown| {
+            let unit = UnitSpec { cool_down: Some(cool_down.clone()), ..unit(vec![trial()]) };
+            unit.check().map_err(|e| e.to_string())
+        };
+        assert_eq!(refusal(&wait), Ok(()));
+        for (bad, words) in [
+            (CoolDown { below_milli_celsius: 45, ..wait.clone() }, "cool_down.below_milli_celsius: 1000 to"),
+            (CoolDown { wait_ms: 0, ..wait.clone() }, "cool_down.wait_ms: 1 to 1800000, not 0"),
+            (CoolDown { wait_ms: MAX_COOL_DOWN_MS + 1, ..wait.clone() }, "cool_down.wait_ms"),
+            (CoolDown { zone: Some(String::new()), ..wait.clone() }, "cool_down.zone"),
+            (CoolDown { zone: Some("z".repeat(65)), ..wait }, "cool_down.zone"),
+        ] {
+            let refused = refusal(&bad).unwrap_err();
+            assert!(refused.starts_with(words), "{refused}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Every message survives the wire, and none of its truncations does.
 
 use protocol::{
-    AgentInfo, AgentMessage, Artifact, BackendProof, Battery, Cooling, Core, Counts, DType, DeviceInfo,
-    DeviceState, Event, FailKind, Fallback, Format, FrameError, FrequencyPolicy, HostMessage, Inputs,
-    LineReader, MAX_LINE_BYTES, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment, NodeProfile, OpCount,
-    Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision, Quantization, RuntimeInfo,
-    SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo, ThermalZone, TrialSpec, UnitId,
-    UnitSpec, WarmUp, WeightBytes, encode,
+    AgentInfo, AgentMessage, Artifact, BackendProof, Battery, CoolDown, Cooling, Core, Counts, DType,
+    DeviceInfo, DeviceState, Event, FailKind, Fallback, Format, FrameError, FrequencyPolicy, HostMessage,
+    Inputs, LineReader, MAX_LINE_BYTES, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment, NodeProfile,
+    OpCount, Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision, Quantization,
+    RuntimeInfo, SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo, ThermalZone, TrialSpec,
+    UnitId, UnitSpec, WarmUp, WeightBytes, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, fmt::Debug};
@@ -37,10 +37,22 @@ fn units() -> Vec<UnitSpec> {
     let files = vec![TensorFile { file: artifact("x"), dtype: DType::U8, shape: vec![4, 28, 28] }];
     let random = Inputs::Random { seed: u64::MAX, examples: 9 };
     let turns = Schedule::PingPong(PingPong { burst_min_iterations: 8, burst_min_ms: 30 });
-    let unit = |schedule, trials| UnitSpec { unit: UnitId(u32::MAX), seed: u64::MAX, schedule, trials };
+    let unit = |schedule, trials| UnitSpec {
+        unit: UnitId(u32::MAX),
+        seed: u64::MAX,
+        schedule,
+        cool_down: None,
+        trials,
+    };
+    let wait = CoolDown { below_milli_celsius: 45_000, wait_ms: 60_000, zone: None };
+    let named = CoolDown { zone: Some("cpu-thermal".into()), ..wait.clone() };
     let once = vec![trial(Mode::Accuracy, random.clone()), trial(Mode::Profile { iterations: 7 }, random)];
     vec![
-        unit(turns, vec![trial(Mode::Performance(rules), Inputs::Files { files })]),
+        UnitSpec {
+            cool_down: Some(wait),
+            ..unit(turns, vec![trial(Mode::Performance(rules), Inputs::Files { files })])
+        },
+        UnitSpec { cool_down: Some(named), ..unit(Schedule::Alone, once.clone()) },
         unit(Schedule::Alone, once),
     ]
 }
@@ -64,6 +76,9 @@ fn device() -> DeviceInfo {
         soc: None,
         cpu: "4x Cortex-A76".into(),
         os: "Debian".into(),
+        abi: Some("arm64-v8a".into()),
+        api_level: Some(34),
+        build: None,
         kernel: "6.6".into(),
         arch: "aarch64".into(),
         features: vec!["asimd".into()],
@@ -81,11 +96,18 @@ fn state() -> DeviceState {
         throttled: Some(0x50005),
         cooling: vec![Cooling { device: "fan".into(), step: 2 }],
         thermal_status: Some(1),
-        battery: Some(Battery { percent: Some(50), status: None, milli_celsius: Some(31_000) }),
+        battery: Some(Battery {
+            percent: Some(50),
+            status: None,
+            plugged: Some("USB".into()),
+            milli_celsius: Some(31_000),
+        }),
         load1_milli: Some(10),
         cpu_pressure_centi_percent: None,
         allowed_cores: vec![0, 3],
         memory_available_bytes: Some(1),
+        wakefulness: Some("awake".into()),
+        fixed_performance: None,
     }
 }
 
@@ -139,6 +161,9 @@ fn events() -> Vec<Event> {
     let node = NodeProfile { node: "n".into(), op: "Op".into(), wall_ns: vec![1, 2] };
     let mut all = vec![
         Event::DeviceState { moment: Moment::Before, state: state() },
+        Event::DeviceState { moment: Moment::During, state: DeviceState::default() },
+        Event::CooledDown { waited_ms: 1, zone: Some("cpu".into()), milli_celsius: Some(-5), reached: true },
+        Event::CooledDown { waited_ms: 0, zone: None, milli_celsius: None, reached: false },
         Event::TrialStarted { trial: 0, pid: 1 },
         loaded(),
         Event::FirstInference { trial: 0, wall_ns: 1 },
@@ -154,7 +179,8 @@ fn events() -> Vec<Event> {
     let outcomes = [
         Outcome::Ok,
         Outcome::Failed { kind: FailKind::OutputsUnstable, message: "m".into() },
-        Outcome::Crashed { signal: 11 },
+        Outcome::Crashed { signal: 11, why: None },
+        Outcome::Crashed { signal: 9, why: Some("w".into()) },
         Outcome::TimedOut,
         Outcome::DeviceLost,
         Outcome::Skipped { reason: "r".into() },

@@ -1,4 +1,4 @@
-//! Readers of what Linux, Android and the Raspberry Pi print. Pure functions: text in, value out.
+//! Readers of what Linux and the Raspberry Pi print. Pure functions: text in, value out.
 
 /// ARM implementer and part numbers of cores met on phones and boards, from the cores' reference manuals
 /// (MIDR_EL1).
@@ -85,19 +85,6 @@ pub(crate) fn os_name(os_release: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// One of the `[name]: [value]` lines of Android's `getprop`.
-pub(crate) fn android_property<'a>(getprop: &'a str, name: &str) -> Option<&'a str> {
-    getprop.lines().find_map(|line| {
-        let (key, value) = line.strip_prefix('[')?.split_once("]: [")?;
-        (key == name).then(|| value.strip_suffix(']')).flatten().filter(|v| !v.is_empty())
-    })
-}
-
-/// `Thermal Status: 0` of Android's `dumpsys thermalservice`.
-pub(crate) fn thermal_status(dumpsys: &str) -> Option<u32> {
-    dumpsys.lines().find_map(|line| line.trim().strip_prefix("Thermal Status:")?.trim().parse().ok())
-}
-
 /// Raspberry Pi throttle flags: `50000` of the firmware's file, `throttled=0x50000` of `vcgencmd`. Bits 0
 /// to 3 are now (under-voltage, capped, throttled, soft limit), 16 to 19 the same since boot.
 pub(crate) fn throttled(text: &str) -> Option<u64> {
@@ -164,17 +151,10 @@ mod tests {
         let pi = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n";
         assert_eq!(os_name(pi).as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
         assert_eq!(os_name("NAME=x\n"), None);
-        let phone = "[ro.product.model]: [Pixel 7]\n[ro.build.version.release]: [14]\n[empty]: []\nnoise\n";
-        assert_eq!(android_property(phone, "ro.product.model"), Some("Pixel 7"));
-        assert_eq!(android_property(phone, "ro.product"), None);
-        assert_eq!(android_property(phone, "empty"), None);
     }
 
     #[test]
-    fn thermal_words() {
-        let dump = "IsStatusOverride: false\nThermalEventListeners:\n\tcallbacks: 2\nThermal Status: 2\n";
-        assert_eq!(thermal_status(dump), Some(2));
-        assert_eq!(thermal_status("Can't find service: thermalservice"), None);
+    fn throttle_flags() {
         assert_eq!(throttled("50005\n"), Some(0x50005));
         assert_eq!(throttled("throttled=0x0\n"), Some(0));
         assert_eq!(throttled("error=1 error_msg=\"Command not registered\""), None);

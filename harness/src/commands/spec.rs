@@ -78,7 +78,8 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
     };
     let model = Artifact { path: model, sha256: entrant.file.sha256.clone() };
     let trial = TrialSpec { runtime, model, threads: selection.threads, inputs, mode, deadline_ms };
-    let unit = UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, trials: vec![trial] };
+    let unit =
+        UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, cool_down: None, trials: vec![trial] };
     let mut lines = Vec::new();
     for message in
         [HostMessage::Hello { protocol: PROTOCOL_VERSION }, HostMessage::Run { unit }, HostMessage::Bye]

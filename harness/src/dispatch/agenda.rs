@@ -211,7 +211,7 @@ impl Agenda {
                 strike(&mut self.strikes).then(|| message.clone())
             }
             Outcome::Failed { message, .. } => Some(message.clone()),
-            Outcome::Crashed { signal } => {
+            Outcome::Crashed { signal, .. } => {
                 strike(&mut self.strikes).then(|| format!("crashed by signal {signal}"))
             }
             Outcome::TimedOut => strike(&mut self.strikes).then(|| "timed out".to_owned()),
@@ -371,7 +371,8 @@ mod tests {
     #[test]
     fn a_model_that_cannot_work_is_left_out_at_once_and_one_that_crashes_after_two_units() {
         let broken = Outcome::Failed { kind: FailKind::ModelInvalid, message: "bad".into() };
-        for (outcome, strikes) in [(broken, 1), (Outcome::Crashed { signal: 11 }, 2), (Outcome::TimedOut, 2)]
+        for (outcome, strikes) in
+            [(broken, 1), (Outcome::Crashed { signal: 11, why: None }, 2), (Outcome::TimedOut, 2)]
         {
             let mut agenda = agenda(None);
             for _ in 0..strikes {

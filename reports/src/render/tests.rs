@@ -269,7 +269,7 @@ fn a_run_of_failures_says_why() {
     let mut run = Recipe::small().run();
     for entry in &mut run.entries {
         if let Entry::Event { event: Event::TrialFinished { outcome, .. }, .. } = entry {
-            *outcome = Outcome::Crashed { signal: 11 };
+            *outcome = Outcome::Crashed { signal: 11, why: None };
         }
     }
     let record = run.record();

@@ -1,8 +1,8 @@
 //! Entries of a journal into units: which are whole, which are lost and why. No I/O.
 
 use crate::record::{
-    CaseIndex, DeviceRecord, Entry, LoadedRecord, OutputsRecord, Plan, Purpose, TrialRecord, UnitRecord,
-    WarmUpRecord,
+    CaseIndex, CooledDownRecord, DeviceRecord, Entry, LoadedRecord, OutputsRecord, Plan, Purpose,
+    TrialRecord, UnitRecord, WarmUpRecord,
 };
 use protocol::{Counts, Event, ModelFacts, Moment, Outcome, UnitId};
 use std::collections::BTreeMap;
@@ -113,7 +113,9 @@ impl Fold {
             device,
             purpose,
             seed,
+            cooled_down: None,
             before: None,
+            during: Vec::new(),
             after: None,
             dropped_blocks: Vec::new(),
             trials: cases.iter().map(|case| empty_trial(*case)).collect(),
@@ -191,7 +193,11 @@ impl OpenUnit {
     fn apply(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::DeviceState { moment: Moment::Before, state } => self.record.before = Some(state),
+            Event::DeviceState { moment: Moment::During, state } => self.record.during.push(state),
             Event::DeviceState { moment: Moment::After, state } => self.record.after = Some(state),
+            Event::CooledDown { waited_ms, zone, milli_celsius, reached } => {
+                self.record.cooled_down = Some(CooledDownRecord { waited_ms, zone, milli_celsius, reached });
+            }
             Event::BlockDropped { block, reason } => self.record.dropped_blocks.push((block, reason)),
             Event::TrialStarted { trial, pid: _ } => {
                 self.trial(trial)?;

@@ -59,7 +59,8 @@ fn frequency(state: Option<&DeviceState>, of: fn(u64, u64) -> u64) -> AnyValue<'
 fn outcome_reason(outcome: &Outcome) -> AnyValue<'_> {
     match outcome {
         Outcome::Failed { message, .. } => text(message),
-        Outcome::Crashed { signal } => owned(format!("signal {signal}")),
+        Outcome::Crashed { signal, why: None } => owned(format!("signal {signal}")),
+        Outcome::Crashed { signal, why: Some(why) } => owned(format!("signal {signal}: {why}")),
         Outcome::Skipped { reason } => text(reason),
         Outcome::Ok | Outcome::TimedOut | Outcome::DeviceLost => AnyValue::Null,
     }

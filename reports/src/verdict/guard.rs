@@ -103,7 +103,10 @@ pub(super) fn failure(outcome: &Outcome) -> Option<String> {
     Some(match outcome {
         Outcome::Ok | Outcome::Skipped { .. } => return None,
         Outcome::Failed { message, .. } => message.clone(),
-        Outcome::Crashed { signal } => format!("the worker was ended by signal {signal}"),
+        Outcome::Crashed { signal, why: None } => format!("the worker was ended by signal {signal}"),
+        Outcome::Crashed { signal, why: Some(why) } => {
+            format!("the worker was ended by signal {signal}: {why}")
+        }
         Outcome::TimedOut => "the worker outlived its deadline".to_owned(),
         Outcome::DeviceLost => "the device went away".to_owned(),
     })

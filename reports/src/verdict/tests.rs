@@ -86,7 +86,9 @@ impl Recipe {
             device: 0,
             purpose: Purpose::Performance,
             seed: 0,
+            cooled_down: None,
             before: None,
+            during: Vec::new(),
             after: None,
             dropped_blocks: Vec::new(),
             trials: trials.collect(),
@@ -212,7 +214,9 @@ fn with_answers(mut record: RunRecord, right: &[Vec<bool>]) -> RunRecord {
         device: 0,
         purpose: Purpose::Accuracy,
         seed: 0,
+        cooled_down: None,
         before: None,
+        during: Vec::new(),
         after: None,
         dropped_blocks: Vec::new(),
         trials: trials.collect(),
@@ -337,7 +341,11 @@ fn broken_guards_make_it_invalid() {
             |r| matches!(r, Reason::TrialsFailed { side: Side::Reference, failed: 3, of: 10, .. }),
         ),
         (
-            |r| r.units.iter_mut().for_each(|u| u.trials[1].outcome = Outcome::Crashed { signal: 11 }),
+            |r| {
+                r.units
+                    .iter_mut()
+                    .for_each(|u| u.trials[1].outcome = Outcome::Crashed { signal: 11, why: None })
+            },
             |r| matches!(r, Reason::NoUnits),
         ),
         (
@@ -492,7 +500,7 @@ fn without_labels_agreement_is_judged() {
 #[test]
 fn missing_outputs_are_invalid_and_named() {
     let mut record = with_answers(Recipe::two(1.0, 0).record(), &answers(100, 0, 0));
-    record.units[0].trials[1].outcome = Outcome::Crashed { signal: 6 };
+    record.units[0].trials[1].outcome = Outcome::Crashed { signal: 6, why: None };
     let row = find(&record, "accuracy_top1");
     assert_eq!(row.verdict, Some(Verdict::Invalid));
     let mut unstable = with_answers(Recipe::two(1.0, 1).record(), &answers(100, 0, 0));

@@ -99,7 +99,8 @@ pub(crate) fn outcome_word(outcome: &Outcome) -> &'static str {
 pub(crate) fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed { message, .. } => format!("failed: {message}"),
-        Outcome::Crashed { signal } => format!("crashed: signal {signal}"),
+        Outcome::Crashed { signal, why: None } => format!("crashed: signal {signal}"),
+        Outcome::Crashed { signal, why: Some(why) } => format!("crashed: signal {signal}, {why}"),
         Outcome::Skipped { reason } => format!("skipped: {reason}"),
         Outcome::TimedOut => "timed out: it outlived its deadline and was killed".to_owned(),
         Outcome::DeviceLost => "the device went away".to_owned(),

@@ -187,7 +187,7 @@ impl Link {
                 Step::Nothing => {}
                 Step::Event(seq, event) => {
                     let (device, attempt, unit) = (sink.device, sink.attempt, check.unit);
-                    let event = DispatchEvent::Agent { device, unit, attempt, seq, event: Box::new(event) };
+                    let event = DispatchEvent::Agent { device, unit, attempt, seq, event };
                     // the dispatcher outlives its devices; when it is gone, so is the need for events
                     if sink.events.send(event).await.is_err() {
                         return Ok(UnitEnd::Cancelled);
@@ -281,7 +281,7 @@ fn unexpected(wanted: &str, got: &AgentMessage) -> LinkError {
 /// What a message means for the unit under way.
 enum Step {
     Nothing,
-    Event(u64, Event),
+    Event(u64, Box<Event>),
     End(UnitEnd),
 }
 
@@ -308,7 +308,7 @@ impl Check {
                     return broken(format!("more than {MAX_UNIT_EVENTS} events in {unit}"));
                 }
                 self.count(&event);
-                Ok(Step::Event(seq, event))
+                Ok(Step::Event(seq, Box::new(event)))
             }
             AgentMessage::UnitDone { unit, counts } => {
                 if unit != self.unit || counts != self.received {

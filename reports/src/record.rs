@@ -324,6 +324,15 @@ pub struct UnitRecord {
     pub trials: Vec<TrialRecord>,
 }
 
+impl UnitRecord {
+    /// A unit of whose device nothing has been told yet.
+    pub fn new(unit: UnitId, device: usize, purpose: Purpose, seed: u64, trials: Vec<TrialRecord>) -> Self {
+        let (cooled_down, before, during, after) = (None, None, Vec::new(), None);
+        let dropped_blocks = Vec::new();
+        Self { unit, device, purpose, seed, cooled_down, before, during, after, dropped_blocks, trials }
+    }
+}
+
 /// A trial as its events told it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrialRecord {

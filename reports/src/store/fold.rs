@@ -108,18 +108,8 @@ impl Fold {
                 .push(format!("{unit}, attempt {attempt}: was complete already, the first one counts"));
             return;
         }
-        let record = UnitRecord {
-            unit,
-            device,
-            purpose,
-            seed,
-            cooled_down: None,
-            before: None,
-            during: Vec::new(),
-            after: None,
-            dropped_blocks: Vec::new(),
-            trials: cases.iter().map(|case| empty_trial(*case)).collect(),
-        };
+        let trials = cases.iter().map(|case| empty_trial(*case)).collect();
+        let record = UnitRecord::new(unit, device, purpose, seed, trials);
         let ended = vec![false; cases.len()];
         let open = OpenUnit { attempt, next_seq: 0, counts: Counts::default(), ended, broken: None, record };
         if let Some(old) = self.open.insert(unit, open) {

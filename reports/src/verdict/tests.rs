@@ -81,18 +81,7 @@ impl Recipe {
                 profile: Vec::new(),
             }
         });
-        UnitRecord {
-            unit: UnitId(unit as u32),
-            device: 0,
-            purpose: Purpose::Performance,
-            seed: 0,
-            cooled_down: None,
-            before: None,
-            during: Vec::new(),
-            after: None,
-            dropped_blocks: Vec::new(),
-            trials: trials.collect(),
-        }
+        UnitRecord::new(UnitId(unit as u32), 0, Purpose::Performance, 0, trials.collect())
     }
 }
 
@@ -209,18 +198,7 @@ fn with_answers(mut record: RunRecord, right: &[Vec<bool>]) -> RunRecord {
             profile: Vec::new(),
         }
     });
-    record.units.push(UnitRecord {
-        unit: UnitId(9999),
-        device: 0,
-        purpose: Purpose::Accuracy,
-        seed: 0,
-        cooled_down: None,
-        before: None,
-        during: Vec::new(),
-        after: None,
-        dropped_blocks: Vec::new(),
-        trials: trials.collect(),
-    });
+    record.units.push(UnitRecord::new(UnitId(9999), 0, Purpose::Accuracy, 0, trials.collect()));
     record
 }
 

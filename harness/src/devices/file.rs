@@ -177,7 +177,9 @@ impl WrittenCoolDown {
                 LIMIT_CELSIUS.end()
             ));
         }
-        Ok(CoolDown { below_celsius: self.below_celsius, wait: self.wait.0, zone: self.zone })
+        let wish = CoolDown { below_celsius: self.below_celsius, wait: self.wait.0, zone: self.zone };
+        wish.told().check().map_err(|e| format!("cool-down: {e}"))?;
+        Ok(wish)
     }
 }
 
@@ -241,6 +243,7 @@ mod tests {
             ),
             (one("cache-limit = \"lots\""), 4, "\"lots\" is not a size"),
             (one("[[devices]]"), 4, "did you mean `device`"),
+            (one("cool-down = { below-celsius = 45, wait = \"2h\" }"), 4, "cool-down: wait_ms: 1 to 1800000"),
             (
                 one("cool-down = { below-celsius = 500, wait = \"1m\" }"),
                 1,

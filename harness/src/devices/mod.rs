@@ -105,6 +105,18 @@ impl Known {
             transport: self.transport.to_owned(),
             address: self.reach.address.clone(),
             tags: self.tags.clone(),
+            cool_down: self.treatment.cool_down.as_ref().map(CoolDown::told),
+        }
+    }
+}
+
+impl CoolDown {
+    /// As the agent is told of it.
+    fn told(&self) -> protocol::CoolDown {
+        protocol::CoolDown {
+            below_milli_celsius: (self.below_celsius * 1000.0).round() as i64,
+            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+            zone: self.zone.clone(),
         }
     }
 }

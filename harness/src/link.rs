@@ -214,9 +214,13 @@ impl Link {
     /// Kills the agent and tells how it ended and what it wrote last on stderr, for the message.
     pub(crate) async fn abandon(mut self) -> String {
         // one that is dying already is given the time to tell its own status
+        let mut lost = None;
         let end = match timeout(Duration::from_millis(200), self.control.wait()).await {
             Ok(Ok(end)) => Some(end),
-            Ok(Err(_)) => None,
+            Ok(Err(error)) => {
+                lost = Some(error);
+                None
+            }
             Err(_) => {
                 let killed: Result<Result<(), TransportError>, _> =
                     timeout(BYE_LIMIT, self.control.kill()).await;
@@ -227,6 +231,9 @@ impl Link {
         drop(self.control);
         let said = timeout(BYE_LIMIT, self.stderr).await.ok().and_then(Result::ok).unwrap_or_default();
         let mut text = end.map(|e| format!("; it {e}")).unwrap_or_default();
+        if let Some(error) = lost {
+            text.push_str(&format!("; {error}"));
+        }
         if !said.trim().is_empty() {
             text.push_str(&format!("; it wrote: {}", said.trim()));
         }

@@ -4,6 +4,7 @@
 //!
 //! `remote` makes a whole transport of the four things that a shell on another machine can do.
 
+pub(crate) mod adb;
 mod fake;
 mod files;
 mod guard;
@@ -356,6 +357,13 @@ pub struct Found {
 /// Every kind there is. A new one is a file and a line here.
 pub const TRANSPORTS: &[Kind] = &[
     Kind { name: "local", about: "this machine", listed: true, open: local::open, discover: None },
+    Kind {
+        name: "adb",
+        about: "Android through adb: adb for the only device, or adb:SERIAL",
+        listed: true,
+        open: adb::open,
+        discover: Some(adb::discover),
+    },
     Kind {
         name: "fake",
         about: "a scripted device for tests: fake or fake:SCRIPT.toml",

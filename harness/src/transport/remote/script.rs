@@ -86,11 +86,12 @@ pub(super) fn used(path: &str) -> String {
     format!("if [ -f {path} ]; then sha256sum < {path}; touch -c {path}; fi 2>/dev/null; true")
 }
 
-/// Gives a part its name when its content is right; prints the hash that it has.
+/// Gives a part its name when its content is right, and the time of the device's own clock, by which files
+/// are tidied; prints the hash that it has.
 pub(super) fn place(part: &str, place: &str, file: &HostFile) -> String {
     let mode = if file.executable { "700" } else { "600" };
     format!(
-        "h=$(sha256sum < {part}) || exit 1; case $h in {sha256}*) chmod {mode} {part} && mv -f {part} {place};; \
+        "h=$(sha256sum < {part}) || exit 1; case $h in {sha256}*) chmod {mode} {part} && touch {part} && mv -f {part} {place};; \
          *) rm -f {part};; esac || exit 1; echo \"$h\"",
         sha256 = file.sha256,
     )

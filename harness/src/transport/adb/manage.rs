@@ -1,0 +1,106 @@
+//! What people do with the adb server itself: devices on the network are paired, connected and let go, and its
+//! version is asked for. Done by `adb_client`, whose calls block and know no limit: each gets a thread and a
+//! deadline here.
+
+use super::{super::remote::harmless, server::Server};
+use adb_client::{RustADBError, server::ADBServer};
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+use tokio::{net::lookup_host, task::spawn_blocking, time::timeout};
+
+/// What the server knows by itself.
+const VERSION_LIMIT: Duration = Duration::from_secs(5);
+
+/// The server gives up on a dead address after 10 s.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Port of a device's adbd unless another is said.
+const PORT: u16 = 5555;
+
+/// The running server's version, such as `1.0.41`; one is started when there is none.
+///
+/// # Errors
+/// There is no adb, or its server does not answer; and what to do.
+pub(crate) async fn server_version() -> Result<String, String> {
+    ask(VERSION_LIMIT, |server| server.version().map(|version| version.to_string())).await
+}
+
+/// Connects a device on the network (`HOST` or `HOST:PORT`); returns its serial.
+///
+/// # Errors
+/// It is not there, or does not want to; and what to do.
+pub(crate) async fn connect(address: &str) -> Result<String, String> {
+    let address = resolve(address).await?;
+    ask(CONNECT_LIMIT, move |server| server.connect_device(address)).await.map_err(|reason| {
+        format!(
+            "{reason}; is its USB or wireless debugging switched on, and is it paired (`bench devices pair`)?"
+        )
+    })?;
+    Ok(address.to_string())
+}
+
+/// Lets a device on the network go.
+///
+/// # Errors
+/// It was not connected.
+pub(crate) async fn disconnect(address: &str) -> Result<(), String> {
+    let address = resolve(address).await?;
+    ask(CONNECT_LIMIT, move |server| server.disconnect_device(address)).await
+}
+
+/// Makes this computer known to a device that shows `code` beside the address for pairing.
+///
+/// # Errors
+/// The code is wrong or over, or the device is not there.
+pub(crate) async fn pair(address: &str, code: &str) -> Result<(), String> {
+    if code.is_empty() || !code.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{code:?} is no code for pairing: the device shows six digits"));
+    }
+    if !address.contains(':') {
+        return Err(format!(
+            "{address:?} has no port: the device shows one for pairing, which always differs"
+        ));
+    }
+    let (address, code) = (resolve(address).await?, code.to_owned());
+    ask(CONNECT_LIMIT, move |server| server.pair(address, code)).await
+}
+
+/// `adb_client` takes addresses of IPv4 only.
+async fn resolve(address: &str) -> Result<SocketAddrV4, String> {
+    let with_port = if address.contains(':') { address.to_owned() } else { format!("{address}:{PORT}") };
+    let found = lookup_host(&with_port).await.map_err(|e| format!("{with_port}: {e}"))?;
+    let mut v4 = found.filter_map(|found| match found {
+        SocketAddr::V4(address) => Some(address),
+        SocketAddr::V6(_) => None,
+    });
+    v4.next().ok_or_else(|| format!("{with_port} has no address of IPv4, and adb is given no other"))
+}
+
+async fn ask<T: Send + 'static>(
+    limit: Duration,
+    question: impl FnOnce(&mut ADBServer) -> Result<T, RustADBError> + Send + 'static,
+) -> Result<T, String> {
+    let server = Server::from_environment()?;
+    // starts it where none runs
+    drop(server.connect().await.map_err(|fault| fault.to_string())?);
+    let address = resolve(&format!("{}:{}", server.host, server.port)).await?;
+    // before every question the library runs `adb start-server`, without a limit and on the usual port: it is
+    // given another program, which does nothing
+    let idle = Some("true".to_owned());
+    let asked = spawn_blocking(move || question(&mut ADBServer::new_from_path(address, idle)));
+    match timeout(limit, asked).await {
+        Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Err(RustADBError::ADBRequestFailed(reason)))) => {
+            Err(format!("adb says: {}", harmless(&reason)))
+        }
+        Ok(Ok(Err(error))) => Err(format!("the adb server at {}: {error}", server.socket())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "the adb server at {} did not answer within {} s: end its process, the next command starts a new one",
+            server.socket(),
+            limit.as_secs()
+        )),
+    }
+}

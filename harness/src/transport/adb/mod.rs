@@ -1,0 +1,132 @@
+//! Android devices through the adb server of this machine: programs over its shell service, files over its sync
+//! service. Adds nothing to what [`RemoteDevice`] makes of them, and never talks to a device past the server.
+
+mod manage;
+mod phone;
+mod server;
+mod shell;
+mod state;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use manage::{connect, disconnect, pair, server_version};
+
+use super::{
+    Content, Found, HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,
+    remote::{Output, Remote, RemoteDevice},
+};
+use phone::Phone;
+use server::{Fault, Server};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
+use tokio::{fs::File, io::AsyncRead};
+
+/// Where the user of adb's shell may write and execute, on every Android.
+const USUAL_CACHE: &str = "/data/local/tmp/bench";
+
+/// For the list of transports: the address is a serial, or nothing for the only device.
+pub(super) fn open(reach: &Reach, _options: &Options) -> Result<Box<dyn Transport>, String> {
+    if reach.address.contains(char::is_control) {
+        return Err(format!("{:?} is no serial of a device", reach.address));
+    }
+    let phone = Phone::new(Server::from_environment()?, reach.address.clone());
+    Ok(Box::new(RemoteDevice::new(Adb(Arc::new(phone)), reach.cache.clone(), USUAL_CACHE)))
+}
+
+/// For the list of transports: what the server sees. A machine without adb has no such devices.
+pub(super) fn discover() -> Pin<Box<dyn Future<Output = Result<Vec<Found>, String>> + Send>> {
+    Box::pin(async { found_by(&Server::from_environment()?).await })
+}
+
+async fn found_by(server: &Server) -> Result<Vec<Found>, String> {
+    let listed = match server.devices().await {
+        Ok(listed) => listed,
+        Err(Fault::NoAdb(_)) => return Ok(Vec::new()),
+        Err(fault) => return Err(fault.to_string()),
+    };
+    Ok(listed
+        .into_iter()
+        .map(|listed| Found {
+            state: listed.state.obstacle().map_or(Ok(()), Err),
+            address: listed.serial,
+            about: listed.about,
+        })
+        .collect())
+}
+
+/// A phone as a [`Remote`].
+struct Adb(Arc<Phone>);
+
+impl Adb {
+    async fn send_from(
+        &self,
+        (name, source): (&str, impl AsyncRead + Unpin),
+        to: &str,
+        moved: &Moved,
+    ) -> Result<(), TransportError> {
+        let mut stream = self.0.open("pushing", "sync:").await?;
+        let (from, into) = stream.split();
+        match sync::send(from, into, source, to, moved).await {
+            Ok(()) => Ok(()),
+            Err(Fault::Disk(error)) => Err(on_host("reading", Path::new(name), error)),
+            Err(fault) => Err(self.0.explain("pushing", fault).await),
+        }
+    }
+
+    async fn shell(&self, doing: &str, script: &str) -> Result<tokio::net::TcpStream, TransportError> {
+        self.0.open(doing, &format!("shell,v2,raw:{script}")).await
+    }
+}
+
+impl Remote for Adb {
+    fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
+        Box::pin(async move {
+            let mut stream = self.shell("running a command", script).await?;
+            let (from, to) = stream.split();
+            match shell::run(from, to).await {
+                Ok(output) => Ok(output),
+                Err(fault) => Err(self.0.explain("running a command", fault).await),
+            }
+        })
+    }
+
+    fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()> {
+        Box::pin(async move {
+            match &file.content {
+                Content::Memory(bytes) => self.send_from((&file.name, &**bytes), to, moved).await,
+                Content::Path(path) => {
+                    let source = File::open(path).await.map_err(|e| on_host("reading", path, e))?;
+                    self.send_from((&file.name, source), to, moved).await
+                }
+            }
+        })
+    }
+
+    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+        Box::pin(async move {
+            let sink = File::create(to).await.map_err(|e| on_host("creating", to, e))?;
+            let mut stream = self.0.open("fetching", "sync:").await?;
+            let (source, requests) = stream.split();
+            match sync::receive(source, requests, from, sink, moved).await {
+                Ok(bytes) => Ok(bytes),
+                Err(Fault::Disk(error)) => Err(on_host("writing", to, error)),
+                Err(fault) => Err(self.0.explain("fetching", fault).await),
+            }
+        })
+    }
+
+    fn start<'a>(&'a self, script: &'a str) -> Pending<'a, Process> {
+        Box::pin(async move {
+            let stream = self.shell("starting a program", script).await?;
+            Ok(shell::process(stream, Arc::clone(&self.0)))
+        })
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        Box::pin(self.0.recover())
+    }
+}
+
+fn on_host(doing: &'static str, path: &Path, source: std::io::Error) -> TransportError {
+    TransportError::Io { doing, path: path.display().to_string(), source }
+}

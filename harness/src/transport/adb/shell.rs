@@ -123,23 +123,24 @@ pub(super) fn process(stream: TcpStream, phone: Arc<Phone>) -> Process {
 /// Carries bytes both ways until the program has ended; gives its status.
 async fn talk(
     from: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     stdin: DuplexStream,
     stdout: DuplexStream,
     stderr: DuplexStream,
 ) -> Result<u8, Fault> {
+    // `to` lives to the end: to adb, a client that closes one direction has closed both
     let listening = listen(from, stdout, stderr);
     tokio::pin!(listening);
     tokio::select! {
         biased;
         end = &mut listening => return end,
-        () = feed(stdin, to) => {}
+        () = feed(stdin, &mut to) => {}
     }
     listening.await
 }
 
 /// Passes stdin on, then its end. What goes wrong here is heard of by whoever listens to the device.
-async fn feed(mut stdin: DuplexStream, mut to: impl AsyncWrite + Unpin) {
+async fn feed(mut stdin: DuplexStream, to: &mut (impl AsyncWrite + Unpin)) {
     const HEADER: usize = 5;
     let mut packet = vec![0; HEADER + CHUNK_BYTES];
     loop {

@@ -2,6 +2,7 @@
 //! one is asked by the transport contract.
 
 mod scripted;
+mod throughput;
 
 use super::{super::ProcessEnd, *};
 use scripted::{SERIAL, Scripted, Talk};
@@ -315,6 +316,9 @@ fn a_program_is_fed_closed_and_ends_by_signal() {
             let mut got = vec![0; expected.len()];
             talk.stream.read_exact(&mut got).await.unwrap();
             assert_eq!(got, expected);
+            // an end of the client's stream would be the end of the program
+            let silent = tokio::time::timeout(Duration::from_millis(50), talk.stream.read_u8()).await;
+            assert!(silent.is_err(), "{silent:?}");
             talk.raw(&[packet(2, b"err"), packet(1, b"out"), packet(3, &[139])].concat()).await;
         });
         let mut process = scripted.await.phone().start("x").await.unwrap();

@@ -5,13 +5,16 @@
 //! Nothing here panics: what cannot be computed is a [`StatsError`] or `None`. Random choices come from
 //! a [`Rng`] that the caller seeds, so that every number can be computed again.
 //!
-//! Each file is one topic and names its source. The golden vectors in `tests/golden` come from SciPy
-//! and from definitions written out in `make.py`.
+//! Each file is one topic and names its source. The golden vectors in `tests/golden` come from SciPy,
+//! statsmodels, scikit-learn and ruptures, and from definitions written out in `make.py`.
 
 mod autocorrelation;
 mod bootstrap;
+mod change_points;
+mod delong;
 mod descriptive;
 mod dist;
+mod e_process;
 mod equivalence;
 mod error;
 mod hodges_lehmann;
@@ -31,11 +34,14 @@ mod special;
 
 pub use autocorrelation::{autocorrelation, effective_sample_size};
 pub use bootstrap::{Bootstrap, Clusters};
+pub use change_points::Pelt;
+pub use delong::{Auc, PairedAuc, delong};
 pub use descriptive::{Summary, coefficient_of_variation, mad, mean, median, standard_deviation};
 pub use dist::{
     beta_quantile, binomial_cdf, binomial_pmf, binomial_sf, normal_quantile, normal_sf, t_quantile_upper,
     t_sf,
 };
+pub use e_process::{EFFECT_SCALE, t_e_interval, t_log_e_value};
 pub use equivalence::{Equivalence, tost};
 pub use error::StatsError;
 pub use hodges_lehmann::hodges_lehmann;
@@ -48,7 +54,7 @@ pub use paired_proportion::{
 };
 pub use power::{minimum_detectable_effect, paired_power, smallest_visible_drop};
 pub use proportion::{clopper_pearson, wilson};
-pub use quantile::{Percentile, order_statistic_interval, quantile_sorted};
+pub use quantile::{Percentile, loadgen_bound, order_statistic_interval, quantile_sorted};
 pub use rng::Rng;
 pub use sign_flip::{SIGN_FLIP_EXACT_MAX, SIGN_FLIP_RESAMPLES, sign_flip};
 pub use signed_rank::{SignedRank, wilcoxon_signed_rank};

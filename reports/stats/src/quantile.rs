@@ -87,6 +87,19 @@ pub fn order_statistic_interval(sorted: &[f64], p: f64, level: f64) -> Result<Op
     Ok(Some(Estimate { point, interval: Interval { low, high, level } }))
 }
 
+/// An upper bound of the quantile `p` with one-sided `confidence`, as MLPerf's load generator estimates a
+/// percentile when it stops early (0.99 there): `sorted[n − t]` for the largest t ≥ 1 such that a quantile as
+/// high as that would leave no more than t of n values above it with chance 1 − `confidence` only. For
+/// `sorted` ascending and finite; `None` where n is too small for t = 1 (64 for p90, 662 for p99).
+pub fn loadgen_bound(sorted: &[f64], p: f64, confidence: f64) -> Result<Option<f64>, StatsError> {
+    check_values("percentile bound", sorted, 1)?;
+    check_open_unit("quantile", p)?;
+    check_open_unit("confidence", confidence)?;
+    let n = sorted.len();
+    let over = largest_rank(n, |t| binomial_cdf(t as u64, n as u64, 1.0 - p) < 1.0 - confidence);
+    Ok(if over == 0 { None } else { sorted.get(n - over).copied() })
+}
+
 /// The largest rank in 1..=n for which `holds`, which must be true up to a point; 0 if for none.
 fn largest_rank(n: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut yes, mut no) = (0, n + 1);
@@ -124,6 +137,21 @@ mod tests {
             let x = vec![1.0; p.min_n()];
             assert_eq!((p.of_sorted(&x), p.of_sorted(&x[1..])), (Some(1.0), None));
         }
+    }
+
+    #[test]
+    fn loadgen_values_over() {
+        // t as published for its p99: the first n that stops, and 77 at 10 000
+        for (p, n, over) in
+            [(0.99, 661, None), (0.99, 662, Some(1)), (0.99, 10_000, Some(77)), (0.9, 63, None)]
+        {
+            let x: Vec<f64> = (0..n).map(f64::from).collect();
+            let expected = over.map(|t| f64::from(n - t));
+            assert_eq!(loadgen_bound(&x, p, 0.99), Ok(expected), "{p} {n}");
+        }
+        assert!(loadgen_bound(&[], 0.9, 0.99).is_err());
+        assert!(loadgen_bound(&[1.0], 1.0, 0.99).is_err());
+        assert!(loadgen_bound(&[1.0], 0.9, f64::NAN).is_err());
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 use stats::{
-    Bootstrap, Clusters, Equivalence, Interval, PValues, Paired, PairedTable, Rng, autocorrelation,
+    Bootstrap, Clusters, Equivalence, Interval, PValues, Paired, PairedTable, Pelt, Rng, autocorrelation,
     benjamini_hochberg, beta_quantile, binomial_cdf, binomial_pmf, binomial_sf, clopper_pearson,
-    coefficient_of_variation, effective_sample_size, hodges_lehmann, holm, mad, mcnemar_exact, mcnemar_mid_p,
-    mean, median, minimum_detectable_effect, normal_quantile, normal_sf, order_statistic_interval,
-    paired_power, sign_flip, standard_deviation, t_quantile_upper, t_sf, tango_interval,
-    tango_non_inferiority, tost, wilcoxon_signed_rank, wilson,
+    coefficient_of_variation, delong, effective_sample_size, hodges_lehmann, holm, loadgen_bound, mad,
+    mcnemar_exact, mcnemar_mid_p, mean, median, minimum_detectable_effect, normal_quantile, normal_sf,
+    order_statistic_interval, paired_power, sign_flip, standard_deviation, t_e_interval, t_log_e_value,
+    t_quantile_upper, t_sf, tango_interval, tango_non_inferiority, tost, wilcoxon_signed_rank, wilson,
 };
 
 fn vectors(part: &str) -> Value {
@@ -231,6 +231,80 @@ fn bootstrap() {
         near("point", found.point, number(&case["point"]));
         near_interval("percentile", found.interval, &case["percentile"], 1.0);
         near_interval("bca", settings.bca(&clusters, ratio).unwrap().interval, &case["bca"], 1.0);
+    }
+}
+
+#[test]
+fn equal_values() {
+    for case in list(&vectors("equal_values")) {
+        let x = numbers(&case["x"]);
+        let found = wilcoxon_signed_rank(&x).unwrap();
+        assert!(!found.exact, "{x:?}");
+        near_p(&format!("{x:?}"), found.p, &case["wilcoxon"]["p"]);
+        assert_eq!(hodges_lehmann(&x, 0.9).unwrap().0, number(&case["hodges_lehmann"]), "{x:?}");
+        near_p(&format!("{x:?}"), sign_flip(&x, 0).unwrap(), &case["sign_flip"]);
+    }
+}
+
+#[test]
+fn sign_flip_by_draws() {
+    for case in list(&vectors("sign_flip_draws")) {
+        let x = numbers(&case["x"]);
+        near_p(&format!("{x:?}"), sign_flip(&x, whole(&case["seed"])).unwrap(), &case["p"]);
+    }
+}
+
+#[test]
+fn loadgen_bounds() {
+    for case in list(&vectors("loadgen_bounds")) {
+        let x: Vec<f64> = (0..whole(&case["n"])).map(|i| i as f64).collect();
+        let found = loadgen_bound(&x, number(&case["p"]), number(&case["confidence"])).unwrap();
+        assert_eq!(found, case["bound"].as_f64(), "{case}");
+    }
+}
+
+#[test]
+fn roc() {
+    for case in list(&vectors("roc")) {
+        let positive: Vec<bool> = list(&case["positive"]).iter().map(|p| p.as_bool().unwrap()).collect();
+        let found = delong(&numbers(&case["candidate"]), &numbers(&case["reference"]), &positive).unwrap();
+        let name = format!("{} examples", positive.len());
+        for (i, side) in [found.candidate, found.reference].into_iter().enumerate() {
+            near(&name, side.value, number(&case["auc"][i]));
+            near(&name, side.standard_error, number(&case["se"][i]));
+        }
+        near_of(&name, found.difference, number(&case["difference"]), 1.0);
+        near(&name, found.standard_error, number(&case["difference_se"]));
+        near_p(&name, found.test(0.0), &case["p"]);
+        near(&name, found.test(-0.02).greater, number(&case["p_margin"]));
+        near_interval(&name, found.interval(0.98).unwrap(), &case["interval_98"], 1.0);
+    }
+}
+
+#[test]
+fn t_e_values() {
+    for case in list(&vectors("t_e_values")) {
+        let found = t_log_e_value(&numbers(&case["x"]), number(&case["mu"]), number(&case["scale"])).unwrap();
+        near_of(&case.to_string(), found, number(&case["log_e"]), 1.0);
+    }
+    for case in list(&vectors("t_e_intervals")) {
+        let x = numbers(&case["x"]);
+        let paired = Paired::new(&x).unwrap();
+        let found = t_e_interval(&paired, number(&case["level"]), number(&case["scale"])).unwrap();
+        assert_eq!(found.is_none(), case["interval"].is_null(), "{case}");
+        if let Some(found) = found {
+            near_interval(&case.to_string(), found, &case["interval"], paired.mean.abs().max(paired.sd));
+        }
+    }
+}
+
+#[test]
+fn change_points() {
+    for case in list(&vectors("change_points")) {
+        let pelt =
+            Pelt { penalty: number(&case["penalty"]), min_segment: whole(&case["min_segment"]) as usize };
+        let expected: Vec<usize> = list(&case["found"]).iter().map(|at| whole(at) as usize).collect();
+        assert_eq!(pelt.change_points(&numbers(&case["x"])), Ok(expected), "{case}");
     }
 }
 

@@ -155,9 +155,81 @@ proptest! {
     }
 
     #[test]
+    fn areas_depend_on_ranks_alone(
+        examples in prop::collection::vec((-8i32..8, -8i32..8, any::<bool>()), 4..60), seed: u64,
+    ) {
+        let positive: Vec<bool> = examples.iter().map(|e| e.2).collect();
+        let side = |of: fn(&(i32, i32, bool)) -> i32| -> Vec<f64> { examples.iter().map(|e| f64::from(of(e))).collect() };
+        let (a, b) = (side(|e| e.0), side(|e| e.1));
+        let Ok(found) = delong(&a, &b, &positive) else { return Ok(()) };
+        // any rising function of the scores
+        let stretched: Vec<f64> = a.iter().map(|s| (s / 4.0).exp()).collect();
+        prop_assert_eq!(delong(&stretched, &b, &positive).unwrap(), found);
+        // sides exchanged
+        let back = delong(&b, &a, &positive).unwrap();
+        prop_assert!(close(back.difference, -found.difference) && close(back.standard_error, found.standard_error));
+        prop_assert!(same_p(found.test(0.01), mirrored(back.test(-0.01))));
+        // scores and classes turned round
+        let opposite: Vec<bool> = positive.iter().map(|p| !p).collect();
+        prop_assert!(close(delong(&negated(&a), &b, &opposite).unwrap().candidate.value, found.candidate.value));
+        // order of the examples
+        let mut order: Vec<usize> = (0..a.len()).collect();
+        Rng::new(seed).shuffle(&mut order);
+        let pick = |of: &[f64]| -> Vec<f64> { order.iter().map(|i| of[*i]).collect() };
+        let mixed = delong(&pick(&a), &pick(&b), &order.iter().map(|i| positive[*i]).collect::<Vec<_>>()).unwrap();
+        prop_assert!(close(mixed.difference, found.difference) && close(mixed.standard_error, found.standard_error));
+    }
+
+    #[test]
+    fn evidence_does_not_know_order_scale_or_sign(x in differences(), seed: u64, exponent in -20i32..20) {
+        let of = |x: &[f64]| t_log_e_value(x, 0.0, EFFECT_SCALE).unwrap();
+        prop_assert!((of(&x) - of(&shuffled(&x, seed))).abs() < 1e-9);
+        prop_assert_eq!(of(&x), of(&negated(&x)));
+        let scaled: Vec<f64> = x.iter().map(|v| v * 2f64.powi(exponent)).collect();
+        prop_assert_eq!(of(&x), of(&scaled));
+        let paired = Paired::new(&x).unwrap();
+        let interval = |level| t_e_interval(&paired, level, EFFECT_SCALE).unwrap();
+        if let (Some(narrow), Some(wide)) = (interval(0.9), interval(0.99)) {
+            prop_assert!(wide.low <= narrow.low && narrow.high <= wide.high && narrow.contains(paired.mean));
+            // true at all times costs more than true once
+            let once = paired.interval(0.9).unwrap();
+            prop_assert!(narrow.half_width() >= once.half_width());
+        }
+    }
+
+    #[test]
+    fn changes_do_not_know_scale_or_direction(
+        levels in prop::collection::vec(0i32..8, 1..5), noise in prop::collection::vec(-64i32..64, 8..80), exponent in -20i32..20,
+    ) {
+        let length = noise.len().div_ceil(levels.len());
+        let level = |i: usize| f64::from(levels[i / length]);
+        let x: Vec<f64> = noise.iter().enumerate().map(|(i, e)| 16.0 + level(i) + f64::from(*e) / 256.0).collect();
+        let found = Pelt::REPORT.change_points(&x).unwrap();
+        let scaled: Vec<f64> = x.iter().map(|v| v * 2f64.powi(exponent)).collect();
+        prop_assert_eq!(&Pelt::REPORT.change_points(&scaled).unwrap(), &found);
+        prop_assert_eq!(&Pelt::REPORT.change_points(&negated(&x)).unwrap(), &found);
+        // ascending, and no level shorter than allowed
+        let ends: Vec<usize> = [0].into_iter().chain(found.iter().copied()).chain([x.len()]).collect();
+        prop_assert!(ends.windows(2).all(|w| w[0] + Pelt::REPORT.min_segment <= w[1]), "{:?}", ends);
+        // a higher price never buys more changes
+        let dearer = Pelt { penalty: 20.0, ..Pelt::REPORT };
+        prop_assert!(dearer.change_points(&x).unwrap().len() <= found.len());
+    }
+
+    #[test]
+    fn a_bound_lies_at_or_above_its_percentile(mut x in prop::collection::vec(0.0f64..1.0, 1..400), p in 0.01f64..0.99) {
+        x.sort_by(f64::total_cmp);
+        if let Some(bound) = loadgen_bound(&x, p, 0.99).unwrap() {
+            prop_assert!(bound >= quantile_sorted(&x, p).unwrap());
+            prop_assert!(bound >= loadgen_bound(&x, p, 0.9).unwrap().unwrap());
+        }
+    }
+
+    #[test]
     fn nothing_panics(
         x in prop::collection::vec(hostile(), 0..12), a in hostile(), b in hostile(), n in 0usize..70, k: u64, m: u64,
     ) {
+        let positive: Vec<bool> = x.iter().enumerate().map(|(i, v)| (*v > 0.5) ^ (i % 3 == 0)).collect();
         let table = PairedTable { both: k, lost: m, gained: k ^ m, neither: n as u64 };
         let sorted = { let mut s = x.clone(); s.sort_by(f64::total_cmp); s };
         let finite = |v: f64, what: &str| assert!(!v.is_nan(), "{what}");
@@ -177,6 +249,10 @@ proptest! {
             (t_sf(a, b), t_quantile_upper(a, b), normal_quantile(a), binomial_pmf(k, m, a), binomial_sf(k, m, a)),
             choose_location(&[(Location::Median, x.clone()), (Location::Min, sorted.clone())]),
             Rule::new(a, b).map(|rule| look(&x, &rule)),
+            delong(&x, &sorted, &positive).map(|d| (d.test(a), d.interval(b))),
+            (t_log_e_value(&x, a, b), Paired::new(&x).map(|paired| t_e_interval(&paired, a, b))),
+            (Pelt { penalty: a, min_segment: n % 5 }.change_points(&x), Pelt::PROPOSE.change_points(&sorted)),
+            (loadgen_bound(&sorted, a, b), loadgen_bound(&sorted, 0.5, a)),
         );
         prop_assert!(size_of_val(&ignored) > 0);
     }

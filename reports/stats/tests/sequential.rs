@@ -1,7 +1,7 @@
 //! The Monte Carlo behind the shipped cut-offs: paths of t of normal data, which are free of scale.
 
 use stats::sequential::{DIFFERENCE_CUTOFFS, EQUIVALENCE_CUTOFFS, LOOKS, MAX_UNITS, Rule, look};
-use stats::{Rng, t_quantile_upper};
+use stats::{Rng, t_quantile_upper, t_sf};
 
 /// Enough for a standard error of 0.016 % at 1 %.
 const PATHS: u32 = 400_000;
@@ -54,6 +54,39 @@ fn cutoffs_spend_one_and_five_percent() {
     for (count, (n, _)) in cut_short.into_iter().zip(&between) {
         println!("cut short at {n} units: {:.4}", share(count));
         assert!(share(count) <= 0.0104, "{n} units: {}", share(count));
+    }
+}
+
+/// Where the constants come from: the cut-offs are one number, at the last look, times the share of the units
+/// that are there, so that the least of p·40/n over the looks has one distribution, and its quantiles at 1 % and
+/// at 5 % are the two numbers. `LOOK_COST` is the same distribution read the other way round.
+///
+/// `cargo test --release -p stats --test sequential -- --ignored --nocapture` (a minute)
+#[test]
+#[ignore = "four million paths: only when a constant is to be changed"]
+fn cutoffs_are_derived() {
+    const MANY: usize = 4_000_000;
+    let mut rng = Rng::new(20_260_104);
+    let mut least: Vec<f64> = (0..MANY)
+        .map(|_| {
+            let t = t_path(&mut rng);
+            let scaled = LOOKS.map(|n| t_sf(t[n], n as f64 - 1.0) * MAX_UNITS as f64 / n as f64);
+            scaled.into_iter().fold(1.0, f64::min)
+        })
+        .collect();
+    least.sort_unstable_by(f64::total_cmp);
+    for (share, shipped) in [(0.01, DIFFERENCE_CUTOFFS[8]), (0.05, EQUIVALENCE_CUTOFFS[8])] {
+        let at = (share * MANY as f64) as usize;
+        // the quantile's own error, from the order statistics one standard error to either side
+        let step = (share * (1.0 - share) * MANY as f64).sqrt() as usize;
+        let (found, error) = (least[at], (least[at + step] - least[at - step]) / 2.0);
+        println!("{share}: {found:.6} ± {error:.6}, shipped {shipped}");
+        // cut-offs are shipped with five decimals
+        assert!((found - shipped).abs() <= 3.0 * error + 5e-6, "{share}: {found} {shipped}");
+    }
+    for c in [1e-5, 1e-4, 3e-4, 1e-3, 0.00387, 0.01, 0.02335, 0.05, 0.1, 0.2, 0.3, 0.5] {
+        let hits = least.partition_point(|l| *l <= c) as f64;
+        println!("c = {c}: {:.4} ± {:.4}", hits / MANY as f64 / c, hits.sqrt() / MANY as f64 / c);
     }
 }
 

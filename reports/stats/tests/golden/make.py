@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes vectors.json: what SciPy and statsmodels answer, and definitions written out here where neither has
-the method. Run again only to add cases: the file is checked in, and the tests need no Python.
+"""Writes vectors.json: what SciPy, statsmodels and ruptures answer, and definitions written out here where
+none has the method. Run again only to add cases: the file is checked in, and the tests need no Python.
 
-    pip install numpy==2.4.6 scipy==1.17.1 statsmodels==0.15.0
+    pip install numpy==2.4.6 scipy==1.17.1 statsmodels==0.15.0 scikit-learn==1.9.1 ruptures==1.1.10
     python make.py
 """
 import itertools
@@ -11,7 +11,9 @@ import math
 import pathlib
 
 import numpy as np
-from scipy import optimize, stats
+import ruptures
+from scipy import integrate, optimize, stats
+from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -317,6 +319,160 @@ def bootstrap():
     return out
 
 
+def equal_values():
+    """A series of one value: SciPy's t answers inf or nan here, the ranks are all tied."""
+    out = []
+    for value, n in [(0.02, 2), (-0.5, 6), (1e-9, 11)]:
+        x = np.full(n, value)
+        out.append({"x": list(x), "wilcoxon": wilcoxon(x), "hodges_lehmann": value, "sign_flip": sign_flip(x)})
+    return out
+
+
+def sign_flip_draws():
+    """Monte Carlo with the same generator: bit i of the words of one draw is the sign of value i."""
+    out = []
+    for name, seed in [("forty", 5), ("tied", 6), ("two_hundred", 7)]:
+        x = np.array(SERIES[name])
+        generator, slack = Xoshiro(seed), 1e-12 * np.abs(x).sum()
+        sums = [x.sum()]
+        for _ in range(10_000):
+            words = [generator.next() for _ in range(-(-len(x) // 64))]
+            bits = np.array([words[i // 64] >> (i % 64) & 1 for i in range(len(x))])
+            sums.append(np.sum(np.where(bits == 1, -x, x)))
+        sums = np.array(sums)
+        greater, less = (sums >= x.sum() - slack).mean(), (sums <= x.sum() + slack).mean()
+        out.append({"x": list(x), "seed": seed, "p": [greater, less, min(1.0, 2 * min(greater, less))]})
+    return out
+
+
+def loadgen_bounds():
+    """The largest number of values over that still shows the quantile below with this confidence."""
+    out = []
+    for n, p, confidence in [(63, 0.9, 0.99), (64, 0.9, 0.99), (127, 0.9, 0.99), (1307, 0.99, 0.99), (5000, 0.95, 0.95),
+                             (50_000, 0.999, 0.99), (30, 0.5, 0.9), (1, 0.5, 0.5)]:
+        over = [t for t in range(1, n + 1) if stats.binom.cdf(t, n, 1 - p) < 1 - confidence]
+        out.append({"n": n, "p": p, "confidence": confidence, "bound": n - max(over) if over else None})
+    return out
+
+
+def delong(candidate, reference, positive):
+    """By the definition of 1988: every positive against every negative."""
+    parts = []
+    for scores in (candidate, reference):
+        above, below = scores[positive], scores[~positive]
+        wins = (above[:, None] > below[None, :]) + 0.5 * (above[:, None] == below[None, :])
+        assert abs(wins.mean() - roc_auc_score(positive, scores)) < 1e-12
+        parts.append((wins.mean(), wins.mean(axis=1), wins.mean(axis=0)))
+    (a, a10, a01), (b, b10, b01) = parts
+    m, n = positive.sum(), (~positive).sum()
+    s10, s01 = np.cov(a10, b10), np.cov(a01, b01)
+    s = s10 / m + s01 / n
+    se = math.sqrt(s[0, 0] + s[1, 1] - 2 * s[0, 1])
+    z = (a - b) / se
+    half = stats.norm.isf(0.01) * se
+    return {"auc": [a, b], "se": [math.sqrt(s[0, 0]), math.sqrt(s[1, 1])], "difference": a - b, "difference_se": se,
+            "p": [stats.norm.sf(z), stats.norm.cdf(z), 2 * stats.norm.sf(abs(z))],
+            "p_margin": stats.norm.sf((a - b + 0.02) / se), "interval_98": [a - b - half, a - b + half]}
+
+
+def roc():
+    draws, out = np.random.default_rng(20260102), []
+    for n, separation, change, step in [(4, 1.0, 0.5, None), (40, 1.0, 0.3, None), (200, 2.0, 0.1, 0.5),
+                                        (500, 0.0, 1.0, 0.25), (600, 1.5, 3.0, None)]:
+        positive = draws.uniform(size=n) < 0.4
+        positive[:4] = [True, True, False, False]
+        reference = draws.normal(size=n) + separation * positive
+        candidate = reference + change * draws.normal(size=n)
+        if step:
+            reference, candidate = (np.round(v / step) * step for v in (reference, candidate))
+        out.append({"candidate": list(candidate), "reference": list(reference), "positive": [bool(p) for p in positive],
+                    **delong(candidate, reference, positive)})
+    return out
+
+
+def t_e_values():
+    """The Bayes factor by integration over the effect: noncentral against central density of t."""
+    out = []
+    for name in ("two", "three", "six", "eleven", "forty", "tied", "far"):
+        for mu, scale in [(0.0, 1.0), (0.03, 1.0), (0.0, 0.3)]:
+            x = np.array(SERIES[name])
+            n, t = len(x), stats.ttest_1samp(x, mu).statistic
+            if abs(t) > 50:  # beyond it SciPy's noncentral density is not exact enough
+                continue
+            density = lambda effect: stats.nct.pdf(t, n - 1, effect * math.sqrt(n)) * stats.norm.pdf(effect, scale=scale)
+            edges = np.linspace(-12 * scale, 12 * scale, 49)
+            area = sum(integrate.quad(density, low, high, epsabs=1e-15, epsrel=1e-12)[0]
+                       for low, high in zip(edges, edges[1:]))
+            out.append({"x": SERIES[name], "mu": mu, "scale": scale, "log_e": math.log(area / stats.t.pdf(t, n - 1))})
+    return out
+
+
+def t_e_intervals():
+    """Where the e-value reaches its bound: by search over mu, with the sums written out."""
+    out = []
+    for name, level, scale in itertools.product(("six", "eleven", "forty", "far"), (0.9, 0.98), (1.0, 0.3)):
+        x = np.array(SERIES[name])
+        n = len(x)
+        def excess(mu):
+            d = x - mu
+            ratio = (d**2).sum() / ((d**2).sum() - d.sum() ** 2 / (n + scale**-2))
+            return -0.5 * math.log(1 + n * scale**2) + n / 2 * math.log(ratio) + math.log(1 - level)
+        far = 1e6 * np.std(x)
+        found = None
+        if excess(x.mean() + far) > 0:
+            ends = [optimize.brentq(excess, x.mean(), x.mean() + s * far, xtol=1e-17, rtol=8.9e-16) for s in (-1, 1)]
+            found = ends
+        out.append({"x": list(x), "level": level, "scale": scale, "interval": found})
+    return out
+
+
+def change_points():
+    """The best of all segmentations, without pruning, of values pulled in; ruptures' PELT must agree."""
+    draws, out = np.random.default_rng(20260103), []
+    plans = [([30, 30], 0.03, 0.0, 0.015), ([365], 0.0, 0.3, 0.015), ([100, 100, 165], 0.05, 0.3, 0.015),
+             ([20, 8, 40], 0.2, 0.0, 0.05), ([4, 4], 0.5, 0.0, 0.01), ([60, 5, 60, 7, 60], 0.04, 0.0, 0.02),
+             ([120, 120], 0.02, 0.0, 0.006), ([9], 0.0, 0.0, 0.1), ([50] * 6, 0.06, 0.5, 0.02)]
+    for lengths, step, memory, sd in plans:
+        x, noise = [], 0.0
+        for k, length in enumerate(lengths):
+            for _ in range(length):
+                noise = memory * noise + math.sqrt(1 - memory**2) * draws.normal()
+                spike = abs(draws.normal()) * 0.06 if draws.uniform() < 0.02 else 0.0
+                x.append(100 * math.exp(sd * noise + spike + step * (k % 2)))
+        x = np.array(x)
+        for penalty, shortest in [(10.0, 4), (6.0, 4), (3.0, 1), (6.0, 9)]:
+            out.append({"x": list(x), "penalty": penalty, "min_segment": shortest,
+                        "found": segmentation(x, penalty, shortest)})
+    return out
+
+
+def segmentation(x, penalty, shortest):
+    steps = np.diff(x)
+    noise = 1.482602218505602 * np.median(np.abs(steps - np.median(steps))) / math.sqrt(2)
+    calm = np.array([np.clip(v, np.median(x[max(0, i - 4):i + 5]) - 3 * noise, np.median(x[max(0, i - 4):i + 5]) + 3 * noise)
+                     for i, v in enumerate(x)])
+    n, price = len(x), penalty * noise**2 * math.log(len(x))
+    if n < 2 * shortest:
+        return []
+    calm = calm - calm.mean()
+    best, start = [-price] + [math.inf] * n, [0] * (n + 1)
+    for end in range(shortest, n + 1):
+        for begin in [0, *range(shortest, end - shortest + 1)]:
+            part = calm[begin:end]
+            total = best[begin] + ((part - part.mean()) ** 2).sum() + price
+            if total < best[end]:
+                best[end], start[end] = total, begin
+    found, end = [], start[n]
+    while end:
+        found.append(end)
+        end = start[end]
+    found.reverse()
+    if shortest == 1:
+        other = ruptures.Pelt(model="l2", min_size=1, jump=1).fit(calm.reshape(-1, 1)).predict(pen=price)
+        assert other[:-1] == found, (other, found)
+    return found
+
+
 def plain(value):
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
@@ -332,7 +488,9 @@ if __name__ == "__main__":
     everything = {
         "series": series(), "distributions": distributions(), "proportions": proportions(), "tables": tables(),
         "multiplicity": multiplicity(), "order_statistics": order_statistics(), "power": power(),
-        "bootstrap": bootstrap(),
+        "bootstrap": bootstrap(), "equal_values": equal_values(), "sign_flip_draws": sign_flip_draws(),
+        "loadgen_bounds": loadgen_bounds(), "roc": roc(), "t_e_values": t_e_values(),
+        "t_e_intervals": t_e_intervals(), "change_points": change_points(),
         "rng": {"seed": 42, "next": [str(generator.next()) for _ in range(8)],
                 "below": [generator.below(n) for n in (1, 2, 3, 10, 1000, 2**40)]},
     }

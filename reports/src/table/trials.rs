@@ -51,6 +51,12 @@ fn hottest(state: Option<&DeviceState>) -> AnyValue<'static> {
     number(zones.map(|zone| zone.milli_celsius).max().map(|t| t as f64 / 1000.0))
 }
 
+/// The same over the readings between blocks.
+fn hottest_during(unit: &UnitRecord) -> AnyValue<'static> {
+    let zones = unit.during.iter().flat_map(|state| &state.thermal);
+    number(zones.map(|zone| zone.milli_celsius).max().map(|t| t as f64 / 1000.0))
+}
+
 fn frequency(state: Option<&DeviceState>, of: fn(u64, u64) -> u64) -> AnyValue<'static> {
     let policies = state.into_iter().flat_map(|state| &state.frequencies);
     integer(policies.filter_map(|policy| policy.khz).reduce(of))
@@ -113,5 +119,14 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
                     .map(u64::from),
             )
         }),
+        cell("temperature_during_c", Number, |r| hottest_during(r.unit)),
+        cell("frequency_min_during_khz", Integer, |r| {
+            let policies = r.unit.during.iter().flat_map(|state| &state.frequencies);
+            integer(policies.filter_map(|policy| policy.khz).min())
+        }),
+        cell("throttle_flags_before", Integer, |r| integer(r.unit.before.as_ref().and_then(|s| s.throttled))),
+        cell("throttle_flags_after", Integer, |r| integer(r.unit.after.as_ref().and_then(|s| s.throttled))),
+        cell("cool_down_ms", Integer, |r| integer(r.unit.cooled_down.as_ref().map(|c| c.waited_ms))),
+        cell("cool_down_reached", Flag, |r| flag(r.unit.cooled_down.as_ref().map(|c| c.reached))),
     ]
 }

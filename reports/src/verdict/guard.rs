@@ -42,6 +42,7 @@ pub(super) fn common(view: &ContrastView<'_>, purpose: Purpose) -> Findings {
 pub(super) fn latency(view: &ContrastView<'_>) -> Findings {
     let mut found = Findings::default();
     dropped_blocks(view, &mut found);
+    started_hot(view, &mut found);
     for side in [Side::Candidate, Side::Reference] {
         contention(view, side, &mut found);
         let cut = trials(view, side, Purpose::Performance).filter(|(_, t)| t.cut_short.is_some()).count();
@@ -153,6 +154,23 @@ fn dropped_blocks(view: &ContrastView<'_>, found: &mut Findings) {
     }
     if let Some(first) = first {
         found.add(dropped as f64 > MAX_LOST_SHARE * of as f64, Reason::BlocksDropped { dropped, of, first });
+    }
+}
+
+/// Heat acts on both sides of a unit alike: it is told, and what it does to single blocks is found there.
+fn started_hot(view: &ContrastView<'_>, found: &mut Findings) {
+    let (mut hot, mut of) = (0, 0);
+    for unit in view.record.units.iter().filter(|unit| unit.purpose == Purpose::Performance) {
+        let cases = [view.cases.candidate, view.cases.reference];
+        if let Some(wait) = &unit.cooled_down
+            && unit.trials.iter().any(|t| cases.contains(&t.case))
+        {
+            of += 1;
+            hot += usize::from(!wait.reached);
+        }
+    }
+    if hot > 0 {
+        found.notes.push(Reason::StartedHot { units: hot, of });
     }
 }
 

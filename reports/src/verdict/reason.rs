@@ -137,6 +137,13 @@ pub enum Reason {
         /// How many trials.
         trials: usize,
     },
+    /// Units that began before the device was as cool as asked for.
+    StartedHot {
+        /// How many.
+        units: usize,
+        /// Of how many that waited.
+        of: usize,
+    },
     /// Part of the graph ran elsewhere than on the backend asked for.
     PartialBackend {
         /// Whose.
@@ -204,6 +211,9 @@ impl fmt::Display for Reason {
             }
             Self::NotSettled { side, trials } => {
                 write!(f, "{trials} trials of the {side} were not settled when warm-up ended")
+            }
+            Self::StartedHot { units, of } => {
+                write!(f, "{units} of {of} units began on a device hotter than asked for")
             }
             Self::PartialBackend { side, on_backend, total } => {
                 write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")

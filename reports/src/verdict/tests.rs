@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::record::{
-    CasePlan, ContrastKind, DatasetFacts, DevicePlan, LoadedRecord, Measuring, OutputsRecord, Plan, Purpose,
-    RECORD_SCHEMA, Subject, SuiteFacts, TrialRecord, UnitRecord,
+    CasePlan, ContrastKind, CooledDownRecord, DatasetFacts, DevicePlan, LoadedRecord, Measuring,
+    OutputsRecord, Plan, Purpose, RECORD_SCHEMA, Subject, SuiteFacts, TrialRecord, UnitRecord,
 };
 use proptest::prelude::*;
 use protocol::{
@@ -368,11 +368,16 @@ fn what_can_be_borne_is_told_and_does_not_decide() {
         burst.cpu_ns.iter_mut().for_each(|ns| *ns /= 2);
     }
     record.units[4].trials[1].outcome = Outcome::Skipped { reason: "cancelled".into() };
+    for (unit, reached) in [(6, true), (7, false)] {
+        let wait = CooledDownRecord { waited_ms: 9, zone: None, milli_celsius: Some(61_000), reached };
+        record.units[unit].cooled_down = Some(wait);
+    }
     record.units[5].trials[0].loaded.as_mut().unwrap().proof.nodes_on_backend = 4;
     let row = find(&record, "latency_ns");
     assert_eq!(row.verdict, Some(Verdict::Worse));
     assert_eq!(ratio(&row).pairs.len(), 8);
     let told = |is: fn(&Reason) -> bool| row.reasons.iter().any(is);
+    assert!(told(|r| *r == Reason::StartedHot { units: 1, of: 2 }));
     assert!(told(|r| matches!(r, Reason::TrialsFailed { failed: 1, of: 10, .. })), "{:?}", row.reasons);
     assert!(told(|r| matches!(r, Reason::BlocksDropped { dropped: 1, of: 20, .. })), "{:?}", row.reasons);
     assert!(told(|r| matches!(r, Reason::CutShort { side: Side::Candidate, trials: 1 })));

@@ -1,12 +1,12 @@
 //! What the numbers were measured on, in which state it was, and what was lost on the way.
 
 use super::super::svg::{self, Anchor, Axis};
-use super::{Page, parts};
+use super::{Page, conditions, parts};
 use crate::record::{DeviceRecord, RunRecord, UnitRecord};
 use crate::text;
 use crate::view::outcome_words;
 use maud::{Markup, html};
-use protocol::{DeviceState, Outcome};
+use protocol::{DeviceInfo, DeviceState, Outcome};
 use std::collections::BTreeMap;
 
 /// Devices that are described; losses that are listed.
@@ -50,6 +50,7 @@ fn facts(device: &DeviceRecord) -> Markup {
             @if !board.is_empty() { dt { "Board" } dd { (text::clean(&board)) } }
             dt { "Features" } dd { (text::clean(&info.features.join(", "))) }
             dt { "System" } dd { (text::clean(&info.os)) ", kernel " (text::clean(&info.kernel)) }
+            @if let Some(build) = android(info) { dt { "Build" } dd { (text::clean(&build)) } }
             dt { "Memory" } dd { (text::bytes(info.memory_bytes as f64)) ", pages of " (info.page_bytes) " bytes" }
             dt { "Runtimes" } dd { (runtimes.collect::<Vec<_>>().join("; ")) }
             @if info.emulated { dt { "Emulated" } dd.invalid { "yes: memory and time are the emulator’s" } }
@@ -57,7 +58,14 @@ fn facts(device: &DeviceRecord) -> Markup {
     }
 }
 
-/// A reading per unit, in order, where there is one.
+/// What Android tells of itself.
+fn android(info: &DeviceInfo) -> Option<String> {
+    let level = info.api_level.map(|level| format!("API {level}"));
+    let parts: Vec<String> = [info.abi.clone(), level, info.build.clone()].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Readings of all units, in order, where there are some.
 struct Track {
     name: &'static str,
     unit: &'static str,
@@ -90,7 +98,7 @@ const TRACKS: [Track; 4] = [
 fn states(record: &RunRecord, device: usize) -> Markup {
     let units: Vec<&UnitRecord> = record.units.iter().filter(|unit| unit.device == device).collect();
     let read = |get: fn(&DeviceState) -> Option<f64>| -> Vec<f64> {
-        let states = units.iter().flat_map(|unit| [unit.before.as_ref(), unit.after.as_ref()]).flatten();
+        let states = units.iter().flat_map(|unit| unit.before.iter().chain(&unit.during).chain(&unit.after));
         states.filter_map(get).filter(|v| v.is_finite()).collect()
     };
     let tracks: Vec<(&Track, Vec<f64>)> = TRACKS
@@ -103,6 +111,7 @@ fn states(record: &RunRecord, device: usize) -> Markup {
         @if tracks.is_empty() { p.muted { "The device tells neither temperature nor clock nor load." } }
         div.pair { @for (track, values) in &tracks { (strip(track, values)) } }
         @if !tracks.is_empty() { (twin(&tracks)) }
+        (conditions::list(&units))
         @if dropped > 0 { (dropped_blocks(&units, dropped)) }
     }
 }
@@ -124,8 +133,8 @@ fn strip(track: &Track, values: &[f64]) -> Markup {
         (svg::path("ref", &points))
     };
     let title = format!("{} {}", track.name, track.unit);
-    let about = "Read before and after each unit, in the order measured.";
-    html! { figure { (svg::figure(WIDTH, HEIGHT, title.trim(), about, &body)) figcaption { (title.trim()) ", before and after each unit" } } }
+    let about = "Read before, during and after each unit, in the order measured.";
+    html! { figure { (svg::figure(WIDTH, HEIGHT, title.trim(), about, &body)) figcaption { (title.trim()) ", before, during and after each unit" } } }
 }
 
 fn twin(tracks: &[(&Track, Vec<f64>)]) -> Markup {

@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod backend;
+mod conditions;
 mod contrast;
 mod cost;
 mod device;

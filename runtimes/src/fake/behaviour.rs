@@ -7,8 +7,8 @@ const HEADER: &str = "bench-fake v1";
 
 /// Elements of one tensor.
 const MAX_ELEMENTS: u64 = 1 << 24;
-/// Memory it may take on purpose.
-const MAX_BYTES: usize = 4 << 30;
+/// Memory it may take on purpose; no more than a device of 32 bits can give.
+const MAX_BYTES: usize = 1 << 30;
 
 /// How a fake model behaves.
 #[derive(Clone, Debug)]

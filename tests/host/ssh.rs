@@ -15,7 +15,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -40,12 +40,8 @@ fn device(sshd: &Sshd, options: &Options) -> Device {
 }
 
 fn on_loop(work: impl Future<Output = ()>) {
-    on_loop_for(LIMIT, work);
-}
-
-fn on_loop_for(limit: Duration, work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(limit, work).await.unwrap() });
+    runtime.block_on(async { timeout(LIMIT, work).await.unwrap() });
 }
 
 async fn shell(device: &Device, script: &str) -> Ran {
@@ -357,62 +353,6 @@ fn what_is_no_sshd_is_told() {
         let error = transport.probe().await.unwrap_err();
         assert!(matches!(error, TransportError::Unusable(_)), "{error:?}");
     });
-}
-
-/// Not a test of right and wrong: prints how long 256 MB take, beside what `sftp` and `scp` take, in turns.
-#[test]
-#[ignore = "measures for minutes; BENCH_TEST_SSH names the machine"]
-fn throughput_beside_scp_and_sftp() {
-    const BYTES: usize = 256 << 20;
-    const ROUNDS: usize = 5;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("file");
-    let mut content = vec![0; BYTES];
-    fs::File::open("/dev/urandom").unwrap().read_exact(&mut content).unwrap();
-    fs::write(&path, content).unwrap();
-    let file = HostFile::from_path(&path).unwrap();
-    let (address, config) = (env::var("BENCH_TEST_SSH").unwrap(), env::var("BENCH_TEST_SSH_CONFIG").unwrap());
-    let options = Options {
-        ssh: SshOptions { config: Some(config.clone().into()), ..SshOptions::default() },
-        ..Options::default()
-    };
-    let program = |words: &[&str]| {
-        let began = Instant::now();
-        let status = Command::new(words[0]).args(["-q", "-F", &config]).args(&words[1..]).status();
-        assert!(status.unwrap().success(), "{words:?}");
-        began.elapsed().as_secs_f64()
-    };
-    let (remote, here) = (format!("{address}:/tmp/bench-throughput"), folder.path().join("back"));
-    let mut times = std::collections::BTreeMap::<String, Vec<f64>>::new();
-    on_loop_for(LIMIT * 10, async {
-        for _ in 0..ROUNDS {
-            for (name, words) in [("scp", &["scp"][..]), ("scp -O", &["scp", "-O"])] {
-                let (source, target) = (path.to_str().unwrap(), here.to_str().unwrap());
-                let push = program(&[words, &[source, &remote]].concat());
-                times.entry(format!("{name} push")).or_default().push(push);
-                let pull = program(&[words, &[&remote, target]].concat());
-                times.entry(format!("{name} pull")).or_default().push(pull);
-            }
-            for name in ["ssh", "openssh"] {
-                let device = opened(name, &address, "/tmp/bench-throughput-cache".to_owned(), &options);
-                device.reach.probe().await.unwrap();
-                let (began, mut sent) = (Instant::now(), 0.0);
-                let there = device.reach.push(&file, |_| sent = began.elapsed().as_secs_f64()).await.unwrap();
-                times.entry(format!("{name} push, sent")).or_default().push(sent);
-                let all = began.elapsed().as_secs_f64();
-                times.entry(format!("{name} push, verified")).or_default().push(all);
-                let began = Instant::now();
-                device.reach.pull(&there.path, &file.sha256, &here).await.unwrap();
-                let all = began.elapsed().as_secs_f64();
-                times.entry(format!("{name} pull, verified")).or_default().push(all);
-                device.clean().await;
-            }
-        }
-    });
-    for (name, mut times) in times {
-        times.sort_by(f64::total_cmp);
-        println!("{name:<24} least {:.2} s, median {:.2} s", times[0], times[times.len() / 2]);
-    }
 }
 
 /// What a person at a terminal sees after typing `typed` to the question.

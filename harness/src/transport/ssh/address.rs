@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 /// See the module. `HOST` may be an alias of `~/.ssh/config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) user: Option<String>,
     pub(super) host: String,
@@ -14,6 +14,15 @@ pub(super) struct Address {
 
 /// A name longer than this is no name: DNS ends at 253.
 const MAX_CHARS: usize = 255;
+
+impl Address {
+    /// What a person types to try it: `ssh`, `ssh-copy-id` or the like.
+    pub(super) fn typed(&self, program: &str) -> String {
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("{program} {port}{user}{}", self.host)
+    }
+}
 
 impl FromStr for Address {
     type Err = String;
@@ -94,6 +103,13 @@ mod tests {
         assert_eq!(parts("pi@::1"), (some("pi"), "::1".to_owned(), None));
         assert_eq!(parts("pi@[fe80::1%eth0]:22"), (some("pi"), "fe80::1%eth0".to_owned(), Some(22)));
         assert_eq!(parts("[::1]"), (None, "::1".to_owned(), None));
+    }
+
+    #[test]
+    fn a_person_types_it_for_ssh() {
+        let address: Address = "pi@[::1]:2222".parse().unwrap();
+        assert_eq!(address.typed("ssh"), "ssh -p 2222 pi@::1");
+        assert_eq!("pi5".parse::<Address>().unwrap().typed("ssh"), "ssh pi5");
     }
 
     #[test]

@@ -22,7 +22,8 @@ use tokio::{sync::oneshot, time::timeout};
 /// Bytes moved at a time: two packets of SSH.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A peer that says nothing is asked whether it lives so often; libssh2 counts in whole seconds, from 2.
+/// A peer that says nothing is asked so often whether it lives; libssh2 counts in whole seconds, from 2. One that
+/// talks is left in peace: it may be measuring.
 const KEEPALIVE_S: u32 = 2;
 
 /// The end of a program that was killed over there is waited for so long.
@@ -313,7 +314,7 @@ impl Bridge<'_> {
         let sending = matches!(blocked, BlockDirections::Outbound | BlockDirections::Both);
         // while the host does not read, the peer is not listened to, and cannot be blamed for silence
         let deaf = !flow.output.is_empty() && !flow.errors.is_empty();
-        if !sending {
+        if !sending && self.heard.elapsed() >= Duration::from_secs(KEEPALIVE_S.into()) {
             // half a packet on its way must be finished before another is begun
             session.keepalive_send()?;
         }
@@ -346,8 +347,10 @@ impl Bridge<'_> {
 
 impl Drop for Bridge<'_> {
     fn drop(&mut self) {
-        // whoever reads gets the end of the file before the end of the program is told
-        self.local.data.shutdown(Shutdown::Write).unwrap_or_default();
+        // what the program never read must not be left in the socket: whoever reads its output would get an error
+        // where the end of the file is
+        self.local.data.shutdown(Shutdown::Both).unwrap_or_default();
+        while self.local.data.read(&mut [0; CHUNK_BYTES]).is_ok_and(|n| n > 0) {}
     }
 }
 

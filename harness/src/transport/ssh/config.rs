@@ -22,8 +22,8 @@ const DEFAULT_PORT: u16 = 22;
 /// How to reach one machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct HostConfig {
-    /// As the user wrote it: what `ssh` is to be called with.
-    pub(super) alias: String,
+    /// As the user wrote it.
+    pub(super) address: Address,
     /// Name or number of the machine.
     pub(super) hostname: String,
     pub(super) port: u16,
@@ -91,7 +91,7 @@ impl HostConfig {
         })?;
         let ssh = home.join(".ssh");
         Ok(Self {
-            alias: address.host.clone(),
+            address: address.clone(),
             hostname: address.host.clone(),
             port: address.port.unwrap_or(DEFAULT_PORT),
             user,
@@ -113,11 +113,8 @@ impl HostConfig {
 
     /// The machine for messages: as the user knows it, and what that stands for where it is something else.
     pub(super) fn named(&self) -> String {
-        if self.alias == self.hostname {
-            self.alias.clone()
-        } else {
-            format!("{} ({})", self.alias, self.hostname)
-        }
+        let host = &self.address.host;
+        if *host == self.hostname { host.clone() } else { format!("{host} ({})", self.hostname) }
     }
 }
 
@@ -139,7 +136,7 @@ pub(super) fn words(address: &Address, file: Option<&Path>) -> Vec<std::ffi::OsS
 
 /// What `ssh -G` printed: a key and a value per line.
 fn told(address: &Address, home: &Path, output: &str) -> Option<HostConfig> {
-    let mut config = HostConfig { alias: address.host.clone(), ..HostConfig::default() };
+    let mut config = HostConfig { address: address.clone(), ..HostConfig::default() };
     let mut identities = Vec::new();
     for line in output.lines() {
         let Some((key, value)) = line.split_once(' ') else { continue };
@@ -202,7 +199,7 @@ fn expanded(config: &HostConfig, home: &Path, value: &str) -> Option<PathBuf> {
             '%' => path.push('%'),
             'd' => path.push_str(&home.to_string_lossy()),
             'h' => path.push_str(&config.hostname),
-            'n' => path.push_str(&config.alias),
+            'n' => path.push_str(&config.address.host),
             'p' => path.push_str(&config.port.to_string()),
             'r' => path.push_str(&config.user),
             'u' => path.push_str(&env::var("USER").ok()?),

@@ -253,7 +253,7 @@ impl Meeting {
             Standing::Certified(place) => format!(
                 "is known by a certificate only ({}), which bench cannot check: openssh:{} can",
                 said(&place),
-                self.config.alias
+                self.config.address
             ),
         };
         Err(TransportError::Unusable(format!("{} {trouble}", self.config.named())))
@@ -274,9 +274,9 @@ impl Meeting {
     fn is_new(&self, shown: &str) -> String {
         format!(
             "was never seen, and shows the key {shown}. Compare it with what `ssh-keygen -lf \
-             /etc/ssh/ssh_host_ed25519_key.pub` prints over there; if it is right, run `ssh {}` once, or bench with \
+             /etc/ssh/ssh_host_ed25519_key.pub` prints over there; if it is right, run `{}` once, or bench with \
              --accept-new-host-key",
-            self.config.alias
+            self.config.address.typed("ssh")
         )
     }
 
@@ -294,14 +294,11 @@ impl Meeting {
     }
 
     fn failed(&self, what: &str, error: &ssh2::Error) -> TransportError {
-        let (named, alias) = (self.config.named(), &self.config.alias);
-        let reason = format!("{what}: {}", harmless(error.message()));
+        let (named, address) = (self.config.named(), &self.config.address);
+        let mut reason = format!("{what}: {}", harmless(error.message()));
         let kex_failure = ssh2::ErrorCode::Session(-5);
         if error.code() == kex_failure {
-            return TransportError::Lost {
-                doing: format!("connecting to {named}"),
-                reason: format!("{reason}; if `ssh {alias}` works, use openssh:{alias}"),
-            };
+            reason.push_str(&format!("; if `{}` works, use openssh:{address}", address.typed("ssh")));
         }
         TransportError::Lost { doing: format!("connecting to {named}"), reason }
     }

@@ -6,12 +6,12 @@ use super::{
     config::{AgentPlace, HostConfig},
     connection::Connection,
     known_hosts::public_key,
-    terminal::{self, Ask},
+    terminal::{self, Ask, PASSWORD_FD},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh2::{Agent, KeyboardInteractivePrompt, Prompt, PublicKey, Session};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -44,11 +44,12 @@ pub(super) fn log_in(connection: &Connection, config: &HostConfig, ask: Ask) -> 
     } else if !inside && offers("keyboard-interactive") {
         inside = login.questions();
     }
+    let hung_up = !connection.is_open();
     match inside {
         true => Ok(()),
         // one that hangs up after several tries has had enough of us; before that it is gone
-        false if login.tried.len() < 2 && !connection.is_open() => Err(lost(config, "it hung up")),
-        false => Err(login.refused(&offered)),
+        false if hung_up && login.tried.len() < 2 => Err(lost(config, "it hung up")),
+        false => Err(login.refused(&offered, hung_up)),
     }
 }
 
@@ -60,16 +61,26 @@ struct Login<'a> {
     tried: Vec<String>,
 }
 
-/// A private key file that exists.
+/// A key of which at least one half lies in a file.
 struct KeyFile<'a> {
     path: &'a Path,
     /// Its public half, where that lies beside it.
     public: Option<PathBuf>,
     blob: Option<Vec<u8>>,
-    /// It can only be used with its passphrase.
-    locked: bool,
-    /// It lies in a device that only `ssh` can talk to.
-    hardware: bool,
+    secret: Secret,
+}
+
+/// What is needed to use a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secret {
+    /// Nothing more.
+    Open,
+    /// Its passphrase.
+    Locked,
+    /// A device that only `ssh` can talk to.
+    Hardware,
+    /// An agent that has the private half.
+    Elsewhere,
 }
 
 impl Login<'_> {
@@ -116,10 +127,11 @@ impl Login<'_> {
     }
 
     fn file(&mut self, file: &KeyFile) -> bool {
-        let told = match file {
-            KeyFile { hardware: true, .. } => Err("it lies in a hardware key".to_owned()),
-            KeyFile { locked: true, .. } => self.locked_file(file),
-            _ => self.unlock(file, None).map_err(|e| e.message().to_owned()),
+        let told = match file.secret {
+            Secret::Hardware => Err("it lies in a hardware key".to_owned()),
+            Secret::Elsewhere => Err("no agent has its private half".to_owned()),
+            Secret::Locked => self.locked_file(file),
+            Secret::Open => self.unlock(file, None).map_err(|e| e.message().to_owned()),
         };
         match told {
             Ok(()) => true,
@@ -167,7 +179,7 @@ impl Login<'_> {
             }),
             None => (0..ANSWERS)
                 .find_map(|_| match terminal::secret(self.ask, &question) {
-                    Err(why) => Some(Err(why)),
+                    Err(why) => Some(Err(format!("{why}; {PASSWORD_FD} can name a descriptor with it"))),
                     Ok(password) => match self.session.userauth_password(user, &password) {
                         Ok(()) => Some(Ok(())),
                         Err(_) => {
@@ -208,17 +220,23 @@ impl Login<'_> {
         }
     }
 
-    fn refused(&self, offered: &str) -> TransportError {
-        let (user, named, alias) = (&self.config.user, self.config.named(), &self.config.alias);
+    fn refused(&self, offered: &str, hung_up: bool) -> TransportError {
+        let (user, named, address) = (&self.config.user, self.config.named(), &self.config.address);
         let tried = match self.tried.as_slice() {
             [] => "nothing, for want of an agent and of key files".to_owned(),
             tried => tried.join(", "),
         };
+        let help = if hung_up {
+            "It hung up, as after too many keys: name the right one with IdentityFile, and say IdentitiesOnly yes, in \
+             ~/.ssh/config"
+                .to_owned()
+        } else {
+            let (ssh, copy) = (address.typed("ssh"), address.typed("ssh-copy-id"));
+            format!("If `{ssh}` works, openssh:{address} uses it; else `{copy}` gives it your key")
+        };
+        let offered = harmless(offered);
         TransportError::Unusable(format!(
-            "{named} does not let {user} in. Tried: {tried}. It takes: {}. If `ssh {alias}` works, openssh:{alias} \
-             uses it; if it does not, `ssh-copy-id {user}@{alias}` gives it your key. A server that hangs up after \
-             many keys needs IdentitiesOnly and IdentityFile in ~/.ssh/config",
-            harmless(offered)
+            "{named} does not let {user} in. Tried: {tried}. It takes: {offered}. {help}"
         ))
     }
 }
@@ -261,15 +279,23 @@ fn is_unwanted(error: &ssh2::Error) -> bool {
     error.message().contains("combination invalid") || error.message().contains("Waiting for")
 }
 
+/// The key at `path`; `None`: nothing is there.
 fn key_file(path: &Path) -> Option<KeyFile<'_>> {
-    let text = read(path).ok()?;
-    let mut public = path.as_os_str().to_owned();
-    public.push(".pub");
-    let public = PathBuf::from(public);
-    let public_text = fs::read_to_string(&public).ok();
-    let blob = public_text.as_deref().and_then(public_key);
-    let hardware = public_text.is_some_and(|text| text.starts_with("sk-"));
-    Some(KeyFile { path, public: blob.is_some().then_some(public), blob, locked: is_locked(&text), hardware })
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    let beside = PathBuf::from(beside);
+    let (private, public) = (read(path).ok(), read(&beside).ok());
+    let secret = match &private {
+        Some(text) if !text.contains("PRIVATE KEY") => Secret::Elsewhere,
+        Some(_) if public.as_ref().is_some_and(|text| text.starts_with("sk-")) => Secret::Hardware,
+        Some(text) if is_locked(text) => Secret::Locked,
+        Some(_) => Secret::Open,
+        None => Secret::Elsewhere,
+    };
+    let has_public = public.is_some();
+    let text = if secret == Secret::Elsewhere { public.or(private)? } else { public.unwrap_or_default() };
+    let blob = public_key(&text);
+    Some(KeyFile { path, public: (has_public && blob.is_some()).then_some(beside), blob, secret })
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -309,6 +335,31 @@ mod tests {
             is_locked("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
                 && !is_locked("-----BEGIN PRIVATE KEY-----\n")
         );
+    }
+
+    #[test]
+    fn a_key_may_lie_in_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (line, blob) = (format!("ssh-ed25519 {} me", STANDARD.encode("blob")), Some(b"blob".to_vec()));
+        let whole = path("whole", &openssh("none"));
+        assert_eq!(key_file(&whole).unwrap().secret, Secret::Open);
+        path("whole.pub", &line);
+        let found = key_file(&whole).unwrap();
+        assert!(found.public.is_some() && found.blob == blob);
+        let public = path("half.pub", &line);
+        for place in [folder.path().join("half"), public] {
+            let found = key_file(&place).unwrap();
+            assert_eq!((found.secret, found.blob), (Secret::Elsewhere, blob.clone()), "{place:?}");
+        }
+        let hardware = path("hardware", &openssh("none"));
+        path("hardware.pub", &format!("sk-{line}"));
+        assert_eq!(key_file(&hardware).unwrap().secret, Secret::Hardware);
+        assert!(key_file(&folder.path().join("nothing")).is_none());
     }
 
     proptest! {

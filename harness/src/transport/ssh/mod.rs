@@ -14,6 +14,8 @@ mod sftp;
 mod shell;
 mod stream;
 mod terminal;
+#[cfg(test)]
+mod throughput;
 
 use super::{
     HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,

@@ -133,7 +133,7 @@ impl Openssh {
 
     /// Why `ssh` did not get in: by its words, for it has one status for everything.
     fn refused(&self, said: &str) -> TransportError {
-        let host = &self.address.host;
+        let (host, ssh, said) = (&self.address.host, self.address.typed("ssh"), said.trim_end_matches('.'));
         let setting = [
             "Permission denied",
             "Host key verification failed",
@@ -145,7 +145,7 @@ impl Openssh {
         ];
         if setting.iter().any(|words| said.contains(words)) {
             return TransportError::Unusable(format!(
-                "`ssh {host}` does not get in without asking: {said}. Make it work without a question (ssh-add, \
+                "`{ssh}` does not get in without asking: {said}. Make it work without a question (ssh-add, \
                  ssh-copy-id, known_hosts), or say --accept-new-host-key if only the host's key is new"
             ));
         }

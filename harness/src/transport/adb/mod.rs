@@ -18,11 +18,14 @@ use super::{
 };
 use phone::Phone;
 use server::{Fault, Server};
-use std::{future::Future, path::Path, pin::Pin, sync::Arc};
-use tokio::{fs::File, io::AsyncRead};
+use std::{convert::Infallible, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
+use tokio::{fs::File, io::AsyncRead, net::TcpStream, time::sleep};
 
 /// Where the user of adb's shell may write and execute, on every Android.
 const USUAL_CACHE: &str = "/data/local/tmp/bench";
+
+/// A file that is being pushed is looked at this often. Pushes that are faster are not disturbed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// For the list of transports: the address is a serial, or nothing for the only device.
 pub(super) fn open(reach: &Reach, _options: &Options) -> Result<Box<dyn Transport>, String> {
@@ -66,14 +69,34 @@ impl Adb {
     ) -> Result<(), TransportError> {
         let mut stream = self.0.open("pushing", "sync:").await?;
         let (from, into) = stream.split();
-        match sync::send(from, into, source, to, moved).await {
+        let sent = tokio::select! {
+            sent = sync::send(from, into, source, to, moved) => sent,
+            never = self.follow(to, moved) => match never {},
+        };
+        match sent {
             Ok(()) => Ok(()),
             Err(Fault::Disk(error)) => Err(on_host("reading", Path::new(name), error)),
             Err(fault) => Err(self.0.explain("pushing", fault).await),
         }
     }
 
-    async fn shell(&self, doing: &str, script: &str) -> Result<tokio::net::TcpStream, TransportError> {
+    /// The server takes some megabytes at once, and a slow link drains them long after the last was given away: a
+    /// file that grows on the device is progress too.
+    async fn follow(&self, path: &str, moved: &Moved) -> Infallible {
+        let mut last = None;
+        loop {
+            sleep(LOOK_AGAIN).await;
+            let Ok(mut stream) = self.0.open("looking at", "sync:").await else { continue };
+            let (from, to) = stream.split();
+            if let Ok(size) = sync::size(from, to, path).await
+                && last.replace(size) != Some(size)
+            {
+                moved.send_modify(|_| ());
+            }
+        }
+    }
+
+    async fn shell(&self, doing: &str, script: &str) -> Result<TcpStream, TransportError> {
         self.0.open(doing, &format!("shell,v2,raw:{script}")).await
     }
 }

@@ -96,7 +96,7 @@ impl Phone {
         let serial = self.serial().await.unwrap_or_default();
         let lost = |reason: String| TransportError::Lost { doing: doing.to_owned(), reason };
         let Ok(Ok(all)) = timeout(EXPLAIN_LIMIT, self.server.as_it_is().devices()).await else {
-            return lost(format!("{fault}, and the adb server tells nothing about {serial}"));
+            return lost(format!("{fault}; the adb server itself does not answer any more"));
         };
         let used = self.seen.load(Ordering::Relaxed);
         let Some(listed) = all.iter().find(|listed| listed.serial == serial) else {

@@ -11,6 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 /// Most bytes of a file in one frame; a longer one is refused by adbd.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// Frames written at a time: what is written together travels to the device together. Few enough that a slow
+/// link still shows progress.
+const FRAMES_AT_A_TIME: usize = 4;
+
 /// Before every frame: four letters and a number.
 const HEADER_BYTES: usize = 8;
 
@@ -58,18 +62,24 @@ async fn send_frames(
     mut to: impl AsyncWrite + Unpin,
     moved: &Moved,
 ) -> Result<(), Fault> {
-    let mut packet = vec![0; HEADER_BYTES + FRAME_BYTES];
+    let mut packet = vec![0; FRAMES_AT_A_TIME * (HEADER_BYTES + FRAME_BYTES)];
     let mut total = 0;
     loop {
-        let n = fill(&mut source, packet.get_mut(HEADER_BYTES..).unwrap_or_default()).await?;
-        if n == 0 {
+        let mut length = 0;
+        for frame in packet.chunks_exact_mut(HEADER_BYTES + FRAME_BYTES) {
+            let (head, body) = frame.split_at_mut(HEADER_BYTES);
+            let n = fill(&mut source, body).await?;
+            head.copy_from_slice(&header(*b"DATA", n));
+            length += if n == 0 { 0 } else { HEADER_BYTES + n };
+            total += n as u64;
+            if n < FRAME_BYTES {
+                break;
+            }
+        }
+        if length == 0 {
             break;
         }
-        for (place, byte) in packet.iter_mut().zip(header(*b"DATA", n)) {
-            *place = byte;
-        }
-        to.write_all(packet.get(..HEADER_BYTES + n).unwrap_or_default()).await?;
-        total += n as u64;
+        to.write_all(packet.get(..length).unwrap_or_default()).await?;
         moved.send_replace(total);
     }
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
@@ -133,6 +143,23 @@ pub(super) async fn receive(
             sink.flush().await.map_err(Fault::Disk)?;
             return Ok(total);
         }
+    }
+}
+
+/// The size of a device's file modulo 4 GiB, which is all that every adbd can tell; 0 when it is not there.
+pub(super) async fn size(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    path: &str,
+) -> Result<u32, Fault> {
+    to.write_all(&frame(*b"STAT", path.as_bytes())).await?;
+    match read_header(&mut from).await? {
+        (word, _mode) if word == *b"STAT" => {
+            let size = from.read_u32_le().await?;
+            from.read_u32_le().await?;
+            Ok(size)
+        }
+        (word, _) => Err(nonsense(word)),
     }
 }
 

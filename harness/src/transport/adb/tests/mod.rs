@@ -308,6 +308,52 @@ fn a_push_is_framed_as_adbd_wants_it() {
 }
 
 #[test]
+fn what_grows_on_the_device_is_progress() {
+    on_loop(async {
+        let (look, looks) = tokio::sync::watch::channel(0u32);
+        let scripted = Scripted::with_devices(CONNECTED, move |mut talk, _| {
+            let (look, mut looks) = (look.clone(), looks.clone());
+            async move {
+                talk.raw(b"OKAY").await;
+                let mut word = [0; 4];
+                talk.stream.read_exact(&mut word).await.unwrap();
+                if word == *b"STAT" {
+                    look.send_modify(|n| *n += 1);
+                    let size = look.borrow().to_le_bytes();
+                    talk.raw(&[&b"STAT"[..], &[0; 4], &size, &[0; 4]].concat()).await;
+                    talk.drain().await;
+                } else {
+                    // all is taken at once, and is written when it was looked at twice
+                    let rest = frame(b"SEND", b"/x,33152").len() - 4 + frame(b"DATA", &[7; 10]).len() + 8;
+                    talk.stream.read_exact(&mut vec![0; rest]).await.unwrap();
+                    looks.wait_for(|n| *n >= 2).await.unwrap();
+                    talk.raw(&frame(b"OKAY", b"")).await;
+                }
+            }
+        });
+        let (scripted, moved) = (scripted.await, Moved::new(0));
+        let mut seen = moved.subscribe();
+        let phone = scripted.phone();
+        let content = file(vec![7; 10]);
+        let push = phone.send(&content, "/x", &moved);
+        tokio::pin!(push);
+        let mut signs = 0;
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut push => break sent.unwrap(),
+                change = seen.changed() => {
+                    change.unwrap();
+                    assert_eq!(*seen.borrow_and_update(), 10);
+                    signs += 1;
+                }
+            }
+        }
+        assert!(signs >= 2, "{signs}");
+    });
+}
+
+#[test]
 fn a_program_is_fed_closed_and_ends_by_signal() {
     on_loop(async {
         let scripted = Scripted::with_devices(CONNECTED, |mut talk, _| async move {
@@ -379,7 +425,7 @@ fn a_server_that_is_killed_takes_its_programs_along() {
         kill.send(true).unwrap();
         let error = process.control.wait().await.unwrap_err();
         assert!(matches!(error, TransportError::Lost { .. }), "{error:?}");
-        assert!(error.to_string().contains("the adb server tells nothing"), "{error}");
+        assert!(error.to_string().contains("does not answer any more"), "{error}");
         assert_eq!(process.control.wait().await.unwrap(), ProcessEnd::Unknown);
         let mut rest = Vec::new();
         process.stdout.read_to_end(&mut rest).await.unwrap();

@@ -24,7 +24,10 @@ const PORT: u16 = 5555;
 /// # Errors
 /// There is no adb, or its server does not answer; and what to do.
 pub(crate) async fn server_version() -> Result<String, String> {
-    ask(VERSION_LIMIT, |server| server.version().map(|version| version.to_string())).await
+    ask(&Server::from_environment()?, VERSION_LIMIT, |server| {
+        server.version().map(|version| version.to_string())
+    })
+    .await
 }
 
 /// Connects a device on the network (`HOST` or `HOST:PORT`); returns its serial.
@@ -32,8 +35,12 @@ pub(crate) async fn server_version() -> Result<String, String> {
 /// # Errors
 /// It is not there, or does not want to; and what to do.
 pub(crate) async fn connect(address: &str) -> Result<String, String> {
+    connect_through(&Server::from_environment()?, address).await
+}
+
+async fn connect_through(server: &Server, address: &str) -> Result<String, String> {
     let address = resolve(address).await?;
-    ask(CONNECT_LIMIT, move |server| server.connect_device(address)).await.map_err(|reason| {
+    ask(server, CONNECT_LIMIT, move |server| server.connect_device(address)).await.map_err(|reason| {
         format!(
             "{reason}; is its USB or wireless debugging switched on, and is it paired (`bench devices pair`)?"
         )
@@ -47,7 +54,7 @@ pub(crate) async fn connect(address: &str) -> Result<String, String> {
 /// It was not connected.
 pub(crate) async fn disconnect(address: &str) -> Result<(), String> {
     let address = resolve(address).await?;
-    ask(CONNECT_LIMIT, move |server| server.disconnect_device(address)).await
+    ask(&Server::from_environment()?, CONNECT_LIMIT, move |server| server.disconnect_device(address)).await
 }
 
 /// Makes this computer known to a device that shows `code` beside the address for pairing.
@@ -64,7 +71,7 @@ pub(crate) async fn pair(address: &str, code: &str) -> Result<(), String> {
         ));
     }
     let (address, code) = (resolve(address).await?, code.to_owned());
-    ask(CONNECT_LIMIT, move |server| server.pair(address, code)).await
+    ask(&Server::from_environment()?, CONNECT_LIMIT, move |server| server.pair(address, code)).await
 }
 
 /// `adb_client` takes addresses of IPv4 only.
@@ -79,10 +86,10 @@ async fn resolve(address: &str) -> Result<SocketAddrV4, String> {
 }
 
 async fn ask<T: Send + 'static>(
+    server: &Server,
     limit: Duration,
     question: impl FnOnce(&mut ADBServer) -> Result<T, RustADBError> + Send + 'static,
 ) -> Result<T, String> {
-    let server = Server::from_environment()?;
     // starts it where none runs
     drop(server.connect().await.map_err(|fault| fault.to_string())?);
     let address = resolve(&format!("{}:{}", server.host, server.port)).await?;
@@ -102,5 +109,45 @@ async fn ask<T: Send + 'static>(
             server.socket(),
             limit.as_secs()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::Scripted, *};
+
+    fn block<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn the_library_asks_the_server_that_is_meant() {
+        block(async {
+            let scripted = Scripted::with_devices("", |mut talk, request| async move {
+                match request.as_str() {
+                    "host:version" => talk.text("0029").await,
+                    "host:connect:10.0.0.7:5555" => talk.text("connected to 10.0.0.7:5555").await,
+                    "host:connect:10.0.0.8:6000" => talk.text("failed to connect: \u{1b}[1mno").await,
+                    _ => {}
+                }
+            });
+            let server = scripted.await;
+            let version =
+                ask(&server.server, VERSION_LIMIT, |server| server.version().map(|v| v.to_string()));
+            assert_eq!(version.await.unwrap(), "1.0.41");
+            assert_eq!(connect_through(&server.server, "10.0.0.7").await.unwrap(), "10.0.0.7:5555");
+            let error = connect_through(&server.server, "10.0.0.8:6000").await.unwrap_err();
+            assert!(error.contains("failed to connect") && error.contains("debugging"), "{error}");
+            assert!(!error.contains('\u{1b}'), "{error}");
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_before_anybody_is_asked() {
+        block(async {
+            assert!(pair("10.0.0.7:4000", "12x").await.unwrap_err().contains("six digits"));
+            assert!(pair("10.0.0.7", "123456").await.unwrap_err().contains("no port"));
+            assert!(connect("[::1]:5555").await.unwrap_err().contains("IPv4"));
+        });
     }
 }

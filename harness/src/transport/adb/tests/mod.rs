@@ -5,7 +5,8 @@ mod scripted;
 mod throughput;
 
 use super::{super::ProcessEnd, *};
-use scripted::{SERIAL, Scripted, Talk};
+pub(super) use scripted::Scripted;
+use scripted::{SERIAL, Talk};
 use std::{
     future::pending,
     time::{Duration, SystemTime},

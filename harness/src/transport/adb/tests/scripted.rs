@@ -13,14 +13,14 @@ use tokio::{
 pub(super) const SERIAL: &str = "10.0.0.7:5555";
 
 /// It, and what it was asked so far. Dropping it ends the server, not the talks.
-pub(super) struct Scripted {
-    pub(super) server: Server,
+pub(in super::super) struct Scripted {
+    pub(in super::super) server: Server,
     pub(super) asked: Arc<Mutex<Vec<String>>>,
     listening: JoinHandle<()>,
 }
 
 /// One connection.
-pub(super) struct Talk {
+pub(in super::super) struct Talk {
     pub(super) stream: TcpStream,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -44,7 +44,7 @@ impl Scripted {
     }
 
     /// Answers questions about devices with `list`, and has their services served by `serve`.
-    pub(super) async fn with_devices<F>(
+    pub(in super::super) async fn with_devices<F>(
         list: &'static str,
         serve: impl Fn(Talk, String) -> F + Clone + Send + Sync + 'static,
     ) -> Self
@@ -109,7 +109,7 @@ impl Talk {
         self.stream.write_all(bytes).await.is_ok()
     }
 
-    pub(super) async fn text(&mut self, text: &str) {
+    pub(in super::super) async fn text(&mut self, text: &str) {
         self.raw(format!("OKAY{:04x}{text}", text.len()).as_bytes()).await;
     }
 

@@ -1,7 +1,7 @@
 //! The command line. One variant per command; each command's arguments and work are a file of their own.
 
 use crate::{
-    commands::{compare, completions, devices, doctor, inspect, recheck, report, run, spec, suites},
+    commands::{agents, compare, completions, devices, doctor, inspect, recheck, report, run, spec, suites},
     exit::CommandResult,
 };
 use clap::{Parser, Subcommand};
@@ -55,8 +55,10 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// List, show and check suites
     Suites(suites::Args),
-    /// List devices and what they are
+    /// List, check and clean devices
     Devices(devices::Args),
+    /// List and build the agents that run on devices
+    Agents(agents::Args),
     /// Print one trial as the agent is told it; pipes into bench-agent
     Spec(spec::Args),
     /// Check that this machine can measure, and say what to do where it cannot
@@ -77,7 +79,8 @@ impl Cli {
             Command::Recheck(args) => recheck::work(&args, config),
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),
-            Command::Devices(args) => devices::work(&args, config),
+            Command::Devices(args) => devices::work(args, config, quiet),
+            Command::Agents(args) => agents::work(args, config, quiet),
             Command::Spec(args) => spec::work(args, config),
             Command::Doctor(args) => doctor::work(&args, config),
             Command::Completions(args) => completions::work(&args),

@@ -72,7 +72,10 @@ pub(crate) enum LinkError {
     #[error("the unit took longer than all its deadlines together ({0} s)")]
     Endless(u64),
     /// It speaks another version.
-    #[error("the agent speaks version {0} of the protocol, this host speaks {PROTOCOL_VERSION}")]
+    #[error(
+        "the agent speaks version {0} of the protocol, this host speaks {PROTOCOL_VERSION}: build it again with \
+         `bench agents build`"
+    )]
     Version(u32),
 }
 

@@ -2,7 +2,7 @@
 //! end noted. Judges nothing and renders nothing.
 
 use crate::{
-    devices::{Device, Known, Registry},
+    devices::{Device, Registry},
     dispatch::{Agenda, Dispatcher, Ended, Hand, Remedy, device_entry},
     exit::{CommandResult, ExitWith, Failure},
     interrupt::Interrupts,
@@ -58,9 +58,24 @@ pub(crate) async fn start(
     interrupts: Interrupts,
 ) -> CommandResult<Measured> {
     let registry = Registry::read(settings)?;
-    let chosen = registry.choose(&settings.devices).await?;
-    let devices: Vec<DevicePlan> = chosen.iter().map(Known::plan).collect();
-    let mut session = open(registry.open_all(chosen)?, selection, settings, progress, interrupts)?;
+    let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
+    start_on(devices, selection, settings, seed, progress, interrupts).await
+}
+
+/// As [`start`], on devices that are chosen already.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_on(
+    chosen: Vec<Device>,
+    selection: &Selection,
+    settings: &Settings,
+    seed: u64,
+    progress: &mut Progress,
+    interrupts: Interrupts,
+) -> CommandResult<Measured> {
+    let devices: Vec<DevicePlan> = chosen.iter().map(|device| device.known.plan()).collect();
+    let mut session = open(chosen, selection, settings, progress, interrupts)?;
     let greetings = session.greet(progress).await?;
     let ready = first_ready(&greetings, &devices)?;
     check_runtimes(selection, &greetings, &devices)?;
@@ -140,16 +155,28 @@ fn open(
     Session::start(devices, &selection.files(), settings, interrupts)
 }
 
+/// None of the devices can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("no device is ready; {}", shown(.reasons))]
+pub(crate) struct NoDevice {
+    /// Id and reason of each.
+    pub(crate) reasons: Vec<(String, String)>,
+}
+
+fn shown(reasons: &[(String, String)]) -> String {
+    reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; ")
+}
+
 fn first_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<usize> {
     if let Some(ready) = greetings.iter().position(Result::is_ok) {
         return Ok(ready);
     }
-    let reasons: Vec<String> = devices
+    let reasons = devices
         .iter()
         .zip(greetings)
-        .filter_map(|(device, greeting)| Some(format!("{}: {}", device.id, greeting.as_ref().err()?.reason)))
+        .filter_map(|(device, greeting)| Some((device.id.clone(), greeting.as_ref().err()?.reason.clone())))
         .collect();
-    let error = anyhow::anyhow!("no device is ready; {}", reasons.join("; "));
+    let error = NoDevice { reasons };
     let setting = |g: &Greeting| g.as_ref().is_err_and(|trouble| trouble.remedy == Remedy::Setting);
     if greetings.iter().all(setting) { Err(error).or_usage() } else { Err(error).or_incomplete() }
 }

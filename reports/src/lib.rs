@@ -21,6 +21,7 @@ use verdict::Verdicts;
 pub use recheck::{Rechecked, recheck};
 pub use render::{Format, format, render};
 pub use text::visible;
+pub use view::outcome_words;
 
 /// Writes every report that is a file into the run's directory, in the order of [`FORMATS`], and says where. Each
 /// file is replaced whole; the same run gives the same bytes.

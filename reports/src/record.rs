@@ -141,6 +141,12 @@ pub struct DevicePlan {
     /// The tags it had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Cores it is measured on; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u32>,
+    /// Android's fixed-performance mode was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_performance: bool,
     /// What performance units wait for before they begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cool_down: Option<CoolDown>,
@@ -150,7 +156,15 @@ impl DevicePlan {
     /// A device without an address and tags.
     pub fn new(id: &str, transport: &str) -> Self {
         let (id, transport) = (id.to_owned(), transport.to_owned());
-        Self { id, transport, address: String::new(), tags: Vec::new(), cool_down: None }
+        Self {
+            id,
+            transport,
+            address: String::new(),
+            tags: Vec::new(),
+            cores: Vec::new(),
+            fixed_performance: false,
+            cool_down: None,
+        }
     }
 }
 

@@ -12,9 +12,18 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suites/models/fashion_
 #[test]
 fn help_names_every_command_and_the_exit_codes() {
     let done = Scene::new().run(&["--help"]).expect(0, &["Exit codes", "bench.toml"]);
-    for command in
-        ["compare", "run", "report", "inspect", "suites", "devices", "spec", "doctor", "completions"]
-    {
+    for command in [
+        "compare",
+        "run",
+        "report",
+        "inspect",
+        "suites",
+        "devices",
+        "agents",
+        "spec",
+        "doctor",
+        "completions",
+    ] {
         assert!(
             done.stdout.lines().any(|l| l.trim_start().starts_with(command)),
             "{command}: {}",
@@ -131,10 +140,11 @@ fn suites_are_listed_shown_and_checked() {
 #[test]
 fn devices_doctor_and_completions_answer() {
     let scene = Scene::new();
-    scene.run(&["devices"]).expect(0, &["local", "builtin/cpu"]);
+    scene.run(&["devices"]).expect(0, &["device", "local", "ready", std::env::consts::ARCH]);
     let done = scene.run(&["devices", "--format", "json"]).expect(0, &[]);
     let all: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(all[0]["id"], "local");
+    assert_eq!((&all[0]["id"], &all[0]["ready"]), (&"local".into(), &true.into()));
+    scene.run(&["devices", "local"]).expect(0, &["builtin/cpu"]);
     scene.run(&["devices", "fake"]).expect(0, &["imagined"]);
     scene.run(&["doctor"]).expect(0, &["agent", "answers", "governor"]);
     scene.run(&["completions", "bash"]).expect(0, &["_bench"]);

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod farm;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod runs;

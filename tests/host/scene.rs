@@ -83,6 +83,8 @@ impl Scene {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("XDG_CACHE_HOME", self.path("cache"))
+            // a test finds no phones and starts no server
+            .env("ADB_SERVER_SOCKET", "tcp:0.0.0.0:1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

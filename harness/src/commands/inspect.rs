@@ -67,7 +67,7 @@ type Answers = std::collections::BTreeMap<protocol::Sha256Hex, Result<ModelFacts
 
 async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> {
     let mut progress = Progress::new(true);
-    let registry = Registry::read(settings)?;
+    let registry = Registry::bare(settings);
     let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
     let mut session = Session::start(devices, files, settings, interrupts)?;

@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments and work.
 
+pub(crate) mod agents;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod devices;

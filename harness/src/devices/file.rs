@@ -1,7 +1,7 @@
 //! `devices.toml`: the devices that somebody wrote down. Read, checked, and turned into [`Known`] devices;
 //! nothing is opened here.
 
-use super::{CoolDown, Known, Treatment, check_name};
+use super::{Known, Treatment, check_id, check_name};
 use crate::{
     exit::{CommandResult, Failure},
     transport::{Kind, Reach},
@@ -9,6 +9,7 @@ use crate::{
     values::{Size, Span},
 };
 use datasets::with_nearest;
+use protocol::CoolDown;
 use serde::Deserialize;
 use std::{
     env, fs,
@@ -128,7 +129,7 @@ impl Entry {
             let names: Vec<&str> = kinds.iter().map(|k| k.name).collect();
             return Err(format!("transport: {}", unknown("transport", &self.transport, &names)));
         };
-        check_name(&self.id).map_err(|why| format!("id: {why}"))?;
+        check_id(&self.id).map_err(|why| format!("id: {why}"))?;
         if self.id != kind.name && kinds.iter().any(|k| k.name == self.id) {
             return Err(format!("id: {:?} is the name of a transport", self.id));
         }
@@ -171,15 +172,16 @@ impl Entry {
 impl WrittenCoolDown {
     fn check(self) -> Result<CoolDown, String> {
         if !LIMIT_CELSIUS.contains(&self.below_celsius) {
-            return Err(format!(
-                "cool-down: below-celsius must be {} to {}",
-                LIMIT_CELSIUS.start(),
-                LIMIT_CELSIUS.end()
-            ));
+            let (least, most) = (LIMIT_CELSIUS.start(), LIMIT_CELSIUS.end());
+            return Err(format!("cool-down: below-celsius must be {least} to {most}"));
         }
-        let wish = CoolDown { below_celsius: self.below_celsius, wait: self.wait.0, zone: self.zone };
-        wish.told().check().map_err(|e| format!("cool-down: {e}"))?;
-        Ok(wish)
+        let cool_down = CoolDown {
+            below_milli_celsius: (self.below_celsius * 1000.0).round() as i64,
+            wait_ms: u64::try_from(self.wait.0.as_millis()).unwrap_or(u64::MAX),
+            zone: self.zone,
+        };
+        cool_down.check().map_err(|e| format!("cool-down: {e}"))?;
+        Ok(cool_down)
     }
 }
 
@@ -195,7 +197,6 @@ fn at_home(path: PathBuf) -> PathBuf {
 mod tests {
     use super::*;
     use crate::transport::TRANSPORTS;
-    use std::time::Duration;
 
     fn mistake(text: &str) -> (Option<(usize, usize)>, String) {
         let (span, why) = parse(text, Path::new("/f"), TRANSPORTS).err().unwrap();
@@ -218,11 +219,8 @@ mod tests {
             (["pi".to_owned(), "lab".to_owned()].as_slice(), Some("arm"))
         );
         assert_eq!(pi.cache_limit, Some(Size(1 << 30)));
-        let cool_down = CoolDown {
-            below_celsius: 45.0,
-            wait: Duration::from_secs(300),
-            zone: Some("cpu-thermal".to_owned()),
-        };
+        let cool_down =
+            CoolDown { below_milli_celsius: 45_000, wait_ms: 300_000, zone: Some("cpu-thermal".to_owned()) };
         let treatment = Treatment { cores: vec![2, 3], fixed_performance: true, cool_down: Some(cool_down) };
         assert_eq!(pi.treatment, treatment);
         assert_eq!((local.id.as_str(), &local.treatment), ("local", &Treatment::default()));
@@ -243,7 +241,7 @@ mod tests {
             ),
             (one("cache-limit = \"lots\""), 4, "\"lots\" is not a size"),
             (one("[[devices]]"), 4, "did you mean `device`"),
-            (one("cool-down = { below-celsius = 45, wait = \"2h\" }"), 4, "cool-down: wait_ms: 1 to 1800000"),
+            (one("cool-down = { below-celsius = 45, wait = \"2h\" }"), 1, "cool-down: wait_ms: 1 to 1800000"),
             (
                 one("cool-down = { below-celsius = 500, wait = \"1m\" }"),
                 1,

@@ -15,8 +15,9 @@ use crate::{
 };
 use datasets::did_you_mean;
 use expression::{Candidate, Expression};
+use protocol::CoolDown;
 use reports::record::DevicePlan;
-use std::{env, time::Duration};
+use std::{env, ffi::OsString, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 /// A transport that has not found its devices within this time finds none: a server that hangs hides nothing
@@ -30,7 +31,7 @@ const MAX_NAME: usize = 64;
 const RESERVED: &[&str] = &["all", "and", "or", "not", "check", "clean", "connect", "disconnect", "pair"];
 
 /// What is done to a device for the sake of steady numbers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Treatment {
     /// Cores to measure on; empty: all.
     pub(crate) cores: Vec<u32>,
@@ -40,15 +41,19 @@ pub(crate) struct Treatment {
     pub(crate) cool_down: Option<CoolDown>,
 }
 
-/// A wait until a device is cool.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct CoolDown {
-    /// Begin below this.
-    pub(crate) below_celsius: f64,
-    /// Begin after this time at the latest.
-    pub(crate) wait: Duration,
-    /// The one thermal zone that counts.
-    pub(crate) zone: Option<String>,
+impl Treatment {
+    /// What an agent is told of it when it is started; the rest is told with every unit.
+    pub(crate) fn args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        if !self.cores.is_empty() {
+            let cores: Vec<String> = self.cores.iter().map(ToString::to_string).collect();
+            args.extend(["--cores".into(), cores.join(",").into()]);
+        }
+        if self.fixed_performance {
+            args.push("--fixed-performance".into());
+        }
+        args
+    }
 }
 
 /// A device that can be chosen.
@@ -76,7 +81,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// A device named by its transport and its address only.
-    fn said(kind: &Kind, address: &str) -> Self {
+    pub(crate) fn said(kind: &Kind, address: &str) -> Self {
         Self {
             id: derived_id(kind.name, address),
             transport: kind.name,
@@ -105,18 +110,9 @@ impl Known {
             transport: self.transport.to_owned(),
             address: self.reach.address.clone(),
             tags: self.tags.clone(),
-            cool_down: self.treatment.cool_down.as_ref().map(CoolDown::told),
-        }
-    }
-}
-
-impl CoolDown {
-    /// As the agent is told of it.
-    fn told(&self) -> protocol::CoolDown {
-        protocol::CoolDown {
-            below_milli_celsius: (self.below_celsius * 1000.0).round() as i64,
-            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
-            zone: self.zone.clone(),
+            cores: self.treatment.cores.clone(),
+            fixed_performance: self.treatment.fixed_performance,
+            cool_down: self.treatment.cool_down.clone(),
         }
     }
 }
@@ -162,12 +158,21 @@ impl Registry {
         Ok(Self::new(TRANSPORTS, written, settings.options(), settings.cache_limit))
     }
 
+    /// Without a devices file: for what only needs this machine.
+    pub(crate) fn bare(settings: &Settings) -> Self {
+        Self::new(TRANSPORTS, Vec::new(), settings.options(), settings.cache_limit)
+    }
+
+    /// How many devices are written down, this machine included.
+    pub(crate) fn written(&self) -> usize {
+        self.written.len()
+    }
+
     fn new(kinds: &'static [Kind], mut written: Vec<Known>, options: Options, cache_limit: Size) -> Self {
-        // what needs neither an address nor a search is always there
-        for kind in kinds.iter().filter(|k| k.listed && k.discover.is_none()) {
-            if !written.iter().any(|known| known.is_at(kind.name, ""))
-                && (kind.open)(&Reach::default(), &options).is_ok()
-            {
+        let known = |written: &[Known], kind: &Kind| written.iter().any(|known| known.is_at(kind.name, ""));
+        let listed = kinds.iter().filter(|kind| kind.listed && is_one_place(kind, &options));
+        for kind in listed {
+            if !known(&written, kind) {
                 written.insert(0, Known::said(kind, ""));
             }
         }
@@ -221,20 +226,26 @@ impl Registry {
         Ok(chosen)
     }
 
-    /// The devices of a plan: as they are written down now under the same id, else where they were then.
+    /// The devices of a plan: reached as they are written down now under the same id, else as they were then;
+    /// treated as they were then, because the record is one.
     ///
     /// # Errors
     /// A device whose transport nobody knows.
     pub(crate) fn again(&self, plan: &[DevicePlan]) -> CommandResult<Vec<Known>> {
         let one = |planned: &DevicePlan| {
+            let treatment = Treatment {
+                cores: planned.cores.clone(),
+                fixed_performance: planned.fixed_performance,
+                cool_down: planned.cool_down.clone(),
+            };
             if let Some(known) = self.written.iter().find(|known| known.id == planned.id) {
-                return Ok(known.clone());
+                return Ok(Known { treatment, ..known.clone() });
             }
             let kind = self.kind(&planned.transport).ok_or_else(|| {
                 let names: Vec<&str> = self.kinds.iter().map(|k| k.name).collect();
                 Failure::usage(unknown("transport", &planned.transport, &names))
             })?;
-            Ok(Known { id: planned.id.clone(), ..Known::said(kind, &planned.address) })
+            Ok(Known { id: planned.id.clone(), treatment, ..Known::said(kind, &planned.address) })
         };
         plan.iter().map(one).collect()
     }
@@ -309,7 +320,7 @@ impl Registry {
         }
         let (kind, address) = name.split_once(':').unwrap_or((name, ""));
         match self.kind(kind) {
-            Some(kind) if name.contains(':') || (kind.open)(&Reach::default(), &self.options).is_ok() => {
+            Some(kind) if name.contains(':') || is_one_place(kind, &self.options) => {
                 let said = Known::said(kind, address);
                 if let Some(other) = listing.devices.iter().find(|known| known.id == said.id) {
                     return Err(Failure::usage(format!(
@@ -338,6 +349,11 @@ impl Registry {
             }
         }
     }
+}
+
+/// It needs neither an address nor a search: it is always there.
+fn is_one_place(kind: &Kind, options: &Options) -> bool {
+    kind.discover.is_none() && (kind.open)(&Reach::default(), options).is_ok()
 }
 
 /// A device that is about to be used.
@@ -393,7 +409,13 @@ fn nothing(text: &str, expression: &Expression, listing: &Listing) -> Failure {
     Failure::nothing(format!("{text:?} chooses no device{hint}; there are: {}{notes}", ids.join(", ")))
 }
 
-/// An id, a tag: a word that is a file name everywhere, and means nothing else where devices are named.
+/// A name that means nothing else where devices are named.
+fn check_id(id: &str) -> Result<(), String> {
+    check_name(id)?;
+    if RESERVED.contains(&id) { Err(format!("{id:?} has a meaning of its own")) } else { Ok(()) }
+}
+
+/// A word that is a file name everywhere.
 fn check_name(name: &str) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.len() > MAX_NAME
@@ -403,9 +425,6 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!(
             "must be 1 to {MAX_NAME} letters, digits, '.', '_' or '-', and begin with a letter or digit"
         ));
-    }
-    if RESERVED.contains(&name) {
-        return Err(format!("{name:?} has a meaning of its own"));
     }
     Ok(())
 }

@@ -172,7 +172,8 @@ fn ids_are_file_names() {
     }
     assert_eq!(derived_id("adb", &"x".repeat(500)).len(), MAX_NAME);
     for bad in ["", ".", "-a", "a/b", "a b", "a:b", "all", "not", "check", "é", &"x".repeat(65)] {
-        assert!(check_name(bad).is_err(), "{bad}");
+        assert!(check_id(bad).is_err(), "{bad}");
     }
+    assert!(check_name("pair").is_ok(), "a tag stands behind `tag:`");
     assert_eq!(Path::new("runs").join("adb-10.0.0.7-5555").components().count(), 2);
 }

@@ -135,11 +135,18 @@ impl Driver {
             (None, None) => return Err(trouble("the agent was not pushed", Remedy::TryAgain)),
         };
         program.args.extend(["--dir".into(), probe.cache.join("agent").into()]);
+        program.args.extend(self.device.known.treatment.args());
         let process = self.device.way.spawn(&program).await?;
         let mut link = Link::new(process);
         let hello = match link.greet().await {
             Ok(hello) => hello,
-            Err(error) => return Err(given_up(link, &error).await),
+            Err(error) => {
+                let Trouble { mut reason, remedy } = given_up(link, &error).await;
+                if pushed.is_some() && matches!(error, LinkError::Ended) {
+                    reason.push_str("; one of other sources ends so: `bench agents build` makes it anew");
+                }
+                return Err(Trouble { reason, remedy });
+            }
         };
         match pushed {
             Some((file, path)) if hello.agent.sha256 != file.sha256 => {

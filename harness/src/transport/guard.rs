@@ -2,7 +2,7 @@
 //! that neither ends nor moves bytes is given up. Does not retry.
 
 use super::{
-    HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError,
+    HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError,
     waiting::Waiting,
 };
 use protocol::Sha256Hex;
@@ -14,6 +14,9 @@ use tokio::{
 
 /// A probe that takes longer is given up: `adb connect` to a dead address alone takes 10 s.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest look for a list: whoever waits for it sits before a terminal.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A program that takes longer to start is given up.
 pub const SPAWN_LIMIT: Duration = Duration::from_secs(10);
@@ -39,6 +42,14 @@ impl Guarded {
     /// The transport's own, or that it took too long.
     pub async fn probe(&self) -> Result<Probe, TransportError> {
         limited("probing the device", PROBE_LIMIT, self.0.probe()).await
+    }
+
+    /// See [`Transport::look`].
+    ///
+    /// # Errors
+    /// The transport's own, or that it took too long.
+    pub async fn look(&self) -> Result<Look, TransportError> {
+        limited("looking at the device", LOOK_LIMIT, self.0.look()).await
     }
 
     /// See [`Transport::push`]; `report` hears the bytes moved so far.

@@ -2,8 +2,8 @@
 //! started once more in a process group of its own.
 
 use super::{
-    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach, Tidied,
-    Transport, TransportError, files,
+    Control, HostFile, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach,
+    Tidied, Transport, TransportError, files, look,
 };
 use protocol::Sha256Hex;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -48,6 +48,25 @@ impl Transport for Local {
                 free_bytes,
                 agent: Some(Program { path: self.agent.clone(), args: vec!["agent".into()] }),
             })
+        })
+    }
+
+    fn look(&self) -> Pending<'_, Look> {
+        Box::pin(async move {
+            let cache = std::path::absolute(&self.cache).unwrap_or_else(|_| self.cache.clone());
+            let script = look::script(&look::word(&cache)?);
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .stdin(Stdio::null())
+                .kill_on_drop(true)
+                .output()
+                .await;
+            let output = output.map_err(|source| TransportError::Io {
+                doing: "starting",
+                path: "sh".to_owned(),
+                source,
+            })?;
+            look::parsed(&String::from_utf8_lossy(&output.stdout))
         })
     }
 

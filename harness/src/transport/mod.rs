@@ -9,13 +9,15 @@ mod fake;
 mod files;
 mod guard;
 mod local;
+mod look;
 mod remote;
 mod ssh;
 mod waiting;
 
 pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
-pub use guard::{Guarded, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
+pub use guard::{Guarded, LOOK_LIMIT, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
 pub use local::Local;
+pub use look::Look;
 pub use ssh::SshOptions;
 
 use crate::dispatch::Remedy;
@@ -45,6 +47,9 @@ pub type Moved = watch::Sender<u64>;
 pub trait Transport: Send + Sync {
     /// What can be known without an agent.
     fn probe(&self) -> Pending<'_, Probe>;
+
+    /// What it says of itself, for lists. Leaves nothing on the device.
+    fn look(&self) -> Pending<'_, Look>;
 
     /// Makes sure that the device has the file, under a name made of its hash; the content is verified on
     /// the device before it gets that name. Paths of all pushed files are equally long.

@@ -9,7 +9,8 @@ mod shown;
 pub(crate) use answer::{Answer, symbol};
 pub(crate) use distribution::Distribution;
 pub(crate) use headline::Headline;
-pub(crate) use shown::{Shown, is_cost, outcome_word, outcome_words, ratio_evidence, ratio_of};
+pub use shown::outcome_words;
+pub(crate) use shown::{Shown, is_cost, outcome_word, ratio_evidence, ratio_of};
 
 use crate::record::{CasePlan, Contrast, ContrastKind, Plan, RunRecord};
 use crate::text;

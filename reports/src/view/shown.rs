@@ -96,7 +96,7 @@ pub(crate) fn outcome_word(outcome: &Outcome) -> &'static str {
 }
 
 /// How a trial ended, in words.
-pub(crate) fn outcome_words(outcome: &Outcome) -> String {
+pub fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed { message, .. } => format!("failed: {message}"),
         Outcome::Crashed { signal, why: None } => format!("crashed: signal {signal}"),

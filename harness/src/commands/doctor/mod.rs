@@ -1,6 +1,7 @@
 //! `bench doctor`: whether this machine can measure, and how well; every complaint with what to do.
 
 mod checks;
+mod ways;
 
 use super::{FactsFormat, block_on};
 use crate::{
@@ -40,6 +41,10 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
         system.load(),
         system.pressure(),
         system.power(),
+        ways::devices(&settings),
+        block_on(async { Ok(ways::phones().await) })?,
+        ways::ssh(),
+        ways::agents(&settings.agents()),
     ]);
     match args.format {
         FactsFormat::Text => print(&all.iter().map(Check::text).collect::<String>())?,
@@ -51,7 +56,7 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 
 fn agent(settings: &Settings) -> CommandResult<Check> {
     let greeting: Greeting = block_on(async {
-        let registry = Registry::read(settings)?;
+        let registry = Registry::bare(settings);
         let local = registry.open_all(registry.choose(&["local".to_owned()]).await?)?;
         let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
         let mut session = Session::start(local, &[], settings, interrupts)?;

@@ -7,8 +7,8 @@ mod script;
 pub use script::{Fault, FaultKind, Script, ScriptedModel};
 
 use super::{
-    Control, HostFile, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach, Tidied,
-    Transport, TransportError, files,
+    Control, HostFile, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach,
+    Tidied, Transport, TransportError, files,
 };
 use protocol::Sha256Hex;
 use std::{
@@ -51,9 +51,25 @@ impl Transport for Fake {
     fn probe(&self) -> Pending<'_, Probe> {
         let cache = self.cache.clone();
         Box::pin(async move {
+            if self.script.hangs {
+                std::future::pending::<()>().await;
+            }
             let free_bytes = files::probe(&cache).await?;
-            let agent = Some(Program { path: cache.join("agent"), args: vec!["agent".into()] });
-            Ok(Probe { arch: "fake".to_owned(), cache, free_bytes, agent })
+            let own = Program { path: cache.join("agent"), args: vec!["agent".into()] };
+            let (arch, agent) = match &self.script.needs_agent {
+                Some(arch) => (arch.clone(), None),
+                None => ("fake".to_owned(), Some(own)),
+            };
+            Ok(Probe { arch, cache, free_bytes, agent })
+        })
+    }
+
+    fn look(&self) -> Pending<'_, Look> {
+        Box::pin(async move {
+            if self.script.hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(Look { model: Some("imagined".to_owned()), arch: Some("fake".to_owned()), ..Look::default() })
         })
     }
 

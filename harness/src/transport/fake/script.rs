@@ -14,6 +14,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Script {
     /// What goes wrong.
     pub fault: Vec<Fault>,
+    /// It does not answer when it is looked at or probed.
+    pub hangs: bool,
+    /// It has no agent, and this instruction set; whatever is pushed, the pretended agent answers.
+    pub needs_agent: Option<String>,
     /// Models that differ from the default.
     pub model: Vec<ScriptedModel>,
 }

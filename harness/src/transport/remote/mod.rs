@@ -6,9 +6,11 @@
 mod control;
 mod script;
 
-pub(super) use script::{harmless, quote};
+pub(super) use script::{arch, harmless, quote};
 
-use super::{HostFile, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError};
+use super::{
+    HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError, look,
+};
 use control::RemoteControl;
 use protocol::Sha256Hex;
 use std::{
@@ -79,15 +81,16 @@ impl<R: Remote> RemoteDevice<R> {
     }
 
     async fn look(&self) -> Result<Probe, TransportError> {
-        let cache = match &self.cache {
-            Some(cache) => quote(cache)?,
-            None => self.usual_cache.to_owned(),
-        };
-        let output = self.run("probing", &script::probe(&cache)).await?;
+        let output = self.run("probing", &script::probe(&self.cache_word()?)).await?;
         let probe = script::probed(&output)?;
         // an earlier probe of the same device found the same
         self.found.set(probe.cache.display().to_string()).ok();
         Ok(probe)
+    }
+
+    /// Where our files are meant to be, for the device's shell.
+    fn cache_word(&self) -> Result<String, TransportError> {
+        self.cache.as_ref().map_or_else(|| Ok(self.usual_cache.to_owned()), |cache| quote(cache))
     }
 
     async fn cache(&self) -> Result<&str, TransportError> {
@@ -177,6 +180,13 @@ impl<R: Remote> RemoteDevice<R> {
 impl<R: Remote> Transport for RemoteDevice<R> {
     fn probe(&self) -> Pending<'_, Probe> {
         Box::pin(self.look())
+    }
+
+    fn look(&self) -> Pending<'_, Look> {
+        Box::pin(async move {
+            let script = look::script(&self.cache_word()?);
+            look::parsed(&self.run("looking at", &script).await?)
+        })
     }
 
     fn push<'a>(&'a self, file: &'a HostFile, moved: &'a Moved) -> Pending<'a, Pushed> {

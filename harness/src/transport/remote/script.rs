@@ -71,7 +71,7 @@ pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
 }
 
 /// The kernel's word for an instruction set, as Rust names it.
-fn arch(machine: &str) -> &str {
+pub(in super::super) fn arch(machine: &str) -> &str {
     match machine {
         "arm64" | "armv8b" => "aarch64",
         "armv7l" | "armv8l" | "armv6l" => "arm",

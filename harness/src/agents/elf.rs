@@ -1,0 +1,52 @@
+//! What the header of an executable says about where it can run.
+
+use object::{
+    Endianness, FileKind,
+    elf::{FileHeader32, FileHeader64, PT_INTERP},
+    read::elf::{FileHeader, ProgramHeader},
+};
+use std::{fs::File, io::Read, path::Path};
+
+/// Headers and the name of the interpreter lie at the beginning.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// An executable.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Executable {
+    /// Number of its instruction set.
+    pub(super) machine: u16,
+    /// Program of the device that would have to load it; `None`: it is static.
+    pub(super) interpreter: Option<String>,
+}
+
+impl Executable {
+    /// Reads the beginning of a file.
+    ///
+    /// # Errors
+    /// Continues a sentence whose subject is the file.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+            .map_err(|e| format!("cannot be read: {e}"))?;
+        let parsed = match FileKind::parse(bytes.as_slice()) {
+            Ok(FileKind::Elf32) => parse::<FileHeader32<Endianness>>(&bytes),
+            Ok(FileKind::Elf64) => parse::<FileHeader64<Endianness>>(&bytes),
+            _ => return Err("is no executable of Linux".to_owned()),
+        };
+        parsed.map_err(|e| format!("is damaged: {e}"))
+    }
+}
+
+fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::read::Result<Executable> {
+    let header = H::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut interpreter = None;
+    for program in header.program_headers(endian, bytes)? {
+        if program.p_type(endian) == PT_INTERP {
+            let name = program.data(endian, bytes).unwrap_or_default();
+            interpreter = Some(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned());
+        }
+    }
+    Ok(Executable { machine: header.e_machine(endian), interpreter })
+}

@@ -1,0 +1,201 @@
+//! Agents for devices: static executables, one per instruction set, found in a few folders and looked at before
+//! they are used. `build` makes them; nothing here starts one.
+
+mod build;
+mod elf;
+
+pub(crate) use build::Builder;
+
+use crate::transport::HostFile;
+use elf::Executable;
+use object::elf::{EM_AARCH64, EM_ARM, EM_X86_64};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// Folder of agents below the host's cache folder.
+const FOLDER: &str = "agents";
+
+/// An instruction set that agents are built for.
+pub(crate) struct Arch {
+    /// As Rust names it, and as devices are probed.
+    pub(crate) name: &'static str,
+    /// For people.
+    pub(crate) about: &'static str,
+    /// Its number in an executable's header.
+    machine: u16,
+    /// Rust's target with a C library of its own.
+    musl: &'static str,
+    /// Rust's target with glibc.
+    gnu: &'static str,
+    /// Links for it.
+    gcc: &'static str,
+    /// Debian's name for it, and the packages of its compiler.
+    debian: &'static str,
+    debian_gcc: &'static str,
+}
+
+/// Every one of them. A new one is a line here.
+pub(crate) const ARCHES: &[Arch] = &[
+    Arch {
+        name: "aarch64",
+        about: "64-bit ARM: phones, boards with a 64-bit kernel",
+        machine: EM_AARCH64,
+        musl: "aarch64-unknown-linux-musl",
+        gnu: "aarch64-unknown-linux-gnu",
+        gcc: "aarch64-linux-gnu-gcc",
+        debian: "arm64",
+        debian_gcc: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    },
+    Arch {
+        name: "arm",
+        about: "32-bit ARM, version 7: older phones and boards",
+        machine: EM_ARM,
+        musl: "armv7-unknown-linux-musleabihf",
+        gnu: "armv7-unknown-linux-gnueabihf",
+        gcc: "arm-linux-gnueabihf-gcc",
+        debian: "armhf",
+        debian_gcc: "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross",
+    },
+    Arch {
+        name: "x86_64",
+        about: "PCs, laptops, servers",
+        machine: EM_X86_64,
+        musl: "x86_64-unknown-linux-musl",
+        gnu: "x86_64-unknown-linux-gnu",
+        gcc: "x86_64-linux-gnu-gcc",
+        debian: "amd64",
+        debian_gcc: "gcc libc6-dev",
+    },
+];
+
+/// Where agents may lie, the first place wins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agents {
+    folders: Vec<PathBuf>,
+}
+
+impl Agents {
+    /// In `said` when the user said so; else in the host's cache, then beside this executable.
+    pub(crate) fn new(said: Option<&Path>, cache: &Path) -> Self {
+        let folders = match said {
+            Some(folder) => vec![folder.to_owned()],
+            None => {
+                let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(FOLDER)));
+                [Some(cache.join(FOLDER)), beside].into_iter().flatten().collect()
+            }
+        };
+        Self { folders }
+    }
+
+    /// Where a new one is put.
+    pub(crate) fn place(&self, arch: &str) -> Option<PathBuf> {
+        Some(self.folders.first()?.join(file_name(arch)))
+    }
+
+    /// Where the agent for an instruction set lies, if there is one.
+    pub(crate) fn path(&self, arch: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(file_name(arch))).find(|path| path.is_file())
+    }
+
+    /// The agent for an instruction set, hashed.
+    ///
+    /// # Errors
+    /// There is none, or it is the wrong one, and what to do; or it cannot be read.
+    pub(crate) fn find(&self, arch: &str) -> Result<HostFile, String> {
+        let Some(path) = self.path(arch) else {
+            let places: Vec<String> = self.folders.iter().map(|f| f.display().to_string()).collect();
+            return Err(format!(
+                "there is no agent for a device of architecture {arch}: {} is in none of {}; {}, or name the folder \
+                 that has it with --agent-dir",
+                file_name(arch),
+                places.join(", "),
+                how_to_get(arch)
+            ));
+        };
+        check(&path, arch)?;
+        let file = HostFile::from_path(&path).map_err(|e| format!("the agent {}: {e}", path.display()))?;
+        Ok(HostFile { executable: true, ..file })
+    }
+}
+
+/// Whether a file is an agent that starts on a device of that instruction set, whatever its system has.
+///
+/// # Errors
+/// It is not, and what to do.
+pub(crate) fn check(path: &Path, arch: &str) -> Result<(), String> {
+    let shown = path.display();
+    let found =
+        Executable::read(path).map_err(|why| format!("the agent {shown} {why}; {}", how_to_get(arch)))?;
+    let expected = ARCHES.iter().find(|known| known.name == arch);
+    if let Some(expected) = expected.filter(|expected| expected.machine != found.machine) {
+        let other = ARCHES.iter().find(|known| known.machine == found.machine);
+        let other = other.map_or_else(|| format!("machine {}", found.machine), |known| known.name.to_owned());
+        return Err(format!(
+            "the agent {shown} is built for {other}, not for {}; {}",
+            expected.name,
+            how_to_get(arch)
+        ));
+    }
+    if let Some(interpreter) = found.interpreter {
+        return Err(format!(
+            "the agent {shown} is not static: it asks the device for {interpreter}, which may be missing there; {}",
+            how_to_get(arch)
+        ));
+    }
+    Ok(())
+}
+
+/// Name of the executable for an instruction set.
+fn file_name(arch: &str) -> String {
+    format!("bench-agent-{arch}")
+}
+
+fn how_to_get(arch: &str) -> String {
+    if ARCHES.iter().any(|known| known.name == arch) {
+        format!("run `bench agents build {arch}`")
+    } else {
+        let names: Vec<&str> = ARCHES.iter().map(|known| known.name).collect();
+        format!(
+            "agents are built for {}: say which one it can run with `agent` in devices.toml",
+            names.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_missing_agent_is_named_with_the_command_that_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let agents = Agents::new(Some(folder.path()), Path::new("/nowhere"));
+        let why = agents.find("aarch64").unwrap_err();
+        assert!(why.contains("bench-agent-aarch64") && why.contains("bench agents build aarch64"), "{why}");
+        let why = agents.find("mips").unwrap_err();
+        assert!(why.contains("`agent` in devices.toml") && !why.contains("build mips"), "{why}");
+    }
+
+    #[test]
+    fn a_wrong_agent_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let agents = Agents::new(Some(folder.path()), Path::new("/nowhere"));
+        let put = |arch: &str, bytes: &[u8]| fs::write(folder.path().join(file_name(arch)), bytes).unwrap();
+        put("arm", b"#!/bin/sh\n");
+        assert!(agents.find("arm").unwrap_err().contains("is no executable of Linux"));
+        // this test is an executable of this machine, and a dynamic one
+        let own = fs::read(env::current_exe().unwrap()).unwrap();
+        let (here, other) = (env::consts::ARCH, if env::consts::ARCH == "arm" { "aarch64" } else { "arm" });
+        put(other, &own);
+        let why = agents.find(other).unwrap_err();
+        assert!(why.contains(&format!("built for {here}, not for {other}")), "{why}");
+        put(here, &own);
+        let why = agents.find(here).unwrap_err();
+        assert!(why.contains("is not static: it asks the device for /lib"), "{why}");
+        put(here, own.get(..100).unwrap());
+        assert!(agents.find(here).is_err(), "cut off");
+    }
+}

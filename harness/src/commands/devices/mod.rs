@@ -1,0 +1,132 @@
+//! `bench devices`: what can be measured on, whether it works, and what is left on it. One file per action.
+
+mod check;
+mod clean;
+mod connect;
+mod details;
+mod list;
+
+use super::{FactsFormat, block_on};
+use crate::{
+    devices::Known,
+    exit::CommandResult,
+    settings::{Layer, Settings},
+};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = CHOOSING)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Devices to say everything about: an agent is started on each [default: a table of all]
+    #[arg(value_name = "DEVICES", value_delimiter = ',')]
+    devices: Vec<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: FactsFormat,
+    #[command(flatten)]
+    reach: Reaching,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run the smoke suite on devices: all parts of a run, in a minute at most
+    Check {
+        #[command(flatten)]
+        selected: Selected,
+    },
+    /// Delete pushed files from devices
+    Clean(clean::Args),
+    /// Connect a phone on the network
+    Connect(connect::Address),
+    /// Let a phone on the network go
+    Disconnect(connect::Address),
+    /// Make this computer known to a phone, with the code that it shows
+    Pair(connect::Pairing),
+}
+
+const CHOOSING: &str = "\
+Choosing devices, here and with --device:
+  pi5                    the one with that id in devices.toml
+  tag:pi                 all with that tag
+  adb                    all of that transport
+  fake:script.toml       by transport and address
+  'tag:pi and not pi4'   and, or, not, ( )
+  all                    everything that is listed, this machine included";
+
+/// What is needed to reach devices.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Reaching {
+    /// File that describes devices [default: the nearest devices.toml, then ~/.config/bench/devices.toml]
+    #[arg(long = "devices", global = true, env = "BENCH_DEVICES", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
+    #[arg(long, global = true, env = "BENCH_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Folder with agents for devices [default: agents in the cache folder]
+    #[arg(long, global = true, env = "BENCH_AGENT_DIR", value_name = "DIR")]
+    agent_dir: Option<PathBuf>,
+    /// Trust SSH hosts that were never seen, and write their keys down
+    #[arg(long, global = true)]
+    accept_new_host_key: bool,
+}
+
+/// Which of them.
+#[derive(Clone, Debug, clap::Args)]
+struct Selected {
+    /// Devices, chosen as with --device [default: all]
+    #[arg(value_name = "DEVICES", value_delimiter = ',')]
+    devices: Vec<String>,
+}
+
+impl Selected {
+    fn or_all(self) -> Vec<String> {
+        if self.devices.is_empty() { vec!["all".to_owned()] } else { self.devices }
+    }
+}
+
+/// Does what is asked.
+pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
+    let Args { action, devices, format, reach } = args;
+    let settings = |devices: Vec<String>| {
+        let layer = Layer {
+            device: Some(devices),
+            devices: reach.file,
+            cache: reach.cache,
+            agent_dir: reach.agent_dir,
+            accept_new_host_key: reach.accept_new_host_key,
+            ..Layer::default()
+        };
+        Settings::resolve(layer, config)
+    };
+    match action {
+        Some(Action::Check { selected }) => check::work(&settings(selected.or_all())?, quiet),
+        Some(Action::Clean(args)) => {
+            let (selected, keep) = args.parts();
+            block_on(clean::work(&settings(selected.or_all())?, keep))
+        }
+        Some(Action::Connect(address)) => block_on(connect::connect(&address)),
+        Some(Action::Disconnect(address)) => block_on(connect::disconnect(&address)),
+        Some(Action::Pair(pairing)) => block_on(connect::pair(pairing)),
+        None if devices.is_empty() => block_on(list::show(&settings(Vec::new())?, format)),
+        None => block_on(details::show(&settings(devices)?, format)),
+    }
+}
+
+/// Facts about a device as JSON, with what it is called and where it is.
+fn with_identity(known: &Known, facts: Value) -> Value {
+    let mut value = json!({
+        "id": known.id,
+        "transport": known.transport,
+        "address": known.reach.address,
+        "tags": known.tags,
+    });
+    if let (Some(into), Value::Object(facts)) = (value.as_object_mut(), facts) {
+        into.extend(facts);
+    }
+    value
+}

@@ -1,7 +1,9 @@
 //! The command line. One variant per command; each command's arguments and work are a file of their own.
 
 use crate::{
-    commands::{agents, compare, completions, devices, doctor, inspect, recheck, report, run, spec, suites},
+    commands::{
+        agents, compare, completions, devices, doctor, gate, inspect, recheck, report, run, spec, suites,
+    },
     exit::CommandResult,
 };
 use clap::{Parser, Subcommand};
@@ -11,14 +13,14 @@ const EXAMPLES: &str = "\
 Examples:
   bench compare --suite vision       eight variants of one model on labelled images
   bench compare a.tflite b.onnx      two models; the first is the reference
-  bench compare a.tflite b.tflite --data d.npz --gate
-                                     for CI: ends with 1 when b is worse than a
+  bench gate --base old/ --head new/ --data d.npz
+                                     for CI: ends with 1 when a model got worse
   bench inspect a.tflite             what a model file really holds
   bench report                       the latest run once more
 
 Exit codes:
   0  fine
-  1  a gate failed: see `bench compare --help`
+  1  a gate failed: see `bench gate --help`
   2  usage or configuration
   3  incomplete: a device or a variant gave no result, or the run was interrupted
   4  nothing selected
@@ -45,6 +47,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure variants against each other and judge them
     Compare(compare::Args),
+    /// For CI: measure the models of two folders against each other, and fail when one got worse
+    Gate(gate::Args),
     /// Measure and keep the record, without judging
     Run(run::Args),
     /// Render the reports of a run again
@@ -74,6 +78,7 @@ impl Cli {
         let config = config.as_deref();
         match command {
             Command::Compare(args) => compare::work(args, config, quiet),
+            Command::Gate(args) => gate::work(args, config, quiet),
             Command::Run(args) => run::work(args, config, quiet),
             Command::Report(args) => report::work(&args, config),
             Command::Recheck(args) => recheck::work(&args, config),

@@ -232,7 +232,8 @@ fn cases_and_contrasts(
             for (variant, entrant) in selection.entrants.iter().enumerate() {
                 let found = facts.get(&entrant.file.sha256).and_then(|f| f.as_ref().ok());
                 let precision = found.map(|f| f.precision).or(entrant.declared);
-                sides.push(Side { variant, runtime: runtime.clone(), format: entrant.format, precision });
+                let (format, reference) = (entrant.format, entrant.reference);
+                sides.push(Side { variant, reference, runtime: runtime.clone(), format, precision });
                 cases.push(CasePlan {
                     variant: entrant.id.clone(),
                     runtime: runtime.clone(),
@@ -244,9 +245,7 @@ fn cases_and_contrasts(
                 });
             }
         }
-        // without the reference there is no position that any side has
-        let reference = selection.reference.unwrap_or(usize::MAX);
-        let here = suites::contrasts(&sides, reference, &selection.kinds);
+        let here = suites::contrasts(&sides, &selection.kinds);
         contrasts.extend(here.into_iter().map(|c| Contrast {
             kind: c.kind,
             candidate: c.candidate + offset,

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use suites::{Measure, Suite};
+use suites::{Measure, Suite, Versions};
 
 /// Measuring a device ends after so long, unless the settings or the suite say otherwise.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(240);
@@ -34,6 +34,8 @@ pub(crate) struct Wanted {
     pub(crate) filter: Vec<String>,
     /// Keep the reference whatever the filter says.
     pub(crate) keep_reference: bool,
+    /// Two folders with versions of the same models, the earlier one first.
+    pub(crate) versions: Option<(PathBuf, PathBuf)>,
 }
 
 /// A variant with its file.
@@ -47,6 +49,8 @@ pub(crate) struct Entrant {
     pub(crate) declared: Option<Precision>,
     /// The model.
     pub(crate) file: HostFile,
+    /// Position in the selection of the one it is compared with; `None` when that one was left out.
+    pub(crate) reference: Option<usize>,
 }
 
 /// Everything that is to be measured.
@@ -56,8 +60,6 @@ pub(crate) struct Selection {
     pub(crate) suite: SuiteFacts,
     pub(crate) kinds: Vec<ContrastKind>,
     pub(crate) entrants: Vec<Entrant>,
-    /// Position of the reference in `entrants`; `None` when it was left out.
-    pub(crate) reference: Option<usize>,
     pub(crate) runtimes: Vec<RuntimeId>,
     pub(crate) threads: u16,
     pub(crate) measure: Measure,
@@ -66,6 +68,8 @@ pub(crate) struct Selection {
     pub(crate) feed: Feed,
     /// Tensor files.
     pub(crate) data: Vec<HostFile>,
+    /// What the user should know of what was found.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Selection {
@@ -74,8 +78,8 @@ impl Selection {
     /// # Errors
     /// Names the file, key or name that is wrong, and what to do.
     pub(crate) fn load(wanted: &Wanted, settings: &Settings, seed: u64) -> CommandResult<Self> {
-        let (suite, subject) = find(wanted)?;
-        Self::of_suite(&suite, subject, wanted, settings, seed)
+        let Chosen { suite, subject, notes } = find(wanted)?;
+        Ok(Self { notes, ..Self::of_suite(&suite, subject, wanted, settings, seed)? })
     }
 
     fn of_suite(
@@ -90,7 +94,8 @@ impl Selection {
         for variant in kept.iter().filter_map(|at| suite.variants.get(*at)) {
             let file = host_file(&variant.file).or_usage()?;
             let (id, format, declared) = (variant.id.clone(), variant.format, variant.precision);
-            entrants.push(Entrant { id, format, declared, file });
+            let reference = kept.iter().position(|at| *at == variant.reference);
+            entrants.push(Entrant { id, format, declared, file, reference });
         }
         let loaded = suite.load_dataset().or_usage()?;
         let (dataset, feed, data) = match loaded {
@@ -113,7 +118,6 @@ impl Selection {
                 max_units: settings.units.unwrap_or(suite.compare.max_units),
             },
             kinds: suite.compare.contrasts.clone(),
-            reference: kept.iter().position(|at| *at == suite.reference),
             entrants,
             runtimes: if settings.runtimes.is_empty() {
                 suite.runtimes.clone()
@@ -126,6 +130,7 @@ impl Selection {
             dataset,
             feed,
             data,
+            notes: Vec::new(),
         })
     }
 
@@ -135,7 +140,23 @@ impl Selection {
     }
 }
 
-fn find(wanted: &Wanted) -> CommandResult<(Suite, Subject)> {
+/// What is measured, before it is read.
+struct Chosen {
+    suite: Suite,
+    subject: Subject,
+    notes: Vec<String>,
+}
+
+impl From<(Suite, Subject)> for Chosen {
+    fn from((suite, subject): (Suite, Subject)) -> Self {
+        Self { suite, subject, notes: Vec::new() }
+    }
+}
+
+fn find(wanted: &Wanted) -> CommandResult<Chosen> {
+    if let Some((base, head)) = &wanted.versions {
+        return find_versions(base, head, wanted.data.as_deref());
+    }
     match (&wanted.suite, wanted.models.is_empty()) {
         (Some(_), false) => Err(Failure::usage("give either --suite or model files, not both")),
         (Some(name), true) => {
@@ -144,17 +165,30 @@ fn find(wanted: &Wanted) -> CommandResult<(Suite, Subject)> {
             }
             let suite = suites::lookup(name).or_usage()?;
             let subject = Subject::Suite { at: suite.origin.clone() };
-            Ok((suite, subject))
+            Ok((suite, subject).into())
         }
         (None, false) => {
             let suite = suites::ad_hoc(&wanted.models, wanted.data.as_deref()).or_usage()?;
             let models = suite.variants.iter().map(|v| v.file.path().display().to_string()).collect();
-            Ok((suite, Subject::Models { models, data: wanted.data.as_deref().map(absolute_data) }))
+            Ok((suite, Subject::Models { models, data: wanted.data.as_deref().map(absolute_data) }).into())
         }
         (None, true) => Err(Failure::usage(
             "nothing to measure is named: give --suite NAME (see `bench suites`) or model files",
         )),
     }
+}
+
+fn find_versions(base: &Path, head: &Path, data: Option<&str>) -> CommandResult<Chosen> {
+    let Versions { suite, gone, new } = suites::versions(base, head, data).or_usage()?;
+    let absolute =
+        |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let subject =
+        Subject::Versions { base: absolute(base), head: absolute(head), data: data.map(absolute_data) };
+    let note = |names: &[String], what: &str| {
+        (!names.is_empty()).then(|| format!("not compared, for only the {what} has it: {}", names.join(", ")))
+    };
+    let notes = [note(&gone, "base"), note(&new, "head")].into_iter().flatten().collect();
+    Ok(Chosen { suite, subject, notes })
 }
 
 /// A path that exists, from the root, so that it is found again from anywhere; a name stays a name.
@@ -182,7 +216,8 @@ fn filter(suite: &Suite, wanted: &Wanted) -> CommandResult<Vec<usize>> {
             names.join(", ")
         )));
     }
-    let keep = |at: &usize| matches(*at) || wanted.keep_reference && *at == suite.reference;
+    let is_needed = |at| hit.iter().any(|h| suite.variants.get(*h).is_some_and(|v| v.reference == at));
+    let keep = |at: &usize| matches(*at) || wanted.keep_reference && is_needed(*at);
     Ok((0..suite.variants.len()).filter(keep).collect())
 }
 
@@ -240,6 +275,9 @@ pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection
             data: data.clone(),
             ..Wanted::default()
         },
+        Subject::Versions { base, head, data } => {
+            Wanted { versions: Some((base.into(), head.into())), data: data.clone(), ..Wanted::default() }
+        }
     };
     let selection = Selection::load(&wanted, settings, plan.seed)?;
     let changed = |what: String| {

@@ -70,6 +70,15 @@ pub enum Subject {
         /// Absolute path of the data; seeded random inputs without it.
         data: Option<String>,
     },
+    /// Two versions of the same models.
+    Versions {
+        /// Absolute path of the folder with the earlier ones.
+        base: String,
+        /// Absolute path of the folder with the later ones.
+        head: String,
+        /// Absolute path of the data; seeded random inputs without it.
+        data: Option<String>,
+    },
 }
 
 /// How units are measured: decided before the first one, and the same for all of them.

@@ -24,13 +24,18 @@ pub fn ad_hoc(models: &[PathBuf], data: Option<&str>) -> Result<Suite, SuiteErro
         let file = FileRef::on_disk(std::path::absolute(path).unwrap_or_else(|_| file.path().to_owned()));
         let format = format_of(&file)?;
         let id = unique_id(path, format, &variants)?;
-        variants.push(Variant { id, file, format, precision: None });
+        variants.push(Variant { id, file, format, precision: None, reference: 0 });
     }
     if variants.is_empty() {
         return Err(SuiteError::AdHoc(
             "no model is named: give at least one .tflite or .onnx file".to_owned(),
         ));
     }
+    suite_of(variants, data)
+}
+
+/// Variants without a definition, with the data of a file or a suite, or random inputs.
+pub(crate) fn suite_of(variants: Vec<Variant>, data: Option<&str>) -> Result<Suite, SuiteError> {
     let (dataset, root, measure) = match data {
         None => (None, Root::Folder(".".into()), Measure::default()),
         Some(data) => data_of(data)?,
@@ -44,7 +49,6 @@ pub fn ad_hoc(models: &[PathBuf], data: Option<&str>) -> Result<Suite, SuiteErro
         sha256: Sha256Hex::of_bytes(b""),
         task: if labelled { Task::Classification } else { Task::Agreement },
         variants,
-        reference: 0,
         runtimes: vec![RuntimeId { runtime: "builtin".to_owned(), backend: "cpu".to_owned() }],
         threads: 1,
         dataset,
@@ -73,6 +77,12 @@ fn data_of(data: &str) -> Result<(Option<DatasetSpec>, Root, Measure), SuiteErro
     Ok((suite.dataset, suite.root, suite.measure))
 }
 
+/// A file's name as part of an id.
+pub(crate) fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    name.chars().take(MAX_STEM).map(plain).collect()
+}
+
 /// `tflite-model_int8`, with `-2`, `-3`, ... where that is taken already.
 fn unique_id(path: &Path, format: Format, taken: &[Variant]) -> Result<VariantId, SuiteError> {
     let format = match format {
@@ -80,9 +90,7 @@ fn unique_id(path: &Path, format: Format, taken: &[Variant]) -> Result<VariantId
         Format::Onnx => "onnx",
     };
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
-    let stem: String = stem.chars().take(MAX_STEM).map(plain).collect();
-    let base = format!("{AD_HOC}@{format}-{stem}");
+    let base = format!("{AD_HOC}@{format}-{}", plain(&stem));
     let mut text = base.clone();
     for number in 2.. {
         if taken.iter().all(|v| v.id.to_string() != text) {

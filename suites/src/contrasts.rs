@@ -5,8 +5,11 @@ use protocol::{Contrast, ContrastKind, Format, Precision, RuntimeId};
 /// A case of one device, as far as pairing needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
-    /// Position in [`crate::Suite::variants`].
+    /// Position among the variants.
     pub variant: usize,
+    /// Position of the variant it is compared with; its own, when it is a reference; `None` when that one was left
+    /// out.
+    pub reference: Option<usize>,
     /// Runtime and backend.
     pub runtime: RuntimeId,
     /// Format of the model.
@@ -17,21 +20,19 @@ pub struct Side {
 
 /// The contrasts of the asked-for kinds among the cases of one device.
 ///
-/// * [`ContrastKind::Reference`]: every case against the reference variant on the same runtime; where
+/// * [`ContrastKind::Reference`]: every case against its reference variant on the same runtime; where
 ///   that runtime has no such case, or it is that case itself, against the first case of the reference
 ///   variant.
 /// * [`ContrastKind::Format`]: every ONNX case against every TFLite case of equal precision on the same
 ///   runtime. A case without a known precision has none.
 ///
 /// A pair that both kinds name is listed under both.
-pub fn contrasts(sides: &[Side], reference: usize, kinds: &[ContrastKind]) -> Vec<Contrast> {
+pub fn contrasts(sides: &[Side], kinds: &[ContrastKind]) -> Vec<Contrast> {
     let mut found = Vec::new();
     for kind in [ContrastKind::Reference, ContrastKind::Format].into_iter().filter(|k| kinds.contains(k)) {
         for (candidate, side) in sides.iter().enumerate() {
             let partners = match kind {
-                ContrastKind::Reference => {
-                    reference_of(sides, candidate, side, reference).into_iter().collect()
-                }
+                ContrastKind::Reference => reference_of(sides, candidate, side).into_iter().collect(),
                 ContrastKind::Format => twins_of(sides, side),
             };
             found.extend(partners.into_iter().map(|reference| Contrast { kind, candidate, reference }));
@@ -40,7 +41,8 @@ pub fn contrasts(sides: &[Side], reference: usize, kinds: &[ContrastKind]) -> Ve
     found
 }
 
-fn reference_of(sides: &[Side], candidate: usize, side: &Side, reference: usize) -> Option<usize> {
+fn reference_of(sides: &[Side], candidate: usize, side: &Side) -> Option<usize> {
+    let reference = side.reference?;
     let same_runtime = sides.iter().position(|s| s.variant == reference && s.runtime == side.runtime);
     let first = sides.iter().position(|s| s.variant == reference);
     same_runtime.filter(|r| *r != candidate).or(first).filter(|r| *r != candidate)
@@ -61,7 +63,13 @@ mod tests {
     use super::*;
 
     fn side(variant: usize, runtime: &str, format: Format, precision: Precision) -> Side {
-        Side { variant, runtime: runtime.parse().unwrap(), format, precision: Some(precision) }
+        Side {
+            variant,
+            reference: Some(0),
+            runtime: runtime.parse().unwrap(),
+            format,
+            precision: Some(precision),
+        }
     }
 
     fn pairs(contrasts: &[Contrast], kind: ContrastKind) -> Vec<(usize, usize)> {
@@ -78,10 +86,10 @@ mod tests {
             side(2, "builtin/cpu", Format::Onnx, Precision::Fp32),
             side(3, "builtin/cpu", Format::Onnx, Precision::Int8),
         ];
-        let found = contrasts(&sides, 0, BOTH);
+        let found = contrasts(&sides, BOTH);
         assert_eq!(pairs(&found, ContrastKind::Reference), [(1, 0), (2, 0), (3, 0)]);
         assert_eq!(pairs(&found, ContrastKind::Format), [(2, 0), (3, 1)]);
-        assert_eq!(contrasts(&sides, 0, &[ContrastKind::Format]).len(), 2);
+        assert_eq!(contrasts(&sides, &[ContrastKind::Format]).len(), 2);
     }
 
     #[test]
@@ -92,7 +100,7 @@ mod tests {
             side(0, "builtin/cpu", Format::Tflite, Precision::Fp32),
             side(1, "builtin/cpu", Format::Onnx, Precision::Fp32),
         ];
-        let found = contrasts(&sides, 0, BOTH);
+        let found = contrasts(&sides, BOTH);
         assert_eq!(pairs(&found, ContrastKind::Reference), [(1, 0), (2, 0), (3, 2)]);
         assert_eq!(pairs(&found, ContrastKind::Format), [(3, 2)]);
     }
@@ -104,7 +112,8 @@ mod tests {
             side(1, "builtin/cpu", Format::Onnx, Precision::Fp32),
         ];
         sides.iter_mut().for_each(|s| s.precision = None);
-        assert_eq!(pairs(&contrasts(&sides, 0, BOTH), ContrastKind::Format), []);
-        assert_eq!(contrasts(&sides, 9, &[ContrastKind::Reference]), [], "no case of the reference");
+        assert_eq!(pairs(&contrasts(&sides, BOTH), ContrastKind::Format), []);
+        sides.iter_mut().for_each(|s| s.reference = Some(9));
+        assert_eq!(contrasts(&sides, &[ContrastKind::Reference]), [], "no case of the reference");
     }
 }

@@ -72,8 +72,9 @@ pub(crate) fn parse(text: &str, file: &str, origin: &str, root: Root) -> Result<
     let definition: Definition =
         toml::from_str(text).map_err(|e| parser.error(e.span(), &with_nearest(e.message())))?;
     parser.check_schema(&definition)?;
-    let variants = parser.variants(&definition, &root)?;
+    let mut variants = parser.variants(&definition, &root)?;
     let reference = parser.reference(&definition, &variants)?;
+    variants.iter_mut().for_each(|variant| variant.reference = reference);
     let dataset = definition.dataset.as_ref().map(|d| parser.dataset(d)).transpose()?;
     let measure = definition.measure.map(|m| parser.rules(&m, Measure::check).map(|()| m.into_inner()));
     let compare = definition.compare.map(|c| parser.rules(&c, Compare::check).map(|()| c.into_inner()));
@@ -86,7 +87,6 @@ pub(crate) fn parse(text: &str, file: &str, origin: &str, root: Root) -> Result<
         sha256: Sha256Hex::of_bytes(text.as_bytes()),
         task: parser.task(definition.task.as_ref(), dataset.as_ref())?,
         variants,
-        reference,
         runtimes: parser.runtimes(definition.runtimes.as_ref())?,
         threads: parser.threads(definition.threads.as_ref())?,
         dataset,
@@ -144,7 +144,7 @@ impl Parser<'_> {
             let wrong = |e| self.at(&defined.path, &format!("variant.path: {e}"));
             let file = root.file(defined.path.get_ref()).map_err(wrong)?;
             let format = format_of(&file).map_err(wrong)?;
-            variants.push(Variant { id, file, format, precision: defined.precision });
+            variants.push(Variant { id, file, format, precision: defined.precision, reference: 0 });
         }
         if variants.is_empty() || variants.len() > MAX_VARIANTS {
             let problem =
@@ -268,7 +268,10 @@ mod tests {
             match parse(&mutate(&mut rng, builtin.text), builtin.path, builtin.name, root()) {
                 Ok(suite) => {
                     parsed += 1;
-                    assert!(suite.reference < suite.variants.len() && !suite.runtimes.is_empty());
+                    assert!(
+                        suite.variants.iter().all(|v| v.reference < suite.variants.len())
+                            && !suite.runtimes.is_empty()
+                    );
                 }
                 Err(error) => {
                     refused += 1;

@@ -1,7 +1,8 @@
 //! Suites: TOML definitions of what is compared on what data, checked and expanded into cases.
 //!
-//! Three ways lead to a [`Suite`]: the name of a built-in one or the path of a definition ([`lookup`]),
-//! or model files named on the command line ([`ad_hoc`]). Built-in suites go through the same parser as
+//! Four ways lead to a [`Suite`]: the name of a built-in one or the path of a definition ([`lookup`]),
+//! model files named on the command line ([`ad_hoc`]), or two folders with versions of the same models
+//! ([`versions`]). Built-in suites go through the same parser as
 //! everybody's; only their files are part of the program.
 //!
 //! Not here: devices, the order of measurement, verdicts. Every key is explained in `suites/FORMAT.md`.
@@ -13,6 +14,7 @@ mod definition;
 mod error;
 mod rules;
 mod suite;
+mod versions;
 
 pub use ad_hoc::ad_hoc;
 pub use builtin::{BUILTIN, Builtin, FILES};
@@ -20,6 +22,7 @@ pub use contrasts::{Side, contrasts};
 pub use error::{SuiteError, line_of};
 pub use rules::{Burst, Compare, Measure, WarmUpRules};
 pub use suite::{Case, Suite, Variant};
+pub use versions::{Versions, versions};
 
 use datasets::did_you_mean;
 use std::path::Path;

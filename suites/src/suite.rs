@@ -24,8 +24,6 @@ pub struct Suite {
     pub task: Task,
     /// At least one; ids are unique.
     pub variants: Vec<Variant>,
-    /// Position of the reference in `variants`.
-    pub reference: usize,
     /// At least one; unique.
     pub runtimes: Vec<RuntimeId>,
     /// Threads of every runtime.
@@ -51,6 +49,8 @@ pub struct Variant {
     pub format: Format,
     /// Its precision as the definition declares it. What the file really holds decides.
     pub precision: Option<Precision>,
+    /// Position in [`Suite::variants`] of the one it is compared with; its own, when it is a reference.
+    pub reference: usize,
 }
 
 /// A variant on a runtime; the device comes in later.
@@ -65,6 +65,11 @@ pub struct Case {
 }
 
 impl Suite {
+    /// Whether the variant at this position is one that others are compared with.
+    pub fn is_reference(&self, variant: usize) -> bool {
+        self.variants.get(variant).is_some_and(|v| v.reference == variant)
+    }
+
     /// Every variant on every runtime: runtimes outside, variants inside, both as defined.
     pub fn cases(&self) -> Vec<Case> {
         let variants = 0..self.variants.len();

@@ -149,7 +149,10 @@ fn models_on_the_command_line() {
     let suite = ad_hoc(&models, None).unwrap();
     let ids: Vec<String> = suite.variants.iter().map(|v| v.id.to_string()).collect();
     assert_eq!(ids, ["ad-hoc@tflite-a", "ad-hoc@onnx-b", "ad-hoc@tflite-a-2"]);
-    assert_eq!((suite.reference, suite.task, suite.load_dataset().unwrap()), (0, Task::Agreement, None));
+    assert_eq!(
+        (suite.variants[1].reference, suite.task, suite.load_dataset().unwrap()),
+        (0, Task::Agreement, None)
+    );
     let suite = ad_hoc(&models, at("t.csv").to_str()).unwrap();
     assert_eq!(suite.load_dataset().unwrap().unwrap().labels, [0, 1]);
     let suite = ad_hoc(&models, Some("audio")).unwrap();

@@ -176,9 +176,12 @@ fn a_core_that_is_not_there_is_refused() {
     assert!(ran.stdout.is_empty());
 }
 
+/// Something that ends an agent.
+type End = fn(&mut Agent);
+
 #[test]
 fn fixed_performance_is_undone_however_the_agent_ends() {
-    let ends: [(&str, fn(&mut Agent)); 4] = [
+    let ends: [(&str, End); 4] = [
         ("bye", |agent| agent.send(&HostMessage::Bye)),
         ("the end of stdin", |agent| agent.close_stdin()),
         ("SIGHUP", |agent| kill("HUP", agent.pid())),

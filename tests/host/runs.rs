@@ -174,3 +174,38 @@ fn the_smoke_suite_runs_through() {
     scene.run(&["compare", "--suite", "smoke"]).expect(0, &["report.html"]);
     assert_eq!(count(&scene.the_run(), "unit-lost"), 0);
 }
+
+#[test]
+fn a_gate_on_two_folders_compares_every_model_with_its_namesake() {
+    let scene = Scene::new();
+    for (folder, models) in
+        [("base", ["a", "b", "old"]), ("head", ["a", "b", "new"]), ("slow", ["a", "b", "new"])]
+    {
+        for name in models {
+            let busy = if folder == "slow" && name == "b" { 150 } else { 100 };
+            scene.model(&format!("{folder}/{name}"), &format!("busy_us = {busy}"));
+        }
+    }
+    let at = |folder: &str| scene.path(folder).display().to_string();
+    let gate = |head: &str, more: &[&str]| {
+        let (base, head) = (at("base"), at(head));
+        let args = [&["gate", "--base", &base, "--head", &head, "--runtime", "fake/cpu"], more].concat();
+        scene.run(&args)
+    };
+    // a suite whose data and rules are taken: units of milliseconds
+    scene.write("four.csv", "p,q,r,s\n1,0,2,5\n2,1,0,3\n");
+    scene.model("a", "");
+    let mut rules = fs::read_to_string(scene.suite(&["a"], 8)).unwrap();
+    rules.push_str("\n[dataset.csv]\npath = \"four.csv\"\n");
+    let rules = scene.write("quick.toml", rules).display().to_string();
+    let quick = &["--data", &rules, "--units", "8"];
+    let same = gate("head", quick).expect(0, &["a.onnx@head", "b.onnx@head"]);
+    assert!(same.stderr.contains("only the base has it: old.onnx"), "{}", same.stderr);
+    assert!(same.stderr.contains("only the head has it: new.onnx"), "{}", same.stderr);
+    gate("slow", quick).expect(1, &["gate: b.onnx@head: latency, steady state is worse"]);
+    let gates = "[[gate]]\nmetric = \"latency_ns\"\n[[allow]]\nvariant = \"b.onnx@head\"\nmetric = \"latency_ns\"\n\
+                 reason = \"the new layer\"\nuntil = \"2999-01-01\"\n";
+    let gates = scene.write("gates.toml", gates).display().to_string();
+    gate("slow", &[quick, &["--gates", &gates][..]].concat()).expect(0, &["allowed until 2999-01-01"]);
+    gate("nowhere", quick).expect(2, &["nowhere"]);
+}

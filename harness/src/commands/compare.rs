@@ -2,11 +2,11 @@
 
 use super::{
     block_on,
-    run::{MeasureArgs, listen, measure, tell_end},
+    run::{Measurable, MeasureArgs, listen, measure, tell_end},
 };
 use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
-    gate,
+    gate::{self, GateArgs, Rules},
     progress::Progress,
     render::{Concluded, Shown, render},
 };
@@ -22,9 +22,11 @@ pub(crate) struct Args {
     ///
     /// Without it the exit code says whether everything could be measured: a variant that trades accuracy for
     /// speed is an answer, not a failure. Verdicts against the reference count; `inconclusive` passes, with a
-    /// line that says so; `invalid` is incomplete (3).
+    /// line that says so; `invalid` is incomplete (3). --gates brings other rules.
     #[arg(long)]
     gate: bool,
+    #[command(flatten)]
+    rules: GateArgs,
     #[command(flatten)]
     shown: Shown,
 }
@@ -34,17 +36,42 @@ const LEAST: usize = 2;
 
 /// Measures, judges, renders.
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
+    let gated = args.gate || args.rules.gates.is_some();
+    let rules = gated.then(|| args.rules.rules()).transpose()?;
+    judge(
+        Command { name: "compare", rules, shown: args.shown },
+        args.measure.measurable(LEAST),
+        config,
+        quiet,
+    )
+}
+
+/// How a command that measures and judges differs from the other one.
+pub(crate) struct Command {
+    /// What the user typed.
+    pub(crate) name: &'static str,
+    /// The gate, if there is one.
+    pub(crate) rules: Option<Rules>,
+    /// What is printed.
+    pub(crate) shown: Shown,
+}
+
+/// The whole of `compare` and of `gate`.
+///
+/// # Errors
+/// Nothing could be measured or reported.
+pub(crate) fn judge(command: Command, what: Measurable, config: Option<&Path>, quiet: bool) -> CommandResult {
     let mut progress = Progress::new(quiet);
-    let measured = measure(args.measure, config, &mut progress, LEAST)?;
+    let measured = measure(what, config, &mut progress, LEAST)?;
     progress.clear();
     if !measured.any_units {
         // a table without a single number would only hide why
-        return Ok(tell_end(&measured, "compare"));
+        return Ok(tell_end(&measured, command.name));
     }
-    let concluded = block_on(reported(measured.dir.clone(), args.shown.format))?;
-    let end = tell_end(&measured, "compare");
-    let missing = concluded.verdicts.cases.iter().any(|case| case.failed > 0);
-    let gated = if args.gate { gate::tell(&concluded.verdicts, &concluded.record.plan) } else { Exit::Fine };
+    let Concluded { record, verdicts } = block_on(reported(measured.dir.clone(), command.shown.format))?;
+    let end = tell_end(&measured, command.name);
+    let missing = verdicts.cases.iter().any(|case| case.failed > 0);
+    let gated = command.rules.map_or(Exit::Fine, |rules| gate::tell(&verdicts, &record.plan, &rules));
     // a gate that failed has failed, whatever else is missing
     Ok(match (gated, end, missing) {
         (Exit::GateFailed, _, _) => Exit::GateFailed,

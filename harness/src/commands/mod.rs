@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+pub(crate) mod gate;
 pub(crate) mod inspect;
 pub(crate) mod recheck;
 pub(crate) mod report;

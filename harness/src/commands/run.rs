@@ -37,6 +37,31 @@ pub(crate) struct MeasureArgs {
     settings: Layer,
 }
 
+/// Something to measure, or to go on with.
+pub(crate) struct Measurable {
+    /// What.
+    pub(crate) wanted: Wanted,
+    /// A run that was cut off, instead.
+    pub(crate) resume: Option<String>,
+    /// With these settings.
+    pub(crate) settings: Layer,
+}
+
+impl MeasureArgs {
+    /// `least`: so many variants are needed.
+    pub(crate) fn measurable(self, least: usize) -> Measurable {
+        let wanted = Wanted {
+            suite: self.suite,
+            models: self.models,
+            data: self.data,
+            filter: self.filter,
+            keep_reference: least > 1,
+            versions: None,
+        };
+        Measurable { wanted, resume: self.resume, settings: self.settings }
+    }
+}
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,7 +73,7 @@ pub(crate) struct Args {
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
     let mut progress = Progress::new(quiet);
     let least = 1;
-    let measured = measure(args.measure, config, &mut progress, least)?;
+    let measured = measure(args.measure.measurable(least), config, &mut progress, least)?;
     print(&format!("{}\n", measured.dir.display()))?;
     progress.note("to judge it: bench report RUN");
     Ok(tell_end(&measured, "run"))
@@ -59,30 +84,24 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
 /// # Errors
 /// Nothing could be measured; what was measured before a failure is kept, and is no error.
 pub(crate) fn measure(
-    args: MeasureArgs,
+    what: Measurable,
     config: Option<&Path>,
     progress: &mut Progress,
     least: usize,
 ) -> CommandResult<Measured> {
-    let settings = Settings::resolve(args.settings, config)?;
-    if let Some(run) = &args.resume {
+    let settings = Settings::resolve(what.settings, config)?;
+    if let Some(run) = &what.resume {
         return resume(run, &settings, progress);
     }
-    let wanted = Wanted {
-        suite: args.suite,
-        models: args.models,
-        data: args.data,
-        filter: args.filter,
-        keep_reference: least > 1,
-    };
     let seed = settings.seed.unwrap_or_else(random_seed);
-    let selection = Selection::load(&wanted, &settings, seed)?;
+    let selection = Selection::load(&what.wanted, &settings, seed)?;
     if selection.entrants.len() * selection.runtimes.len() < least {
         return Err(Failure::usage(
             "a comparison needs two variants, or one on two runtimes; `bench run` measures one alone",
         ));
     }
     progress.note(&selection.suite.title);
+    selection.notes.iter().for_each(|note| progress.note(note));
     progress.note(&format!("seed {seed}"));
     block_on(async {
         let interrupts = listen()?;

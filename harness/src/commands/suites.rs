@@ -71,7 +71,7 @@ fn show(suite: &Suite) -> CommandResult<String> {
     line("from", suite.origin.clone());
     for (index, variant) in suite.variants.iter().enumerate() {
         let size = human_bytes(variant.file.size().or_usage()?);
-        let mark = if index == suite.reference { "  (reference)" } else { "" };
+        let mark = if suite.is_reference(index) { "  (reference)" } else { "" };
         line("variant", format!("{}  {size}  {}{mark}", variant.id, variant.file.path().display()));
     }
     let runtimes: Vec<String> = suite.runtimes.iter().map(ToString::to_string).collect();

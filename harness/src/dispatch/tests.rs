@@ -54,6 +54,7 @@ impl Scene {
             format: Format::Tflite,
             declared: None,
             file: HostFile::from_memory(*name, *bytes),
+            reference: Some(0),
         });
         let plan = testing::plan();
         let selection = Selection {
@@ -61,7 +62,6 @@ impl Scene {
             suite: plan.suite,
             kinds: vec![ContrastKind::Reference],
             entrants: entrants.collect(),
-            reference: Some(0),
             runtimes: vec!["fake/cpu".parse().unwrap()],
             threads: 1,
             measure: suites::Measure::default(),
@@ -69,6 +69,7 @@ impl Scene {
             dataset: plan.dataset,
             feed: Feed::Random { seed: 1, examples: 4 },
             data: Vec::new(),
+            notes: Vec::new(),
         };
         Self { folder, selection, settings }
     }

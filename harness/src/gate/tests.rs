@@ -1,0 +1,124 @@
+//! Answers of the gate to rows that were made up.
+
+use super::*;
+use protocol::{CaseIndex, Contrast, metric};
+use reports::{
+    record::{CasePlan, DevicePlan},
+    verdict::Evidence,
+};
+
+const TODAY: Date = Date::constant(2027, 1, 15);
+
+/// Two variants and a second runtime on a device with a tag.
+fn plan() -> Plan {
+    let mut plan = crate::testing::plan();
+    plan.suite.name = "vision".to_owned();
+    let mut device = DevicePlan::new("pi5", "ssh");
+    device.tags = vec!["pi".to_owned()];
+    plan.devices = vec![device];
+    let case = |variant: &str, runtime: &str| CasePlan {
+        variant: variant.parse().unwrap(),
+        runtime: runtime.parse().unwrap(),
+        device: 0,
+        threads: 1,
+        model_path: String::new(),
+        model_sha256: protocol::Sha256Hex::of_bytes(b""),
+        model_bytes: 1,
+    };
+    plan.cases =
+        vec![case("m@base", "builtin/cpu"), case("m@head", "builtin/cpu"), case("m@base", "litert/xnnpack")];
+    plan
+}
+
+fn row((kind, candidate, name, verdict): (ContrastKind, CaseIndex, &str, Verdict)) -> ContrastRow {
+    ContrastRow {
+        contrast: 0,
+        cases: Contrast { kind, candidate, reference: 0 },
+        metric: metric(name).unwrap(),
+        candidate: None,
+        reference: None,
+        verdict: Some(verdict),
+        reasons: Vec::new(),
+        p_value: None,
+        q_value: None,
+        evidence: Evidence::None,
+    }
+}
+
+fn answer(rules: &Rules, rows: &[(ContrastKind, CaseIndex, &str, Verdict)]) -> (String, Exit) {
+    let rows = rows.iter().map(|r| row(*r)).collect();
+    let (lines, exit) = judge(&Verdicts { cases: Vec::new(), rows }, &plan(), rules, TODAY);
+    (lines.join("\n"), exit)
+}
+
+use ContrastKind::{Format, Reference};
+use Verdict::{Better, Equivalent, Inconclusive, Invalid, Worse};
+
+#[test]
+fn worse_fails_invalid_is_incomplete_and_inconclusive_passes() {
+    let rules = Rules::usual();
+    let exit = |rows: &[(ContrastKind, CaseIndex, &str, Verdict)]| answer(&rules, rows).1;
+    let size = (Reference, 1, "model_bytes", Better);
+    assert_eq!(exit(&[size, (Reference, 1, "latency_ns", Equivalent)]), Exit::Fine);
+    assert_eq!(exit(&[size, (Reference, 1, "latency_ns", Inconclusive)]), Exit::Fine);
+    assert_eq!(exit(&[size, (Reference, 1, "latency_ns", Invalid)]), Exit::Incomplete);
+    for gate in &rules.gates {
+        let invalid = (Reference, 1, "latency_ns", Invalid);
+        assert_eq!(exit(&[size, invalid, (Reference, 1, &gate.metric, Worse)]), Exit::GateFailed);
+    }
+    assert_eq!(exit(&[size, (Reference, 1, "load_ns", Worse)]), Exit::Fine, "start-up is not gated");
+    assert_eq!(exit(&[size, (Format, 1, "latency_ns", Worse)]), Exit::Fine, "only the reference counts");
+    assert_eq!(exit(&[size, (Reference, 2, "latency_ns", Worse)]), Exit::Fine, "another runtime");
+    assert_eq!(exit(&[(Format, 1, "latency_ns", Better)]), Exit::Incomplete, "nothing was asked");
+    assert_eq!(exit(&[]), Exit::Incomplete);
+}
+
+fn rules(text: &str) -> Rules {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gates.toml");
+    std::fs::write(&path, text).unwrap();
+    Rules::read(&path).unwrap()
+}
+
+#[test]
+fn a_rule_that_finds_nothing_is_no_pass() {
+    let latency = [(Reference, 1, "latency_ns", Better)];
+    let with = |more: &str| answer(&rules(&format!("[[gate]]\nmetric = \"latency_ns\"\n{more}")), &latency);
+    assert_eq!(with(""), (String::new(), Exit::Fine));
+    assert_eq!(with("suite = \"vision\"\ndevice = \"pi\"\n").1, Exit::Fine);
+    assert_eq!(with("device = \"pi5\"\n").1, Exit::Fine);
+    for other in ["suite = \"audio\"\n", "device = \"pixel\"\n"] {
+        let (said, exit) = with(other);
+        assert!(exit == Exit::Incomplete && said.contains("latency_ns finds nothing to look at"), "{said}");
+    }
+    let two = rules("[[gate]]\nmetric = \"latency_ns\"\n[[gate]]\nmetric = \"accuracy_top1\"\n");
+    assert_eq!(answer(&two, &latency).1, Exit::Incomplete);
+    let two =
+        rules("[[gate]]\nmetric = \"latency_ns\"\n[[gate]]\nmetric = \"accuracy_top1\"\noptional = true\n");
+    assert_eq!(answer(&two, &latency).1, Exit::Fine);
+}
+
+#[test]
+fn what_cannot_be_decided_fails_where_the_rule_says_so() {
+    let rules = rules("[[gate]]\nmetric = \"latency_ns\"\nfail = \"undecided\"\n");
+    let (said, exit) = answer(&rules, &[(Reference, 1, "latency_ns", Inconclusive)]);
+    assert_eq!((said.as_str(), exit), ("m@head: latency, steady state is inconclusive", Exit::GateFailed));
+    assert_eq!(answer(&rules, &[(Reference, 1, "latency_ns", Equivalent)]).1, Exit::Fine);
+}
+
+#[test]
+fn an_exception_holds_for_its_row_and_until_its_day() {
+    let worse = [(Reference, 1, "latency_ns", Worse)];
+    let with = |variant: &str, metric: &str, until: &str| {
+        let allow = format!(
+            "variant = \"{variant}\"\nmetric = \"{metric}\"\nreason = \"see #12\"\nuntil = \"{until}\"\n"
+        );
+        answer(&rules(&format!("[[gate]]\nmetric = \"latency_ns\"\n[[allow]]\n{allow}")), &worse)
+    };
+    let (said, exit) = with("m@head", "latency_ns", "2027-01-15");
+    assert!(exit == Exit::Fine && said.contains("allowed until 2027-01-15: see #12"), "{said}");
+    let (said, exit) = with("m@head", "latency_ns", "2027-01-14");
+    assert!(exit == Exit::GateFailed && said.contains("was allowed until 2027-01-14"), "{said}");
+    assert_eq!(with("m@other", "latency_ns", "2027-02-01").1, Exit::GateFailed);
+    assert_eq!(with("m@head", "model_bytes", "2027-02-01").1, Exit::GateFailed);
+}

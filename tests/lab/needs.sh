@@ -72,7 +72,7 @@ install_all() {
     update
   fi
   apt-get install -y -qq --no-install-recommends toybox mksh openssh-server openssh-client nftables iproute2 \
-    openssl util-linux >/dev/null
+    openssl time util-linux >/dev/null
   # adbd is only there, and so is an emulator that is static
   apt-get install -y -qq --no-install-recommends -t bookworm-backports adb adbd qemu-user >/dev/null
   unpack_arm64

@@ -1,0 +1,246 @@
+//! Writes `FAULTS.md`: every fault, while files are pushed and while units are measured, and what became of it.
+
+use crate::{
+    faults::{suite, units_of},
+    lab::{Lab, phone, pi},
+    scene::journal,
+    talk::{Look, Talk},
+};
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Units of performance per device; a device that loses none has two more, of accuracy.
+const UNITS: u32 = 6;
+
+/// What is done to a device, in words, as faults of `lab.sh`, and what is done five seconds later.
+struct Fault {
+    words: &'static str,
+    done: &'static [&'static str],
+    undone: &'static [&'static str],
+    /// It is done to the adb server.
+    of_server: bool,
+}
+
+const fn fault(words: &'static str, done: &'static [&'static str], undone: &'static [&'static str]) -> Fault {
+    Fault { words, done, undone, of_server: false }
+}
+
+const FAULTS: &[Fault] = &[
+    fault("link down", &["link-down"], &[]),
+    fault("link down, up again after 5 s", &["link-down"], &["link-up"]),
+    fault("daemon killed", &["kill"], &[]),
+    fault("daemon restarted", &["restart"], &[]),
+    fault("daemon frozen", &["freeze"], &[]),
+    fault("daemon frozen, thawed after 5 s", &["freeze"], &["thaw"]),
+    fault("whole device suspended", &["suspend"], &[]),
+    fault("agent killed (SIGKILL)", &["kill-agent"], &[]),
+    fault("largest process killed, as for want of memory", &["oom"], &[]),
+    fault("disk full", &["fill"], &[]),
+    fault("cache unmounted", &["unmount"], &[]),
+    Fault { of_server: true, ..fault("adb kill-server by someone else", &["kill-server"], &[]) },
+    Fault { of_server: true, ..fault("adb server frozen", &["freeze"], &["thaw"]) },
+    fault("20 % of its packets lost", &["loss 20"], &[]),
+    fault("slow link (2 Mbit/s)", &["rate 2mbit"], &[]),
+];
+
+/// What became of it.
+struct Row {
+    outcome: String,
+    noticed: Option<Duration>,
+    units: usize,
+    samples: u64,
+    resumed: bool,
+    others: usize,
+    code: Option<i32>,
+}
+
+/// A device that trouble is made for, and one beside it.
+struct Pair {
+    name: &'static str,
+    device: String,
+    id: &'static str,
+    beside: String,
+    cache: &'static str,
+}
+
+#[test]
+#[ignore = "takes half an hour and writes tests/lab/FAULTS.md"]
+fn fault_table() {
+    let Some(lab) = Lab::up("the table of faults", &["2", "2"]) else { return };
+    let suite = suite(&lab, UNITS);
+    let phone = Pair {
+        name: "phone1",
+        device: phone(1),
+        id: "adb-10.99.0.11-5555: ",
+        beside: pi(2),
+        cache: "/data/local/tmp",
+    };
+    let pi = Pair {
+        name: "pi1",
+        device: pi(1),
+        id: "ssh-pi-10.99.0.101: ",
+        beside: crate::lab::phone(2),
+        cache: "/home/pi/.cache",
+    };
+    let mut text = HEAD.to_owned();
+    for pushing in [true, false] {
+        let phase = if pushing { "While files are pushed" } else { "While units are measured" };
+        write!(text, "\n## {phase}\n\n{COLUMNS}").unwrap();
+        for fault in FAULTS {
+            // there is no agent yet while files are pushed
+            if pushing && matches!(fault.done, ["kill-agent" | "oom"]) {
+                continue;
+            }
+            for pair in [&phone, &pi] {
+                if fault.of_server && pair.name != "phone1" {
+                    continue;
+                }
+                let row = suffer(&lab, &suite, pair, fault, pushing);
+                println!("{phase}: {} {}: {}", pair.name, fault.words, row.outcome);
+                text.push_str(&shown(pair, fault, &row));
+            }
+        }
+    }
+    fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/FAULTS.md"), text).unwrap();
+}
+
+/// One run with one fault.
+fn suffer(lab: &Lab, suite: &str, pair: &Pair, fault: &Fault, pushing: bool) -> Row {
+    let out = lab.scene.path(&format!("{}-{}-{pushing}", pair.name, fault.words.replace([' ', '/'], "_")));
+    // nothing is there, so that everything is pushed
+    lab.fault(&[pair.name, "unmount"]);
+    lab.fault(&[pair.name, "mount"]);
+    if pushing {
+        // the agent takes some seconds
+        lab.fault(&[pair.name, "rate", "8mbit"]);
+    }
+    let names = [pair.device.as_str(), &pair.beside].join(",");
+    let mut talk = Talk::start(lab.bench(&[
+        "run",
+        "--suite",
+        suite,
+        "--device",
+        &names,
+        "--out",
+        out.to_str().unwrap(),
+    ]));
+    if pushing {
+        await_part(lab, pair, &mut talk);
+    } else {
+        talk.until(&[pair.id, "performance unit 1"]);
+    }
+    let at = Instant::now();
+    act(lab, pair, fault, fault.done);
+    let mut undone = fault.undone.is_empty();
+    let (mut outcome, mut noticed) = (String::new(), None);
+    loop {
+        if !undone && at.elapsed() > Duration::from_secs(5) {
+            act(lab, pair, fault, fault.undone);
+            undone = true;
+        }
+        let said = match talk.look(Duration::from_millis(100)) {
+            Look::Line(said) => said,
+            Look::Nothing => continue,
+            Look::End => break,
+        };
+        let Some(rest) = said.line.strip_prefix(pair.id) else { continue };
+        if [" lost: ", "not ready: ", "given up: "].iter().any(|word| rest.contains(word)) && said.at > at {
+            if noticed.is_none() {
+                noticed = Some(said.at - at);
+                outcome = rest.to_owned();
+            } else if rest.starts_with("given up: ") {
+                write!(outcome, " … {rest}").unwrap();
+            }
+        }
+    }
+    let done = talk.finish();
+    undo(lab, pair, fault);
+    row(&out, outcome, noticed, done.code)
+}
+
+fn row(out: &Path, outcome: String, noticed: Option<Duration>, code: Option<i32>) -> Row {
+    let run = fs::read_dir(out).into_iter().flatten().flatten().map(|e| e.path()).find(|p| p.is_dir());
+    let (units, others, samples) = match &run {
+        Some(run) => (units_of(run, 0), units_of(run, 1), samples_of(run)),
+        None => (0, 0, 0),
+    };
+    let whole = units == 2 + UNITS as usize;
+    let outcome = if outcome.is_empty() { "not noticed".to_owned() } else { outcome };
+    Row { resumed: whole && noticed.is_some(), outcome, noticed, units, samples, others, code }
+}
+
+fn samples_of(run: &Path) -> u64 {
+    let entries = journal(run);
+    let first = |unit: &serde_json::Value| {
+        entries.iter().any(|e| e["entry"] == "unit-started" && e["unit"] == *unit && e["device"] == 0)
+    };
+    let done = entries.iter().filter(|e| e["entry"] == "unit-done" && first(&e["unit"]));
+    done.map(|e| e["counts"]["samples"].as_u64().unwrap_or_default()).sum()
+}
+
+fn act(lab: &Lab, pair: &Pair, fault: &Fault, what: &[&str]) {
+    for words in what {
+        let name = if fault.of_server { "adb" } else { pair.name };
+        lab.fault(&[&[name], &words.split(' ').collect::<Vec<_>>()[..]].concat());
+    }
+}
+
+/// As it was before, for the next one.
+fn undo(lab: &Lab, pair: &Pair, fault: &Fault) {
+    lab.fault(&[pair.name, "clear"]);
+    if fault.of_server {
+        lab.fault(&["adb", "restart"]);
+    }
+}
+
+/// Waits until the device has a part of a file.
+fn await_part(lab: &Lab, pair: &Pair, talk: &mut Talk) {
+    let folder = lab.on_device(pair.name, pair.cache);
+    while !has_part(&folder) {
+        assert!(talk.runs(), "it ended before it pushed anything");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has_part(folder: &Path) -> bool {
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        let name = entry.file_name();
+        if path.is_dir() { has_part(&path) } else { name.to_string_lossy().contains(".part-") }
+    })
+}
+
+const HEAD: &str = "# Faults\n
+What becomes of a run when something happens to one of its two devices, as `cargo test --release --test lab -- \
+--ignored` saw it in the lab (`lab.sh`): a phone behind adbd and a Pi behind sshd, each beside a device of the other \
+kind that nothing happens to. A run that loses nothing has 8 units of each device. *Noticed* is the time from the \
+fault to the first line that names it; *units* and *samples* are what the record holds of the device at the end; \
+*resumed* says that the same run measured everything in spite of it; *beside* are the units of the other device.\n";
+
+const COLUMNS: &str =
+    "| fault | device | outcome | noticed | units | samples | resumed | beside | exit code |
+|---|---|---|---|---|---|---|---|---|\n";
+
+fn shown(pair: &Pair, fault: &Fault, row: &Row) -> String {
+    let noticed = row.noticed.map_or_else(|| "–".to_owned(), |t| format!("{:.1} s", t.as_secs_f64()));
+    let resumed = match (row.resumed, row.noticed) {
+        (true, _) => "yes",
+        (false, Some(_)) => "no",
+        (false, None) => "–",
+    };
+    let code = row.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+    format!(
+        "| {} | {} | {} | {noticed} | {} | {} | {resumed} | {} | {code} |\n",
+        fault.words,
+        pair.name.trim_end_matches('1'),
+        row.outcome.replace('|', "\\|"),
+        row.units,
+        row.samples,
+        row.others,
+    )
+}

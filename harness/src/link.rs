@@ -10,6 +10,8 @@ use protocol::{
     AgentInfo, AgentMessage, Artifact, Counts, DeviceInfo, Event, FrameError, HostMessage, LineBuffer,
     ModelFacts, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitId, UnitSpec, encode,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -40,7 +42,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const STDERR_BYTES: usize = 2000;
 
 /// Who answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// The agent.
     pub(crate) agent: AgentInfo,
@@ -48,6 +50,25 @@ pub(crate) struct Hello {
     pub(crate) device: DeviceInfo,
     /// What it can run.
     pub(crate) runtimes: Vec<RuntimeInfo>,
+}
+
+impl Hello {
+    /// Without control characters in any text: what a phone calls itself must not move a cursor.
+    fn harmless(self) -> Result<Self, LinkError> {
+        let broken = |e: serde_json::Error| LinkError::Broken(format!("its greeting cannot be kept: {e}"));
+        let mut value = serde_json::to_value(self).map_err(broken)?;
+        tame(&mut value);
+        serde_json::from_value(value).map_err(broken)
+    }
+}
+
+fn tame(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(char::is_control) => *text = text.replace(char::is_control, " "),
+        Value::Array(items) => items.iter_mut().for_each(tame),
+        Value::Object(fields) => fields.values_mut().for_each(tame),
+        _ => {}
+    }
 }
 
 /// Why an agent had to be given up.
@@ -68,6 +89,9 @@ pub(crate) enum LinkError {
     /// It said something that does not belong there.
     #[error("the agent broke the protocol: {0}")]
     Broken(String),
+    /// It will not work for this host.
+    #[error("the agent refused: {0}")]
+    Refused(String),
     /// It works, but not to an end.
     #[error("the unit took longer than all its deadlines together ({0} s)")]
     Endless(u64),
@@ -135,10 +159,10 @@ impl Link {
             match self.receive(GREETING_LIMIT).await? {
                 AgentMessage::Heartbeat => {}
                 AgentMessage::Hello { protocol: PROTOCOL_VERSION, agent, device, runtimes } => {
-                    return Ok(Hello { agent, device, runtimes });
+                    return Hello { agent, device, runtimes }.harmless();
                 }
                 AgentMessage::Hello { protocol, .. } => return Err(LinkError::Version(protocol)),
-                AgentMessage::Refused { reason, .. } => return Err(LinkError::Broken(reason)),
+                AgentMessage::Refused { reason, .. } => return Err(LinkError::Refused(reason)),
                 other => return Err(unexpected("a greeting", &other)),
             }
         }

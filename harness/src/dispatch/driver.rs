@@ -309,7 +309,11 @@ fn trouble(reason: impl Into<String>, remedy: Remedy) -> Trouble {
 }
 
 async fn given_up(link: Link, error: &LinkError) -> Trouble {
-    let remedy = if matches!(error, LinkError::Version(_)) { Remedy::Setting } else { Remedy::TryAgain };
+    let remedy = match error {
+        LinkError::Version(_) => Remedy::Setting,
+        LinkError::Refused(_) => Remedy::Device,
+        _ => Remedy::TryAgain,
+    };
     let ending = link.abandon().await;
     Trouble { reason: format!("{error}{ending}"), remedy }
 }

@@ -72,7 +72,7 @@ impl Progress {
         match &self.style {
             Style::Quiet => {}
             Style::Plain => say(line),
-            Style::Terminal(terminal) => terminal.note(line),
+            Style::Terminal(terminal) => terminal.note(&harmless(line)),
         }
     }
 
@@ -86,5 +86,10 @@ impl Progress {
 
 /// A line on stderr. Nobody can be told when that does not work.
 pub(crate) fn say(line: &str) {
-    writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
+    writeln!(io::stderr().lock(), "{}", harmless(line)).unwrap_or_default();
+}
+
+/// Text without what a terminal would obey: devices have a say in most lines.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }

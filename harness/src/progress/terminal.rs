@@ -46,7 +46,7 @@ impl Terminal {
                 | DispatchEvent::Interrupted
         );
         if stays && let Some(line) = plain::line(view, event) {
-            self.note(&line);
+            self.note(&super::harmless(&line));
         }
         let Some(index) = device_of(event) else { return };
         let (Some(bar), Some(device)) = (self.bars.get(index), view.device(index)) else { return };

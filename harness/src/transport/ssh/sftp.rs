@@ -39,7 +39,7 @@ pub(super) fn send(connection: &Connection, file: &HostFile, to: &str, moved: &M
     let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
     let mut target = sftp
         .open_mode(Path::new(to), flags, 0o600, OpenType::File)
-        .map_err(|e| refused(&format!("creating {to}"), &e))?;
+        .map_err(|e| refused(connection, &format!("creating {to}"), &e))?;
     let (mut piece, mut total) = (vec![0; PIECE_BYTES], 0);
     loop {
         let filled =
@@ -55,7 +55,7 @@ pub(super) fn send(connection: &Connection, file: &HostFile, to: &str, moved: &M
             moved.send_replace(total);
         }
     }
-    target.close().map_err(|e| refused(&format!("writing {to}"), &e))?;
+    target.close().map_err(|e| refused(connection, &format!("writing {to}"), &e))?;
     Ok(())
 }
 
@@ -64,16 +64,13 @@ pub(super) fn receive(connection: &Connection, from: &str, to: &Path, moved: &Mo
     let mut target = fs::File::create(to).map_err(|e| on_host("creating", to, e))?;
     let sftp = open(connection)?;
     let reading = format!("reading {from}");
-    let mut source = sftp.open(Path::new(from)).map_err(|e| refused(&reading, &e))?;
+    let mut source = sftp.open(Path::new(from)).map_err(|e| refused(connection, &reading, &e))?;
     let (mut piece, mut total) = (vec![0; PIECE_BYTES], 0);
     loop {
         let n = match source.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => n,
-            Err(e) => {
-                let reason = harmless(&e.to_string());
-                return Err(TransportError::Lost { doing: reading, reason }.into());
-            }
+            Err(e) => return Err(lost(connection, reading, harmless(&e.to_string())).into()),
         };
         target.write_all(piece.get(..n).unwrap_or_default()).map_err(|e| on_host("writing", to, e))?;
         total += n as u64;
@@ -107,16 +104,26 @@ fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// A server's refusal in its own words, or the loss of the connection.
-fn refused(doing: &str, error: &ssh2::Error) -> TransportError {
+fn refused(connection: &Connection, doing: &str, error: &ssh2::Error) -> TransportError {
     let (doing, reason) = (doing.to_owned(), harmless(error.message()));
     match error.code() {
         ErrorCode::SFTP(PERMISSION_DENIED) => {
             TransportError::Refused { doing, reason: "Permission denied".to_owned() }
         }
         ErrorCode::SFTP(_) => TransportError::Refused { doing, reason },
-        ErrorCode::Session(_) => TransportError::Lost { doing, reason },
+        ErrorCode::Session(_) => lost(connection, doing, reason),
     }
 }
+
+/// A connection that is gone. What lies open on it says goodbye when it is dropped, and libssh2 would wait for the
+/// answer, in a busy loop where the other side has hung up.
+fn lost(connection: &Connection, doing: String, reason: String) -> TransportError {
+    connection.session.set_timeout(GOODBYE_MS);
+    TransportError::Lost { doing, reason }
+}
+
+/// The shortest time that libssh2 takes for a limit.
+const GOODBYE_MS: u32 = 1;
 
 /// SSH_FX_PERMISSION_DENIED of the SFTP protocol.
 const PERMISSION_DENIED: i32 = 3;
@@ -125,7 +132,7 @@ const PERMISSION_DENIED: i32 = 3;
 fn unwritten(connection: &Connection, target: &mut File, to: &str, error: &io::Error) -> TransportError {
     let (doing, reason) = (format!("writing {to}"), harmless(&error.to_string()));
     if !connection.is_open() || error.kind() == io::ErrorKind::TimedOut {
-        return TransportError::Lost { doing, reason };
+        return lost(connection, doing, reason);
     }
     let full =
         target.statvfs().is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < PIECE_BYTES as u64);

@@ -140,13 +140,14 @@ full_speed() {
   tc -n "$1" qdisc del dev eth0 root 2>/dev/null || true
 }
 
-# No more than what is on it now.
-fill() {
-  local folder used
-  folder=$(disk_of "$1")
-  used=$(df -k --output=used "$folder" | tail -n 1)
+# No more than what is on it now, which may grow while one looks.
+fill() { await shrink "$(disk_of "$1")"; }
+
+shrink() {
+  local used
+  used=$(df -k --output=used "$1" | tail -n 1)
   # a size of 0 would mean none at all
-  mount -o "remount,size=$((used > 4 ? used : 4))k" "$folder"
+  mount -o "remount,size=$((used > 4 ? used : 4))k" "$1"
 }
 
 heat() {
@@ -178,4 +179,16 @@ clear_faults() {
   mount -o "remount,size=$disk" "$(disk_of "$1")"
   heat "$1" 38
   answers "$1" 2>/dev/null || start_daemon "$1"
+  [[ $1 != phone* ]] || reconnect "$(address "$1"):5555"
+}
+
+# adb takes some seconds to find out that a device is back.
+reconnect() {
+  adb disconnect "$1" >/dev/null 2>&1 || true
+  adb connect "$1" >/dev/null
+  await connected "$1"
+}
+
+connected() {
+  [ "$(adb -s "$1" get-state 2>/dev/null)" = device ]
 }

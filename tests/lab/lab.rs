@@ -46,31 +46,31 @@ impl Lab {
     /// why.
     ///
     /// # Panics
-    /// There can be no lab here, and `BENCH_TEST_REQUIRE` names `lab`.
+    /// There can be no lab here, and `BENCH_TEST_REQUIRE` names `lab`, or `lab-aarch64` where that was asked for.
     pub(crate) fn up(test: &str, words: &[&str]) -> Option<Self> {
         let scene = Scene::new();
         let lab = Self { state: scene.path("lab"), scene };
-        let output = script(&lab.state, &[&["up"], words].concat()).output().unwrap();
-        if output.status.success() {
-            lab.gather_agents();
-            return Some(lab);
-        }
+        let aarch64 = words.contains(&"--aarch64");
+        let arch = if aarch64 { "aarch64" } else { std::env::consts::ARCH };
+        let up = || {
+            let output = script(&lab.state, &[&["up"], words].concat()).output().unwrap();
+            if output.status.success() { Ok(()) } else { Err(said(&output)) }
+        };
+        let Err(missing) = lab.take_agent(arch).and_then(|()| up()) else { return Some(lab) };
+        let kind = if aarch64 { "lab-aarch64" } else { "lab" };
         let required = std::env::var("BENCH_TEST_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|r| r == "lab"), "{test}: {}", said(&output));
-        println!("left out: {test}: {}", said(&output));
+        assert!(!required.split(',').any(|r| r == kind), "{test}: {missing}");
+        println!("left out: {test}: {missing}");
         None
     }
 
-    /// This machine's own agent, and the one for aarch64 where it was built.
-    fn gather_agents(&self) {
-        let aarch64 = root().join("target/aarch64-unknown-linux-gnu/agent/bench-agent");
-        let own = Path::new(env!("CARGO_BIN_EXE_bench-agent"));
+    /// The static agent for an architecture, where cargo puts it.
+    fn take_agent(&self, arch: &str) -> Result<(), String> {
+        let built = root().join(format!("target/{arch}-unknown-linux-gnu/agent/bench-agent"));
+        let place = self.scene.path("agents").join(format!("bench-agent-{arch}"));
         fs::create_dir_all(self.scene.path("agents")).unwrap();
-        for (arch, from) in [(std::env::consts::ARCH, own), ("aarch64", aarch64.as_path())] {
-            if from.is_file() {
-                fs::copy(from, self.scene.path("agents").join(format!("bench-agent-{arch}"))).unwrap();
-            }
-        }
+        let copied = fs::copy(&built, place);
+        copied.map(drop).map_err(|e| format!("{}: {e}: run `bench agents build {arch}`", built.display()))
     }
 
     /// Something is done to a device, and has happened.

@@ -64,6 +64,12 @@ inside() {
   nsenter --target "$init" --user --mount --net --pid --uts --ipc --wd="$PWD" -- "$@"
 }
 
+# Removes the lab's folder, and no other that LAB_STATE may name by mistake.
+clean_state() {
+  if [ -d "$LAB_STATE/keys" ] || rmdir "$LAB_STATE" 2>/dev/null; then rm -rf "$LAB_STATE"; fi
+  [ ! -e "$LAB_STATE" ] || die "$LAB_STATE is there and is no lab's: name another folder in LAB_STATE"
+}
+
 keys() {
   local kind number
   mkdir -p "$LAB_STATE/keys"
@@ -104,7 +110,7 @@ up() {
   local phones=${1:-2} pis=${2:-2}
   needs "${aarch64:+--aarch64}" >&2 || exit 1
   init_pid >/dev/null && die "a lab is up already in $LAB_STATE: name another folder in LAB_STATE"
-  rm -rf "$LAB_STATE"
+  clean_state
   mkdir -p "$LAB_STATE/log" "$LAB_STATE/run"
   keys "$pis"
   namespaces
@@ -130,7 +136,7 @@ down() {
       sleep 0.02
     done
   fi
-  rm -rf "$LAB_STATE"
+  clean_state
 }
 
 command=${1:-}

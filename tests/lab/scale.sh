@@ -16,8 +16,8 @@ trap '"$HERE/lab.sh" down' EXIT
 "$HERE/lab.sh" up "$PHONES" "$PIS"
 
 work=$LAB_STATE/scale
-mkdir -p "$work/agents"
-cp "$ROOT/target/release/bench-agent" "$work/agents/bench-agent-$(uname -m)"
+mkdir -p "$work"
+"$ROOT/target/release/bench" --quiet agents build "$(uname -m)" --agent-dir "$work/agents"
 devices=$(
   for ((number = 1; number <= PHONES; number++)); do echo "adb:10.99.0.$((10 + number)):5555"; done
   for ((number = 1; number <= PIS; number++)); do echo "ssh:pi@10.99.0.$((100 + number))"; done

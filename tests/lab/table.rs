@@ -1,7 +1,7 @@
 //! Writes `FAULTS.md`: every fault, while files are pushed and while units are measured, and what became of it.
 
 use crate::{
-    faults::{suite, units_of},
+    faults::{UNITS, suite, units_of},
     lab::{Lab, phone, pi},
     scene::journal,
     talk::{Look, Talk},
@@ -13,9 +13,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Units of performance per device; a device that loses none has two more, of accuracy.
-const UNITS: u32 = 6;
 
 /// What is done to a device, in words, as faults of `lab.sh`, and what is done five seconds later.
 struct Fault {
@@ -43,10 +40,17 @@ const FAULTS: &[Fault] = &[
     fault("disk full", &["fill"], &[]),
     fault("cache unmounted", &["unmount"], &[]),
     Fault { of_server: true, ..fault("adb kill-server by someone else", &["kill-server"], &[]) },
-    Fault { of_server: true, ..fault("adb server frozen", &["freeze"], &["thaw"]) },
+    Fault {
+        of_server: true,
+        ..fault("adb kill-server, the server started again after 5 s", &["kill-server"], &["restart"])
+    },
+    Fault { of_server: true, ..fault("adb server frozen for 5 s", &["freeze"], &["thaw"]) },
     fault("20 % of its packets lost", &["loss 20"], &[]),
     fault("slow link (2 Mbit/s)", &["rate 2mbit"], &[]),
 ];
+
+/// Faults that one lab suffers, one after the other.
+const FAULTS_PER_LAB: usize = 4;
 
 /// What became of it.
 struct Row {
@@ -68,45 +72,60 @@ struct Pair {
     cache: &'static str,
 }
 
+impl Pair {
+    fn phone() -> Self {
+        let (device, beside) = (phone(1), pi(2));
+        Self { name: "phone1", device, id: "adb-10.99.0.11-5555: ", beside, cache: "/data/local/tmp" }
+    }
+
+    fn pi() -> Self {
+        let (device, beside) = (pi(1), phone(2));
+        Self { name: "pi1", device, id: "ssh-pi-10.99.0.101: ", beside, cache: "/home/pi/.cache" }
+    }
+}
+
 #[test]
-#[ignore = "takes half an hour and writes tests/lab/FAULTS.md"]
+#[ignore = "takes some minutes and writes tests/lab/FAULTS.md"]
 fn fault_table() {
-    let Some(lab) = Lab::up("the table of faults", &["2", "2"]) else { return };
-    let suite = suite(&lab, UNITS);
-    let phone = Pair {
-        name: "phone1",
-        device: phone(1),
-        id: "adb-10.99.0.11-5555: ",
-        beside: pi(2),
-        cache: "/data/local/tmp",
-    };
-    let pi = Pair {
-        name: "pi1",
-        device: pi(1),
-        id: "ssh-pi-10.99.0.101: ",
-        beside: crate::lab::phone(2),
-        cache: "/home/pi/.cache",
-    };
+    // most of the time is waiting, so that labs beside each other do not disturb
+    let started = [true, false].map(|pushing| {
+        [Pair::phone as fn() -> Pair, Pair::pi].map(|pair| {
+            let chunks = FAULTS.chunks(FAULTS_PER_LAB);
+            chunks.map(|faults| thread::spawn(move || rows(&pair(), faults, pushing))).collect::<Vec<_>>()
+        })
+    });
+    let [pushing, measuring] = started.map(|phase| {
+        phase.map(|labs| labs.into_iter().flat_map(|rows| rows.join().unwrap()).collect::<Vec<String>>())
+    });
     let mut text = HEAD.to_owned();
-    for pushing in [true, false] {
-        let phase = if pushing { "While files are pushed" } else { "While units are measured" };
+    for (phase, [of_phone, of_pi]) in
+        [("While files are pushed", pushing), ("While units are measured", measuring)]
+    {
         write!(text, "\n## {phase}\n\n{COLUMNS}").unwrap();
-        for fault in FAULTS {
-            // there is no agent yet while files are pushed
-            if pushing && matches!(fault.done, ["kill-agent" | "oom"]) {
-                continue;
-            }
-            for pair in [&phone, &pi] {
-                if fault.of_server && pair.name != "phone1" {
-                    continue;
-                }
-                let row = suffer(&lab, &suite, pair, fault, pushing);
-                println!("{phase}: {} {}: {}", pair.name, fault.words, row.outcome);
-                text.push_str(&shown(pair, fault, &row));
-            }
+        for (a, b) in of_phone.iter().zip(&of_pi) {
+            text.push_str(a);
+            text.push_str(b);
         }
     }
     fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/FAULTS.md"), text).unwrap();
+}
+
+/// A line of the table per fault, empty for one that cannot be; in a lab of its own.
+fn rows(pair: &Pair, faults: &[Fault], pushing: bool) -> Vec<String> {
+    let Some(lab) = Lab::up("the table of faults", &["2", "2"]) else { return Vec::new() };
+    let suite = suite(&lab);
+    let row = |fault: &Fault| {
+        // there is no agent yet while files are pushed
+        let nothing = pushing && matches!(fault.done, ["kill-agent" | "oom"]);
+        if nothing || fault.of_server && pair.name != "phone1" {
+            return String::new();
+        }
+        let row = suffer(&lab, &suite, pair, fault, pushing);
+        let line = shown(pair, fault, &row);
+        print!("{}{line}", if pushing { "pushing " } else { "measuring " });
+        line
+    };
+    faults.iter().map(row).collect()
 }
 
 /// One run with one fault.
@@ -169,7 +188,7 @@ fn row(out: &Path, outcome: String, noticed: Option<Duration>, code: Option<i32>
         Some(run) => (units_of(run, 0), units_of(run, 1), samples_of(run)),
         None => (0, 0, 0),
     };
-    let whole = units == 2 + UNITS as usize;
+    let whole = units == 2 + UNITS;
     let outcome = if outcome.is_empty() { "not noticed".to_owned() } else { outcome };
     Row { resumed: whole && noticed.is_some(), outcome, noticed, units, samples, others, code }
 }
@@ -192,17 +211,17 @@ fn act(lab: &Lab, pair: &Pair, fault: &Fault, what: &[&str]) {
 
 /// As it was before, for the next one.
 fn undo(lab: &Lab, pair: &Pair, fault: &Fault) {
-    lab.fault(&[pair.name, "clear"]);
     if fault.of_server {
         lab.fault(&["adb", "restart"]);
     }
+    lab.fault(&[pair.name, "clear"]);
 }
 
 /// Waits until the device has a part of a file.
 fn await_part(lab: &Lab, pair: &Pair, talk: &mut Talk) {
     let folder = lab.on_device(pair.name, pair.cache);
     while !has_part(&folder) {
-        assert!(talk.runs(), "it ended before it pushed anything");
+        assert!(talk.runs(), "it ended before it pushed anything: {}", talk.rest());
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -238,9 +257,21 @@ fn shown(pair: &Pair, fault: &Fault, row: &Row) -> String {
         "| {} | {} | {} | {noticed} | {} | {} | {resumed} | {} | {code} |\n",
         fault.words,
         pair.name.trim_end_matches('1'),
-        row.outcome.replace('|', "\\|"),
+        tidy(&row.outcome),
         row.units,
         row.samples,
         row.others,
     )
+}
+
+/// Without the names of this run's folders, and without what pretended models make an agent say.
+fn tidy(outcome: &str) -> String {
+    let parts = outcome.split(" … ").map(|part| part.split("; it wrote: ").next().unwrap_or_default());
+    let words = parts.flat_map(|part| part.split(' ').chain(["…"]));
+    let short = |word: &str| match word.rsplit_once('/') {
+        Some((_, name)) if word.starts_with('/') => name.chars().take(24).collect(),
+        _ => word.to_owned(),
+    };
+    let text = words.map(short).collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    text.trim_end_matches(" …").to_owned()
 }

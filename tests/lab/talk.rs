@@ -88,10 +88,16 @@ impl Talk {
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Done {
-        while self.next().is_some() {}
+        let stderr = self.rest();
         let mut stdout = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        Done { code: self.child.wait().unwrap().code(), stdout, stderr: self.text() }
+        Done { code: self.child.wait().unwrap().code(), stdout, stderr }
+    }
+
+    /// All that it said to its end.
+    pub(crate) fn rest(&mut self) -> String {
+        while self.next().is_some() {}
+        self.text()
     }
 
     fn text(&self) -> String {

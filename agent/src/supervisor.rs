@@ -148,7 +148,7 @@ impl Supervisor {
             match attempt.step() {
                 Ok(Step::Held(lock)) => {
                     hub.lock = Some(lock);
-                    remove_parts(&dir.join("outputs"));
+                    remove_files(&dir.join("outputs"));
                     fixed::turn_off_left_on(&self.probe, dir);
                     if self.options.fixed_performance {
                         self.fixed = Some(FixedPerformance::on(&self.probe, dir));
@@ -200,13 +200,11 @@ impl Supervisor {
     }
 }
 
-/// What earlier workers had begun to write when they were killed.
-fn remove_parts(outputs: &Path) {
+/// What earlier agents wrote and no host fetched: nobody asks for it any more.
+fn remove_files(outputs: &Path) {
     let Ok(entries) = std::fs::read_dir(outputs) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.extension().is_some_and(|e| e == "part") {
-            drop(std::fs::remove_file(path));
-        }
+        drop(std::fs::remove_file(path));
     }
 }
 

@@ -216,8 +216,9 @@ impl<R: Remote> Transport for RemoteDevice<R> {
 
     fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
         Box::pin(async move {
-            let folder = format!("{}/files", self.cache().await?);
-            let listing = self.run("listing", &script::list(&quote(&folder)?)).await?;
+            let cache = self.cache().await?;
+            let folder = format!("{cache}/files");
+            let listing = self.run("listing", &script::list(&quote(cache)?)).await?;
             let (tidied, doomed) = script::choose(&listing, keep, limit_bytes);
             for names in doomed.chunks(script::NAMES_AT_A_TIME) {
                 self.run("deleting", &script::delete_in(&quote(&folder)?, names)).await?;

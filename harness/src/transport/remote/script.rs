@@ -120,9 +120,13 @@ pub(super) fn kill(note: &str) -> String {
     )
 }
 
-/// Prints the time, then time of last use, size and name of every pushed file.
-pub(super) fn list(folder: &str) -> String {
-    format!("date +%s; cd {folder} && stat -c '%Y %s %n' * 2>/dev/null; true")
+/// Prints the time, then time of last use, size and name of every pushed file. On the way, forgets the notes of
+/// programs that are gone.
+pub(super) fn list(cache: &str) -> String {
+    format!(
+        "date +%s; cd {cache} || exit 1; for n in run/*; do kill -0 \"$(cat \"$n\")\" || rm -f \"$n\"; done \
+         2>/dev/null; cd files && stat -c '%Y %s %n' * 2>/dev/null; true"
+    )
 }
 
 /// Which of the listed files have to go, and what that leaves.

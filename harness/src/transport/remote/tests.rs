@@ -252,10 +252,17 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
         Blocking::new("touch").args(["-d", "2001-01-09"]).arg(&part).status().unwrap();
         fs::write(scene.path().join("files/somebody else's"), "not ours").unwrap();
         device.push(&all[1].0, |_| ()).await.unwrap();
+        let note = |name: &str, pid: String| {
+            let path = scene.path().join("run").join(name);
+            fs::write(&path, pid).unwrap();
+            path
+        };
+        let (ours, gone) = (note("ours", std::process::id().to_string()), note("gone", "999999999".to_owned()));
         let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500).await.unwrap();
         assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000 });
         let left: Vec<bool> = all.iter().map(|(_, path)| path.exists()).collect();
         assert_eq!(left, [true, true, false, false], "0 is kept, 1 was used last");
+        assert!(ours.exists() && !gone.exists(), "notes of programs that are gone");
         assert!(!part.exists() && scene.path().join("files/somebody else's").exists());
     });
 }

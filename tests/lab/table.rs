@@ -189,8 +189,22 @@ fn row(out: &Path, outcome: String, noticed: Option<Duration>, code: Option<i32>
         None => (0, 0, 0),
     };
     let whole = units == 2 + UNITS;
-    let outcome = if outcome.is_empty() { "not noticed".to_owned() } else { outcome };
+    let failed = || run.as_deref().and_then(failed_trial).unwrap_or_else(|| "nothing is lost".to_owned());
+    let outcome = if outcome.is_empty() { failed() } else { outcome };
     Row { resumed: whole && noticed.is_some(), outcome, noticed, units, samples, others, code }
+}
+
+/// How the first trial ended that did not end well.
+fn failed_trial(run: &Path) -> Option<String> {
+    let entries = journal(run);
+    let outcome = entries
+        .iter()
+        .map(|e| &e["event"]["outcome"])
+        .find(|o| o["outcome"].is_string() && o["outcome"] != "ok")?;
+    let detail = [&outcome["signal"], &outcome["kind"], &outcome["message"]];
+    let detail: Vec<String> =
+        detail.iter().filter(|d| !d.is_null()).map(|d| d.to_string().replace('"', "")).collect();
+    Some(format!("a trial {} ({})", outcome["outcome"].as_str()?, detail.join(": ")))
 }
 
 fn samples_of(run: &Path) -> u64 {

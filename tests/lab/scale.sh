@@ -5,6 +5,7 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$HERE/../..
+# BENCH_AGENT_DIR names a folder with a built agent; without it one is built.
 PHONES=${PHONES:-50}
 PIS=${PIS:-20}
 
@@ -17,7 +18,8 @@ trap '"$HERE/lab.sh" down' EXIT
 
 work=$LAB_STATE/scale
 mkdir -p "$work"
-"$ROOT/target/release/bench" --quiet agents build "$(uname -m)" --agent-dir "$work/agents"
+agents=${BENCH_AGENT_DIR:-$work/agents}
+[ -d "$agents" ] || "$ROOT/target/release/bench" --quiet agents build "$(uname -m)" --agent-dir "$agents"
 devices=$(
   for ((number = 1; number <= PHONES; number++)); do echo "adb:10.99.0.$((10 + number)):5555"; done
   for ((number = 1; number <= PIS; number++)); do echo "ssh:pi@10.99.0.$((100 + number))"; done
@@ -27,7 +29,7 @@ devices=$(
 run() {
   local code=0
   "$HERE/lab.sh" exec env XDG_CACHE_HOME="$work/cache" /usr/bin/time -q -o "$work/cost" -f '%e %U %S %M' \
-    "$ROOT/target/release/bench" run --suite smoke --device "$(paste -sd , <<<"$devices")" --agent-dir "$work/agents" \
+    "$ROOT/target/release/bench" run --suite smoke --device "$(paste -sd , <<<"$devices")" --agent-dir "$agents" \
     --out "$work/runs-$1" >"$work/stdout-$1" 2>"$work/stderr-$1" || code=$?
   echo "$code $(cat "$work/cost")"
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     devices::{Device, Registry},
-    dispatch::{Agenda, Dispatcher, Ended, Hand, Remedy, device_entry},
+    dispatch::{Agenda, Dispatcher, Ended, Hand, Identity, Remedy, Trouble, device_entry},
     exit::{CommandResult, ExitWith, Failure},
     interrupt::Interrupts,
     plan::{self, PlannedUnit},
@@ -17,7 +17,7 @@ use crate::{
 use anyhow::Context;
 use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, UnitId};
 use reports::{
-    record::{CasePlan, DevicePlan, Entry, Measuring, Plan, RECORD_SCHEMA},
+    record::{CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
     store::{self, Resumed, RunWriter},
 };
 use std::{
@@ -37,6 +37,8 @@ pub(crate) struct Measured {
     pub(crate) any_units: bool,
     /// How it ended.
     pub(crate) ended: Ended,
+    /// Ids of the devices, by position.
+    pub(crate) devices: Vec<String>,
 }
 
 /// A number that nobody chose.
@@ -115,7 +117,11 @@ pub(crate) async fn resume(
     let registry = Registry::read(settings)?;
     let devices = registry.open_all(registry.again(&plan.devices)?)?;
     let mut session = open(devices, selection, settings, progress, interrupts)?;
-    let greetings = session.greet(progress).await?;
+    let mut greetings = session.greet(progress).await?;
+    let earlier = store::load(dir).or_usage()?.devices;
+    for (greeting, earlier) in greetings.iter_mut().zip(&earlier) {
+        refuse_another(greeting, earlier.as_ref());
+    }
     let ready = first_ready(&greetings, &plan.devices)?;
     for (device, greeting) in greetings.iter().enumerate() {
         if let Ok((hello, _)) = greeting {
@@ -133,6 +139,16 @@ pub(crate) async fn resume(
     let done = done.iter().map(|d| d.unit).collect();
     let begun = Begun { plan, writer, done, attempts: next_attempt, record: Some(record) };
     go_on(selection, begun, greetings, session, progress).await
+}
+
+/// Turns the greeting of a device or an agent that is not the one that was measured before into trouble.
+fn refuse_another(greeting: &mut Greeting, earlier: Option<&DeviceRecord>) {
+    let Some(earlier) = earlier.map(|e| Identity::new(&e.agent, &e.info)) else { return };
+    if let Ok((hello, _)) = greeting
+        && let Some(reason) = earlier.change(&Identity::of(hello))
+    {
+        *greeting = Err(Trouble { reason, remedy: Remedy::Setting });
+    }
 }
 
 /// A record that is open for writing, and where it stands.
@@ -353,14 +369,14 @@ async fn go_on(
     let mut hands = Vec::new();
     for (device, greeting) in greetings.into_iter().enumerate() {
         hands.push(match greeting {
-            Ok((_, places)) => {
+            Ok((hello, places)) => {
                 let units = by_device.remove(&device).unwrap_or_default();
                 let mut agenda = Agenda::new(units, &done, attempts.clone(), budget);
                 let earlier = record.iter().flat_map(|r| &r.units).filter(|u| u.device == device);
                 for trial in earlier.flat_map(|unit| &unit.trials) {
                     agenda.judge(trial.case, &trial.outcome);
                 }
-                Some(Hand::new(agenda, places))
+                Some(Hand::new(agenda, places, Identity::of(&hello)))
             }
             Err(trouble) => {
                 ended_before.lost.push((device, trouble.reason));
@@ -390,5 +406,6 @@ async fn go_on(
     } else {
         parting.wait().await
     }
-    Ok(Measured { dir, any_units: ended.units > 0 || !done.is_empty(), ended })
+    let devices = plan.devices.iter().map(|device| device.id.clone()).collect();
+    Ok(Measured { dir, any_units: ended.units > 0 || !done.is_empty(), ended, devices })
 }

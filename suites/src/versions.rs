@@ -49,6 +49,12 @@ pub fn versions(base: &Path, head: &Path, data: Option<&str>) -> Result<Versions
     let mut variants = Vec::new();
     for name in both {
         let reference = variants.len();
+        if let Some(other) = variants.iter().find(|v: &&Variant| v.id.model == plain(name)) {
+            return Err(SuiteError::AdHoc(format!(
+                "{name:?} and {:?} would have the same name in a report: rename one",
+                other.file.path().file_name().unwrap_or_default()
+            )));
+        }
         for (folder, version) in [(base, "base"), (head, "head")] {
             variants.push(variant(&folder.join(name), name, version, reference)?);
         }
@@ -73,7 +79,14 @@ fn models(folder: &Path) -> Result<BTreeSet<String>, SuiteError> {
     let entries = fs::read_dir(folder).map_err(|e| bad(format!("cannot be read as a folder: {e}")))?;
     let is_model = |path: &PathBuf| path.extension().is_some_and(|e| e == "tflite" || e == "onnx");
     let mut names = BTreeSet::new();
-    for path in entries.take(MAX_ENTRIES).filter_map(|entry| Some(entry.ok()?.path())).filter(is_model) {
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(|e| bad(format!("cannot be read to its end: {e}")))?.path());
+        if paths.len() > MAX_ENTRIES {
+            return Err(bad(format!("has more than {MAX_ENTRIES} entries")));
+        }
+    }
+    for path in paths.into_iter().filter(is_model) {
         let name = path.file_name().and_then(|name| name.to_str());
         names.insert(name.ok_or_else(|| bad(format!("{path:?} has a name that is no UTF-8")))?.to_owned());
     }
@@ -115,5 +128,7 @@ mod tests {
         let many: Vec<String> = (0..=MAX_MODELS).map(|n| format!("{n}.tflite")).collect();
         let many = folder(&many.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(error(many.path(), many.path()).contains("has 65 models"));
+        let alike = folder(&["b c.tflite", "b_c.tflite"]);
+        assert!(error(alike.path(), alike.path()).contains("would have the same name"));
     }
 }

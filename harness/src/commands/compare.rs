@@ -39,7 +39,7 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     let gated = args.gate || args.rules.gates.is_some();
     let rules = gated.then(|| args.rules.rules()).transpose()?;
     judge(
-        Command { name: "compare", rules, shown: args.shown },
+        Command { name: format!("compare{}", args.rules.said(args.gate)), rules, shown: args.shown },
         args.measure.measurable(LEAST),
         config,
         quiet,
@@ -48,8 +48,8 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
 
 /// How a command that measures and judges differs from the other one.
 pub(crate) struct Command {
-    /// What the user typed.
-    pub(crate) name: &'static str,
+    /// What the user typed, as it is to be typed again to go on.
+    pub(crate) name: String,
     /// The gate, if there is one.
     pub(crate) rules: Option<Rules>,
     /// What is printed.
@@ -66,10 +66,10 @@ pub(crate) fn judge(command: Command, what: Measurable, config: Option<&Path>, q
     progress.clear();
     if !measured.any_units {
         // a table without a single number would only hide why
-        return Ok(tell_end(&measured, command.name));
+        return Ok(tell_end(&measured, &command.name));
     }
     let Concluded { record, verdicts } = block_on(reported(measured.dir.clone(), command.shown.format))?;
-    let end = tell_end(&measured, command.name);
+    let end = tell_end(&measured, &command.name);
     let missing = verdicts.cases.iter().any(|case| case.failed > 0);
     let gated = command.rules.map_or(Exit::Fine, |rules| gate::tell(&verdicts, &record.plan, &rules));
     // a gate that failed has failed, whatever else is missing

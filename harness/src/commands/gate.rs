@@ -33,7 +33,11 @@ pub(crate) struct Args {
 
 /// Measures, judges, renders, answers.
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
-    let command = Command { name: "gate", rules: Some(args.gate.rules()?), shown: args.shown };
+    let command = Command {
+        name: format!("gate{}", args.gate.said(false)),
+        rules: Some(args.gate.rules()?),
+        shown: args.shown,
+    };
     let wanted = Wanted {
         versions: args.base.zip(args.head),
         data: args.data,

@@ -34,17 +34,30 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
     let settings = Settings::resolve(Layer { out: args.out.clone(), ..Layer::default() }, config)?;
     let dir = runs::find(&args.run, &settings.out)?;
     let record = match store::load(&dir) {
-        Err(error @ StoreError::Tampered { .. }) => {
+        Err(error @ (StoreError::Tampered { .. } | StoreError::BadLine { .. })) => {
             return Err(Failure { exit: Exit::GateFailed, error: error.into() });
         }
         other => other.or_usage()?,
     };
     let mut good = told_record(&record, args.seal.as_deref())?;
+    let finished = told_end(&record)?;
     for (path, found) in reports::recheck(&dir, &record, &verdicts(&record)).or_incomplete()? {
         good &= found == Rechecked::Same;
         print(&format!("{}: {}\n", path.display(), in_words(found, &record)))?;
     }
-    Ok(if good { Exit::Fine } else { Exit::GateFailed })
+    Ok(match (good, finished) {
+        (false, _) => Exit::GateFailed,
+        (true, false) => Exit::Incomplete,
+        (true, true) => Exit::Fine,
+    })
+}
+
+/// Says when a run has no end: one that was cut short on purpose looks like one that was interrupted.
+fn told_end(record: &RunRecord) -> CommandResult<bool> {
+    if record.finished.is_none() {
+        print("the record has no end: the run was cut off, or is still under way\n")?;
+    }
+    Ok(record.finished.is_some())
 }
 
 /// Says what the record holds; false when it is not the one that was asked about, or when outputs are missing.
@@ -65,7 +78,9 @@ fn told_record(record: &RunRecord, published: Option<&str>) -> CommandResult<boo
     if other {
         print("this is another record than the published one: the seals differ\n")?;
     }
-    Ok(!other)
+    let trials = record.units.iter().flat_map(|unit| &unit.trials);
+    let whole = trials.filter_map(|trial| trial.outputs.as_ref()).all(|outputs| outputs.values.is_some());
+    Ok(whole && !other)
 }
 
 fn in_words(found: Rechecked, record: &RunRecord) -> String {

@@ -126,7 +126,7 @@ fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandRes
             "the run {} has come to its end ({reason}): nothing is left to measure",
             plan.run
         ));
-        return Ok(Measured { dir, any_units: true, ended: Ended::default() });
+        return Ok(Measured { dir, any_units: true, ended: Ended::default(), devices: Vec::new() });
     }
     let selection = selection::again(&plan, settings)?;
     progress.note(&format!("going on with {} after {} units", plan.run, record.units.len()));
@@ -142,8 +142,9 @@ pub(crate) fn tell_end(measured: &Measured, command: &str) -> Exit {
     if let Some(why) = &ended.record_failed {
         say(&format!("error: {why}"));
     }
-    for (_, reason) in &ended.lost {
-        say(&format!("error: a device was given up: {reason}"));
+    for (device, reason) in &ended.lost {
+        let id = measured.devices.get(*device).map_or("a device", String::as_str);
+        say(&format!("error: {id} was given up: {reason}"));
     }
     if ended.is_whole() {
         return Exit::Fine;

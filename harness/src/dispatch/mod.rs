@@ -5,6 +5,7 @@
 mod agenda;
 mod driver;
 mod event;
+mod identity;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub(crate) use event::{DispatchEvent, Places, Remedy, Standing, Trouble};
 
 pub(crate) use agenda::{Agenda, Answer, Question, UNIT_ATTEMPTS};
 pub(crate) use driver::{Command, Driver};
+pub(crate) use identity::Identity;
 
 use crate::{
     interrupt::Interrupts,
@@ -100,6 +102,8 @@ pub(crate) struct Hand {
     agenda: Agenda,
     /// Where its files lie.
     places: Places,
+    /// Who it was when the run began.
+    identity: Identity,
     current: Option<Current>,
     began_performance: Option<Instant>,
     finished: bool,
@@ -113,8 +117,8 @@ struct Current {
 
 impl Hand {
     /// A device that has not begun.
-    pub(crate) fn new(agenda: Agenda, places: Places) -> Self {
-        Self { agenda, places, current: None, began_performance: None, finished: false }
+    pub(crate) fn new(agenda: Agenda, places: Places, identity: Identity) -> Self {
+        Self { agenda, places, identity, current: None, began_performance: None, finished: false }
     }
 }
 
@@ -176,9 +180,11 @@ impl Dispatcher<'_> {
     async fn take(&mut self, event: DispatchEvent, ended: &mut Ended) -> Written {
         match event {
             DispatchEvent::Ready { device, hello, places, .. } => {
-                self.writer.append(&device_entry(device, &hello))?;
-                if let Some(hand) = self.hand(device) {
-                    hand.places = places;
+                let Some(hand) = self.hand(device) else { return Ok(()) };
+                hand.places = places;
+                match hand.identity.change(&Identity::of(&hello)) {
+                    Some(change) => self.give_up(device, change, ended)?,
+                    None => self.writer.append(&device_entry(device, &hello))?,
                 }
             }
             DispatchEvent::Agent { device, unit, attempt, seq, event } => {

@@ -28,6 +28,13 @@ pub(crate) struct GateArgs {
 }
 
 impl GateArgs {
+    /// The flags that ask for this gate again.
+    pub(crate) fn said(&self, gate: bool) -> String {
+        let gate = if gate { " --gate" } else { "" };
+        let rules = self.gates.as_ref().map(|path| format!(" --gates {}", path.display()));
+        format!("{gate}{}", rules.unwrap_or_default())
+    }
+
     /// The rules, read and checked before anything is measured.
     ///
     /// # Errors
@@ -77,6 +84,15 @@ fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<S
             );
         }
     }
+    let is_there = |a: &Allowed| {
+        verdicts.rows.iter().any(|row| row.metric.name == a.metric && variant_of(row, plan) == a.variant)
+    };
+    for unknown in rules.allowed.iter().filter(|a| !is_there(a)) {
+        lines.push(format!(
+            "the exception for {} of {} concerns nothing in this run",
+            unknown.metric, unknown.variant
+        ));
+    }
     if looked_at == 0 {
         incomplete = true;
         lines.push("nothing is compared with a reference, so nothing can pass".to_owned());
@@ -124,7 +140,8 @@ fn look<'a>(
         Some(Verdict::Invalid) | None => return Finding::Invalid,
         Some(Verdict::Better | Verdict::Equivalent) => false,
     };
-    let exception = allowed.iter().find(|a| a.variant == variant && a.metric == row.metric.name);
+    let of_row = |a: &&Allowed| a.variant == variant && a.metric == row.metric.name;
+    let exception = allowed.iter().filter(of_row).max_by_key(|a| a.last_day);
     match (fails, exception) {
         (false, _) => Finding::Passes,
         (true, None) => Finding::Fails,

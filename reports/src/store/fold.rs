@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 /// What the entries so far add up to.
 pub(super) struct Fold {
     cases: usize,
-    pub(super) devices: Vec<Option<DeviceRecord>>,
-    pub(super) devices_lost: Vec<Option<String>>,
-    pub(super) facts: Vec<Option<ModelFacts>>,
+    pub(super) known: Known,
+    /// What was known at the last seal: all that counts in the end.
+    sealed: Known,
     pub(super) done: BTreeMap<UnitId, UnitRecord>,
     /// Units that ended since the last seal, with the attempt.
     unsealed: Vec<(UnitId, u32)>,
@@ -20,6 +20,14 @@ pub(super) struct Fold {
     /// The attempt a unit's next start must carry.
     pub(super) next_attempt: BTreeMap<UnitId, u32>,
     pub(super) losses: Vec<String>,
+}
+
+/// What single entries say of devices, models and the end.
+#[derive(Clone, PartialEq)]
+pub(super) struct Known {
+    pub(super) devices: Vec<Option<DeviceRecord>>,
+    pub(super) devices_lost: Vec<Option<String>>,
+    pub(super) facts: Vec<Option<ModelFacts>>,
     pub(super) finished: Option<String>,
 }
 
@@ -35,17 +43,21 @@ struct OpenUnit {
 
 impl Fold {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self {
-            cases: plan.cases.len(),
+        let known = Known {
             devices: plan.devices.iter().map(|_| None).collect(),
             devices_lost: plan.devices.iter().map(|_| None).collect(),
             facts: plan.cases.iter().map(|_| None).collect(),
+            finished: None,
+        };
+        Self {
+            cases: plan.cases.len(),
+            sealed: known.clone(),
+            known,
             done: BTreeMap::new(),
             unsealed: Vec::new(),
             open: BTreeMap::new(),
             next_attempt: BTreeMap::new(),
             losses: Vec::new(),
-            finished: None,
         }
     }
 
@@ -55,17 +67,18 @@ impl Fold {
     /// The entry names a device or case that the plan does not have.
     pub(super) fn take(&mut self, entry: Entry) -> Result<(), String> {
         if !matches!(entry, Entry::Finished { .. }) {
-            self.finished = None;
+            self.known.finished = None;
         }
         match entry {
             Entry::Device { device, agent, info, runtimes } => {
-                *slot(&mut self.devices, device, "device")? = Some(DeviceRecord { agent, info, runtimes });
+                *slot(&mut self.known.devices, device, "device")? =
+                    Some(DeviceRecord { agent, info, runtimes });
                 // it answers again after a resume
-                *slot(&mut self.devices_lost, device, "device")? = None;
+                *slot(&mut self.known.devices_lost, device, "device")? = None;
             }
-            Entry::Inspected { case, facts } => *slot(&mut self.facts, case, "case")? = Some(facts),
+            Entry::Inspected { case, facts } => *slot(&mut self.known.facts, case, "case")? = Some(facts),
             Entry::UnitStarted { unit, attempt, device, purpose, seed, cases, at: _ } => {
-                slot(&mut self.devices, device, "device")?;
+                slot(&mut self.known.devices, device, "device")?;
                 if let Some(bad) = cases.iter().find(|case| **case >= self.cases) {
                     return Err(format!("the plan has no case {bad}"));
                 }
@@ -85,9 +98,9 @@ impl Fold {
                 self.losses.push(format!("{unit}, attempt {attempt}: {reason}"));
             }
             Entry::DeviceLost { device, reason } => {
-                *slot(&mut self.devices_lost, device, "device")? = Some(reason);
+                *slot(&mut self.known.devices_lost, device, "device")? = Some(reason);
             }
-            Entry::Finished { at: _, reason } => self.finished = Some(reason),
+            Entry::Finished { at: _, reason } => self.known.finished = Some(reason),
         }
         Ok(())
     }
@@ -134,10 +147,21 @@ impl Fold {
     /// Everything so far is as it was written.
     pub(super) fn sealed(&mut self) {
         self.unsealed.clear();
+        self.sealed = self.known.clone();
+    }
+
+    /// Units that were begun and have not ended, with the attempt.
+    pub(super) fn under_way(&self) -> Vec<(UnitId, u32)> {
+        let open = self.open.iter().map(|(unit, open)| (*unit, open.attempt));
+        open.chain(self.unsealed.iter().copied()).collect()
     }
 
     /// No more entries: what is still open was cut off, and what nobody vouches for does not count.
     pub(super) fn cut_off(&mut self) {
+        if self.known != self.sealed {
+            self.known = self.sealed.clone();
+            self.losses.push("the end of the journal is not sealed, and does not count".to_owned());
+        }
         for (unit, attempt) in std::mem::take(&mut self.unsealed) {
             self.done.remove(&unit);
             self.losses.push(format!("{unit}, attempt {attempt}: its end is not sealed"));

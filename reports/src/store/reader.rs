@@ -1,7 +1,7 @@
 //! Reading a run: plan, journal and outputs into a [`RunRecord`]. Tolerates a torn last line and says
 //! so; refuses everything else that is not as it was written.
 
-use super::fold::Fold;
+use super::fold::{Fold, Known};
 use super::journal::{Line, Lines};
 use super::seal::Chain;
 use super::{JOURNAL_FILE, MAX_OUTPUTS_BYTES, MAX_PLAN_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed};
@@ -22,7 +22,7 @@ pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
     let (plan, chain) = read_plan(dir)?;
     let scan = scan(dir, &plan, chain)?;
     let seal = scan.chain.last().clone();
-    let Fold { devices, devices_lost, facts, done, mut losses, finished, .. } = scan.fold;
+    let Fold { known: Known { devices, devices_lost, facts, finished }, done, mut losses, .. } = scan.fold;
     if scan.torn_bytes > 0 {
         losses.push(format!("the last line of the journal was cut off ({} bytes)", scan.torn_bytes));
     }
@@ -128,12 +128,16 @@ fn check(plan: &Plan) -> Result<(), String> {
 /// The journal, read through.
 pub(super) struct Scan {
     pub(super) fold: Fold,
-    /// Everything in whole lines.
+    /// Everything up to the last seal.
     pub(super) chain: Chain,
-    /// Bytes of whole lines.
-    pub(super) whole_bytes: u64,
-    /// Bytes behind them.
+    /// Bytes up to the end of the last seal.
+    pub(super) sealed_bytes: u64,
+    /// Bytes behind the last whole line.
     pub(super) torn_bytes: u64,
+    /// All bytes.
+    pub(super) bytes: u64,
+    /// Units that were under way when the journal ends, with the attempt.
+    pub(super) under_way: Vec<(UnitId, u32)>,
 }
 
 pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, StoreError> {
@@ -141,7 +145,9 @@ pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, St
     let file = File::open(&path).map_err(failed(&path, "opening"))?;
     let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file));
     let mut fold = Fold::new(plan);
-    let mut torn_bytes = 0;
+    let (mut torn_bytes, mut sealed_bytes) = (0, 0);
+    // what a writer goes on behind: nobody vouches for the rest
+    let mut sealed_chain = chain.clone();
     loop {
         let taken = match lines.next().map_err(failed(&path, "reading"))? {
             Line::End => break,
@@ -153,6 +159,8 @@ pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, St
             Line::Whole(line) => match chain.check(line) {
                 Some(true) => {
                     fold.sealed();
+                    sealed_bytes = lines.whole_bytes;
+                    sealed_chain = chain.clone();
                     continue;
                 }
                 Some(false) => return Err(StoreError::Tampered { path, line: lines.number }),
@@ -169,8 +177,10 @@ pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, St
             reason,
         })?;
     }
+    let under_way = fold.under_way();
     fold.cut_off();
-    Ok(Scan { fold, chain, whole_bytes: lines.whole_bytes, torn_bytes })
+    let bytes = lines.whole_bytes + torn_bytes;
+    Ok(Scan { fold, chain: sealed_chain, sealed_bytes, torn_bytes, bytes, under_way })
 }
 
 /// The values of an outputs file, when its size and hash are what the record says.

@@ -91,7 +91,11 @@ fn a_run_is_taken_up_where_it_was_cut() {
     assert_eq!(resumed.plan, run.plan);
     assert_eq!(resumed.done.iter().map(|d| d.unit.0).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(resumed.next_attempt.iter().map(|(u, a)| (u.0, *a)).collect::<Vec<_>>(), [(3, 1)]);
-    assert_eq!((resumed.cut_bytes, resumed.finished), (20, None));
+    let behind_the_seal: usize = lines[line..line + 4].iter().map(|l| l.len()).sum();
+    assert_eq!(
+        (resumed.cut_bytes, resumed.finished),
+        (behind_the_seal as u64 + lines[line + 4].len() as u64 + 20, None)
+    );
     assert!(resumed.inspected.iter().all(|seen| *seen));
     assert!(!dir.join(OUTPUTS_DIR).join("left.part").exists());
     for entry in &run.entries[at..] {
@@ -106,7 +110,7 @@ fn a_run_is_taken_up_where_it_was_cut() {
     }
     let record = load(&dir).unwrap();
     assert_eq!(record.units, whole.units);
-    assert_eq!(record.losses, ["unit 3, attempt 0: interrupted"]);
+    assert_eq!(record.losses, ["unit 3, attempt 0: it was under way when the run was cut off"]);
     assert!(matches!(RunWriter::reopen(&dir), Err(StoreError::Locked(_))));
     drop(writer);
     assert_eq!(RunWriter::reopen(&dir).unwrap().1.finished.as_deref(), Some("all units measured"));
@@ -252,6 +256,30 @@ fn a_record_that_was_changed_is_refused() {
     let plan = fs::read_to_string(dir.join(PLAN_FILE)).unwrap();
     fs::write(dir.join(PLAN_FILE), plan.replacen("0.03", "0.3", 1)).unwrap();
     assert_eq!(refused(), seal(0), "a margin that was changed");
+}
+
+#[test]
+fn what_stands_behind_the_last_seal_does_not_count() {
+    let (_root, dir, run) = written();
+    let full = fs::read_to_string(journal(&dir)).unwrap();
+    let lines: Vec<&str> = full.lines().collect();
+    let fifth = lines.iter().enumerate().filter(|(_, l)| l.contains("\"unit-done\"")).nth(4).unwrap().0;
+    let mut cut: Vec<String> = lines[..=fifth + 1].iter().map(|l| (*l).to_owned()).collect();
+    let device = run.entries.iter().find(|e| matches!(e, Entry::Device { .. })).unwrap();
+    let finished = Entry::Finished { at: String::new(), reason: "every latency is decided".into() };
+    for forged in [device, &finished] {
+        cut.push(serde_json::to_string(forged).unwrap().replace("Invented CPU", "Faster CPU"));
+    }
+    fs::write(journal(&dir), cut.join("\n") + "\n").unwrap();
+    let record = load(&dir).unwrap();
+    assert_eq!((record.units.len(), &record.finished), (5, &None));
+    assert!(record.devices[0].as_ref().unwrap().info.cpu.starts_with("Invented CPU"));
+    assert!(record.losses.iter().any(|l| l.contains("is not sealed")), "{:?}", record.losses);
+    let (writer, resumed) = RunWriter::reopen(&dir).unwrap();
+    assert_eq!((resumed.done.len(), resumed.finished), (5, None));
+    drop(writer);
+    let record = load(&dir).unwrap();
+    assert!(record.finished.is_none() && record.losses.is_empty(), "{:?}", record.losses);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub struct Resumed {
     pub devices_lost: Vec<Option<String>>,
     /// Why the run ended, if it did.
     pub finished: Option<String>,
-    /// Bytes of a torn last line that were cut off.
+    /// Bytes behind the last seal that were cut off: of the unit under way, for which nobody vouches.
     pub cut_bytes: u64,
 }
 
@@ -85,8 +85,8 @@ impl RunWriter {
         Ok(Self { dir, journal: Journal::new(file, 0, chain) })
     }
 
-    /// Takes up a run that was cut off: a torn last line is cut, leftovers are removed, and what is
-    /// done is told.
+    /// Takes up a run that was cut off: what stands behind the last seal is cut, leftovers are removed, and what
+    /// is done is told.
     ///
     /// # Errors
     /// As [`super::load`]; also when another process writes to the run.
@@ -95,8 +95,8 @@ impl RunWriter {
         let path = dir.join(JOURNAL_FILE);
         let file = open_journal(dir)?;
         let scan = scan(dir, &plan, chain)?;
-        if scan.torn_bytes > 0 {
-            file.set_len(scan.whole_bytes).map_err(failed(&path, "cutting the torn last line"))?;
+        if scan.bytes > scan.sealed_bytes {
+            file.set_len(scan.sealed_bytes).map_err(failed(&path, "cutting what is not sealed"))?;
         }
         remove_parts(&dir.join(OUTPUTS_DIR));
         let fold = scan.fold;
@@ -107,13 +107,19 @@ impl RunWriter {
         let resumed = Resumed {
             done: done.collect(),
             next_attempt,
-            inspected: fold.facts.iter().map(Option::is_some).collect(),
-            devices_lost: fold.devices_lost,
-            finished: fold.finished,
-            cut_bytes: scan.torn_bytes,
+            inspected: fold.known.facts.iter().map(Option::is_some).collect(),
+            devices_lost: fold.known.devices_lost,
+            finished: fold.known.finished,
+            cut_bytes: scan.bytes - scan.sealed_bytes,
             plan,
         };
-        Ok((Self { dir: dir.to_owned(), journal: Journal::new(file, scan.whole_bytes, scan.chain) }, resumed))
+        let journal = Journal::new(file, scan.sealed_bytes, scan.chain);
+        let mut writer = Self { dir: dir.to_owned(), journal };
+        for (unit, attempt) in scan.under_way {
+            let reason = "it was under way when the run was cut off".to_owned();
+            writer.append(&Entry::UnitLost { unit, attempt, reason })?;
+        }
+        Ok((writer, resumed))
     }
 
     /// The run's directory.

@@ -257,7 +257,8 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
             fs::write(&path, pid).unwrap();
             path
         };
-        let (ours, gone) = (note("ours", std::process::id().to_string()), note("gone", "999999999".to_owned()));
+        let (ours, gone) =
+            (note("ours", std::process::id().to_string()), note("gone", "999999999".to_owned()));
         let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500).await.unwrap();
         assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000 });
         let left: Vec<bool> = all.iter().map(|(_, path)| path.exists()).collect();

@@ -10,7 +10,10 @@ use crate::{
 use anyhow::Context;
 use datasets::{Dataset, FileRef, did_you_mean};
 use protocol::{ContrastKind, Format, Precision, RuntimeId, VariantId};
-use reports::record::{CasePlan, DatasetFacts, Plan, Subject, SuiteFacts};
+use reports::{
+    record::{CasePlan, DatasetFacts, Plan, Subject, SuiteFacts},
+    visible,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -185,7 +188,8 @@ fn find_versions(base: &Path, head: &Path, data: Option<&str>) -> CommandResult<
     let subject =
         Subject::Versions { base: absolute(base), head: absolute(head), data: data.map(absolute_data) };
     let note = |names: &[String], what: &str| {
-        (!names.is_empty()).then(|| format!("not compared, for only the {what} has it: {}", names.join(", ")))
+        let shown = visible(&names.join(", ")).into_owned();
+        (!names.is_empty()).then(|| format!("not compared, for only the {what} has it: {shown}"))
     };
     let notes = [note(&gone, "base"), note(&new, "head")].into_iter().flatten().collect();
     Ok(Chosen { suite, subject, notes })

@@ -8,11 +8,7 @@ use crate::{
 };
 use datasets::FileRef;
 use protocol::VariantId;
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Model files looked for in a folder, at most.
 const MAX_MODELS: usize = 64;
@@ -73,11 +69,14 @@ fn variant(path: &Path, name: &str, version: &str, reference: usize) -> Result<V
     Ok(Variant { id, file, format, precision: None, reference })
 }
 
+fn is_model_name(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tflite") || e.eq_ignore_ascii_case("onnx"))
+}
+
 /// Names of the model files that lie in a folder.
 fn models(folder: &Path) -> Result<BTreeSet<String>, SuiteError> {
     let bad = |problem: String| SuiteError::AdHoc(format!("{}: {problem}", folder.display()));
     let entries = fs::read_dir(folder).map_err(|e| bad(format!("cannot be read as a folder: {e}")))?;
-    let is_model = |path: &PathBuf| path.extension().is_some_and(|e| e == "tflite" || e == "onnx");
     let mut names = BTreeSet::new();
     let mut paths = Vec::new();
     for entry in entries {
@@ -86,7 +85,7 @@ fn models(folder: &Path) -> Result<BTreeSet<String>, SuiteError> {
             return Err(bad(format!("has more than {MAX_ENTRIES} entries")));
         }
     }
-    for path in paths.into_iter().filter(is_model) {
+    for path in paths.into_iter().filter(|path| is_model_name(path)) {
         let name = path.file_name().and_then(|name| name.to_str());
         names.insert(name.ok_or_else(|| bad(format!("{path:?} has a name that is no UTF-8")))?.to_owned());
     }

@@ -7,10 +7,11 @@ use super::{
 use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
     gate::{self, GateArgs, Rules},
+    measure::Measured,
     progress::Progress,
     render::{Concluded, Shown, render},
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::task::spawn_blocking;
 
 /// Arguments.
@@ -68,7 +69,8 @@ pub(crate) fn judge(command: Command, what: Measurable, config: Option<&Path>, q
         // a table without a single number would only hide why
         return Ok(tell_end(&measured, &command.name));
     }
-    let Concluded { record, verdicts } = block_on(reported(measured.dir.clone(), command.shown.format))?;
+    let Concluded { record, verdicts } = block_on(reported(&measured, &command))?;
+    progress.note(&format!("seal of the record: {}", record.seal));
     let end = tell_end(&measured, &command.name);
     let missing = verdicts.cases.iter().any(|case| case.failed > 0);
     let gated = command.rules.map_or(Exit::Fine, |rules| gate::tell(&verdicts, &record.plan, &rules));
@@ -81,14 +83,20 @@ pub(crate) fn judge(command: Command, what: Measurable, config: Option<&Path>, q
 }
 
 /// Renders, unless the user has enough.
-async fn reported(dir: PathBuf, format: String) -> CommandResult<Concluded> {
+async fn reported(measured: &Measured, command: &Command) -> CommandResult<Concluded> {
     let mut interrupts = listen()?;
-    let shown = dir.display().to_string();
+    let (dir, format) = (measured.dir.clone(), command.shown.format.clone());
+    let next = match measured.ended.is_whole() {
+        true => format!("everything is measured. To report it: bench report {}", dir.display()),
+        false => {
+            format!("what was measured is kept. To go on: bench {} --resume {}", command.name, dir.display())
+        }
+    };
     tokio::select! {
         done = spawn_blocking(move || render(&dir, &format)) => done.or_incomplete()?,
         () = interrupts.next() => Err(Failure {
             exit: Exit::Incomplete,
-            error: anyhow::anyhow!("interrupted; everything is measured. To report it: bench report {shown}"),
+            error: anyhow::anyhow!("interrupted; {next}"),
         }),
     }
 }

@@ -7,11 +7,13 @@ use crate::{
     settings::{Layer, Settings},
     stdout::print,
 };
+use protocol::Sha256Hex;
 use reports::{
     Rechecked,
     record::RunRecord,
     store::{self, StoreError},
     verdict::verdicts,
+    visible,
 };
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,7 @@ pub(crate) struct Args {
     run: String,
     /// The seal that the record must end with, as it was published
     #[arg(long, value_name = "SHA256")]
-    seal: Option<String>,
+    seal: Option<Sha256Hex>,
     /// Folder in which runs are kept [default: runs]
     #[arg(long, env = "BENCH_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
@@ -39,7 +41,7 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
         }
         other => other.or_usage()?,
     };
-    let mut good = told_record(&record, args.seal.as_deref())?;
+    let mut good = told_record(&record, args.seal.as_ref())?;
     let finished = told_end(&record)?;
     for (path, found) in reports::recheck(&dir, &record, &verdicts(&record)).or_incomplete()? {
         good &= found == Rechecked::Same;
@@ -61,7 +63,7 @@ fn told_end(record: &RunRecord) -> CommandResult<bool> {
 }
 
 /// Says what the record holds; false when it is not the one that was asked about, or when outputs are missing.
-fn told_record(record: &RunRecord, published: Option<&str>) -> CommandResult<bool> {
+fn told_record(record: &RunRecord, published: Option<&Sha256Hex>) -> CommandResult<bool> {
     let trials = record.units.iter().flat_map(|unit| &unit.trials);
     let bursts = trials.flat_map(|trial| &trial.bursts);
     let samples: usize = bursts.map(|burst| burst.wall_ns.len()).sum();
@@ -72,9 +74,9 @@ fn told_record(record: &RunRecord, published: Option<&str>) -> CommandResult<boo
         record.seal
     ))?;
     for loss in &record.losses {
-        print(&format!("  {loss}\n"))?;
+        print(&format!("  {}\n", visible(loss)))?;
     }
-    let other = published.is_some_and(|seal| seal != record.seal.as_str());
+    let other = published.is_some_and(|seal| *seal != record.seal);
     if other {
         print("this is another record than the published one: the seals differ\n")?;
     }

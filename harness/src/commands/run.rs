@@ -13,6 +13,7 @@ use crate::{
     stdout::print,
 };
 use anyhow::Context;
+use reports::visible;
 use std::path::{Path, PathBuf};
 
 /// What `run` and `compare` have in common.
@@ -100,8 +101,9 @@ pub(crate) fn measure(
             "a comparison needs two variants, or one on two runtimes; `bench run` measures one alone",
         ));
     }
-    progress.note(&selection.suite.title);
-    selection.notes.iter().for_each(|note| progress.note(note));
+    progress.note(&visible(&selection.suite.title));
+    // what is left out must be known, however little a person wants to hear
+    selection.notes.iter().for_each(|note| say(note));
     progress.note(&format!("seed {seed}"));
     block_on(async {
         let interrupts = listen()?;
@@ -126,7 +128,12 @@ fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandRes
             "the run {} has come to its end ({reason}): nothing is left to measure",
             plan.run
         ));
-        return Ok(Measured { dir, any_units: true, ended: Ended::default(), devices: Vec::new() });
+        return Ok(Measured {
+            dir,
+            any_units: !record.units.is_empty(),
+            ended: Ended::default(),
+            devices: Vec::new(),
+        });
     }
     let selection = selection::again(&plan, settings)?;
     progress.note(&format!("going on with {} after {} units", plan.run, record.units.len()));

@@ -142,8 +142,8 @@ impl Entry {
         if let Some(agent) = &self.agent {
             check_name(agent).map_err(|why| format!("agent: {why}"))?;
         }
-        if self.cache.as_ref().is_some_and(|c| !c.starts_with('/')) {
-            return Err("cache: must be an absolute path on the device".to_owned());
+        if self.cache.as_ref().is_some_and(|c| !c.starts_with('/') || c.contains(char::is_control)) {
+            return Err("cache: must be an absolute path on the device, without line breaks".to_owned());
         }
         if self.cores.len() > MAX_CORES {
             return Err(format!("cores: more than {MAX_CORES}"));

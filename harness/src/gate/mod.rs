@@ -11,7 +11,7 @@ use jiff::{Timestamp, civil::Date, tz::Offset};
 use protocol::ContrastKind;
 use reports::{
     record::Plan,
-    verdict::{ContrastRow, Verdict, Verdicts},
+    verdict::{ContrastRow, Reason, Verdict, Verdicts},
 };
 use rules::{Allowed, Fail, Gate};
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl GateArgs {
 }
 
 /// What a rule thinks of a row.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Finding<'a> {
     Fails,
     /// It would fail, but for this.
@@ -54,6 +54,8 @@ enum Finding<'a> {
     Expired(&'a Allowed),
     Invalid,
     Undecided,
+    /// Too little was measured for any answer.
+    Unanswered(&'a Reason),
     Passes,
 }
 
@@ -78,7 +80,7 @@ fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<S
             let variant = variant_of(row, plan);
             let finding = look(gate, row, &variant, &rules.allowed, today);
             failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
-            incomplete |= finding == Finding::Invalid;
+            incomplete |= matches!(finding, Finding::Invalid | Finding::Unanswered(_));
             lines.extend(
                 in_words(&finding, row).map(|words| format!("{variant}: {} {words}", row.metric.title)),
             );
@@ -128,13 +130,17 @@ fn variant_of(row: &ContrastRow, plan: &Plan) -> String {
 
 fn look<'a>(
     gate: &Gate,
-    row: &ContrastRow,
+    row: &'a ContrastRow,
     variant: &str,
     allowed: &'a [Allowed],
     today: Date,
 ) -> Finding<'a> {
+    let too_few = row.reasons.iter().find(|r| matches!(r, Reason::TooFewUnits { .. } | Reason::NoUnits));
     let fails = match row.verdict {
         Some(Verdict::Worse) => true,
+        Some(Verdict::Inconclusive) if too_few.is_some() => {
+            return too_few.map_or(Finding::Undecided, Finding::Unanswered);
+        }
         Some(Verdict::Inconclusive) if gate.fail == Fail::Undecided => true,
         Some(Verdict::Inconclusive) => return Finding::Undecided,
         Some(Verdict::Invalid) | None => return Finding::Invalid,
@@ -156,6 +162,7 @@ fn in_words(finding: &Finding<'_>, row: &ContrastRow) -> Option<String> {
         Finding::Passes => None,
         Finding::Fails => Some(format!("is {is}")),
         Finding::Undecided => Some("is inconclusive, and passes".to_owned()),
+        Finding::Unanswered(why) => Some(format!("has no answer: {why} (--time-budget, --units)")),
         Finding::Invalid => Some("is invalid".to_owned()),
         Finding::Allowed(a) => Some(format!("is {is}, and allowed until {}: {}", a.last_day, a.reason)),
         Finding::Expired(a) => Some(format!("is {is}, and was allowed until {}: {}", a.last_day, a.reason)),

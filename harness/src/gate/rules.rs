@@ -95,8 +95,9 @@ impl Rules {
     pub(crate) fn read(path: &Path) -> CommandResult<Self> {
         let bad =
             |why: &dyn std::fmt::Display| Failure::usage(format!("the gates file {}: {why}", path.display()));
-        if fs::metadata(path).map_err(|e| bad(&e))?.len() > MAX_FILE_BYTES {
-            return Err(bad(&format!("longer than {MAX_FILE_BYTES} bytes")));
+        let facts = fs::metadata(path).map_err(|e| bad(&e))?;
+        if !facts.is_file() || facts.len() > MAX_FILE_BYTES {
+            return Err(bad(&format!("no file, or longer than {MAX_FILE_BYTES} bytes")));
         }
         let text = fs::read_to_string(path).map_err(|e| bad(&e))?;
         Self::parse(&text).map_err(|why| bad(&why.trim_end()))

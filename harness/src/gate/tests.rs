@@ -107,6 +107,16 @@ fn what_cannot_be_decided_fails_where_the_rule_says_so() {
 }
 
 #[test]
+fn too_few_units_are_no_answer() {
+    let mut short = row((Reference, 1, "latency_ns", Inconclusive));
+    short.reasons.push(Reason::TooFewUnits { units: 2, needed: 6 });
+    let verdicts = Verdicts { cases: Vec::new(), rows: vec![short] };
+    let (lines, exit) = judge(&verdicts, &plan(), &Rules::usual(), TODAY);
+    assert_eq!(exit, Exit::Incomplete);
+    assert!(lines[0].contains("has no answer: 2 units, a call needs 6"), "{lines:?}");
+}
+
+#[test]
 fn an_exception_holds_for_its_row_and_until_its_day() {
     let worse = [(Reference, 1, "latency_ns", Worse)];
     let with = |variant: &str, metric: &str, until: &str| {

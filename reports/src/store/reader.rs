@@ -191,6 +191,10 @@ fn read_outputs(dir: &Path, outputs: &OutputsRecord) -> Result<Vec<f32>, String>
         .filter(|bytes| *bytes <= MAX_OUTPUTS_BYTES)
         .ok_or("is said to be larger than an outputs file can be")?;
     let path = outputs_path(dir, &outputs.sha256);
+    // opening a pipe would wait for somebody to write into it
+    if !path.metadata().map_err(|e| format!("is missing ({e})"))?.is_file() {
+        return Err("is no file".into());
+    }
     let file = File::open(path).map_err(|e| format!("is missing ({e})"))?;
     let mut bytes = Vec::new();
     file.take(expected + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read ({e})"))?;

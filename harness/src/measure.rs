@@ -79,10 +79,10 @@ pub(crate) async fn start_on(
     let devices: Vec<DevicePlan> = chosen.iter().map(|device| device.known.plan()).collect();
     let mut session = open(chosen, selection, settings, progress, interrupts)?;
     let greetings = session.greet(progress).await?;
-    let ready = first_ready(&greetings, &devices)?;
+    let ready = all_ready(&greetings, &devices)?;
     check_runtimes(selection, &greetings, &devices)?;
     let models: Vec<Sha256Hex> = selection.entrants.iter().map(|e| e.file.sha256.clone()).collect();
-    let facts = session.inspect(ready, &models, progress).await?;
+    let facts = session.inspect(&ready, &models, progress).await?;
     for (entrant, reason) in
         selection.entrants.iter().filter_map(|e| Some((e, facts.get(&e.file.sha256)?.as_ref().err()?)))
     {
@@ -122,7 +122,7 @@ pub(crate) async fn resume(
     for (greeting, earlier) in greetings.iter_mut().zip(&earlier) {
         refuse_another(greeting, earlier.as_ref());
     }
-    let ready = first_ready(&greetings, &plan.devices)?;
+    let ready = all_ready(&greetings, &plan.devices)?;
     for (device, greeting) in greetings.iter().enumerate() {
         if let Ok((hello, _)) = greeting {
             writer.append(&device_entry(device, hello)).or_incomplete()?;
@@ -132,7 +132,7 @@ pub(crate) async fn resume(
         (0..plan.cases.len()).filter(|c| inspected.get(*c) != Some(&true)).collect();
     let models: Vec<Sha256Hex> =
         missing.iter().filter_map(|c| plan.cases.get(*c)).map(|c| c.model_sha256.clone()).collect();
-    let facts = session.inspect(ready, &models, progress).await?;
+    let facts = session.inspect(&ready, &models, progress).await?;
     write_facts(&mut writer, &plan, &missing, &facts).or_incomplete()?;
     progress.plan(&plan, &done.iter().map(|d| (d.device, d.purpose)).collect::<Vec<_>>());
     let record = store::load(dir).or_usage()?;
@@ -183,8 +183,10 @@ fn shown(reasons: &[(String, String)]) -> String {
     reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
-fn first_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<usize> {
-    if let Some(ready) = greetings.iter().position(Result::is_ok) {
+/// Those that can be used; at least one.
+fn all_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<Vec<usize>> {
+    let ready: Vec<usize> = (0..).zip(greetings).filter(|(_, g)| g.is_ok()).map(|(at, _)| at).collect();
+    if !ready.is_empty() {
         return Ok(ready);
     }
     let reasons = devices

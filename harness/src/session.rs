@@ -121,45 +121,60 @@ impl Session {
         *tries <= UNIT_ATTEMPTS && sender.send(Command::Connect).await.is_ok()
     }
 
-    /// Has models inspected on a device that is ready.
+    /// Has models inspected on the first of some devices that are ready; when it is lost, on the next.
     ///
     /// # Errors
-    /// The user interrupted, or the device was lost.
+    /// The user interrupted, or all of them were lost.
     pub(crate) async fn inspect(
         &mut self,
-        device: usize,
+        devices: &[usize],
         models: &[Sha256Hex],
         progress: &mut Progress,
     ) -> CommandResult<BTreeMap<Sha256Hex, Result<ModelFacts, String>>> {
         let mut found = BTreeMap::new();
+        let mut devices = devices.iter().copied().peekable();
         for wanted in models {
-            if found.contains_key(wanted) {
-                continue;
-            }
-            if let Some(sender) = self.fleet.commands.get(device).and_then(Option::as_ref) {
-                sender
-                    .send(Command::Inspect(wanted.clone()))
-                    .await
-                    .context("its driver ended")
-                    .or_incomplete()?;
-            }
-            loop {
-                let Some(event) = self.fleet.next().await else { return Ok(found) };
-                progress.on(&event);
-                match event {
-                    DispatchEvent::Inspected { model, facts, .. } => {
-                        found.insert(model, facts.map(|f| *f));
-                        break;
+            while let (false, Some(&device)) = (found.contains_key(wanted), devices.peek()) {
+                match self.inspect_on(device, wanted, progress).await? {
+                    Ok(facts) => {
+                        found.insert(wanted.clone(), facts);
                     }
-                    DispatchEvent::NotReady { trouble, .. } => {
-                        return Err(anyhow::Error::msg(trouble.reason)).or_incomplete();
+                    Err(trouble) => {
+                        devices.next();
+                        if devices.peek().is_none() {
+                            return Err(anyhow::Error::msg(trouble.reason)).or_incomplete();
+                        }
                     }
-                    DispatchEvent::Interrupted => return Err(interrupted()),
-                    _ => {}
                 }
             }
         }
         Ok(found)
+    }
+
+    async fn inspect_on(
+        &mut self,
+        device: usize,
+        wanted: &Sha256Hex,
+        progress: &mut Progress,
+    ) -> CommandResult<Result<Result<ModelFacts, String>, Trouble>> {
+        let ended = || Trouble { reason: "its driver ended".to_owned(), remedy: Remedy::TryAgain };
+        let sender = self.fleet.commands.get(device).and_then(Option::as_ref);
+        let Some(sender) = sender else { return Ok(Err(ended())) };
+        if sender.send(Command::Inspect(wanted.clone())).await.is_err() {
+            return Ok(Err(ended()));
+        }
+        loop {
+            let Some(event) = self.fleet.next().await else { return Ok(Err(ended())) };
+            progress.on(&event);
+            match event {
+                DispatchEvent::Inspected { model, facts, .. } if model == *wanted => {
+                    return Ok(Ok(facts.map(|f| *f)));
+                }
+                DispatchEvent::NotReady { trouble, .. } => return Ok(Err(trouble)),
+                DispatchEvent::Interrupted => return Err(interrupted()),
+                _ => {}
+            }
+        }
     }
 
     /// Says goodbye to every agent and waits for it.

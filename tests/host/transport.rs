@@ -93,9 +93,9 @@ fn the_least_recently_used_files_are_deleted_first() {
             reach.push(file, |_| ()).await.unwrap();
         }
         let kept = [files[0].sha256.clone()];
-        let tidied = reach.tidy(&kept, 10_000).await.unwrap();
+        let tidied = reach.tidy(&kept, 10_000, Duration::ZERO).await.unwrap();
         assert_eq!((tidied.files, tidied.left_bytes), (0, 3000), "{name}: there is room");
-        let tidied = reach.tidy(&kept, 0).await.unwrap();
+        let tidied = reach.tidy(&kept, 0, Duration::ZERO).await.unwrap();
         assert_eq!((tidied.files, tidied.freed_bytes, tidied.left_bytes), (2, 2000, 1000), "{name}");
         assert_eq!(reach.push(&files[0], |_| ()).await.unwrap().sent_bytes, 0, "{name}: it was to be kept");
         assert_eq!(reach.push(&files[1], |_| ()).await.unwrap().sent_bytes, 1000, "{name}");

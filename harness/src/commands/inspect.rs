@@ -78,7 +78,7 @@ async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> 
         return if setting { Err(error).or_usage() } else { Err(error).or_incomplete() };
     }
     let models: Vec<_> = files.iter().map(|f| f.sha256.clone()).collect();
-    let facts = session.inspect(0, &models, &mut progress).await?;
+    let facts = session.inspect(&[0], &models, &mut progress).await?;
     session.end().await;
     Ok(facts)
 }

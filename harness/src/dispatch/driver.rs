@@ -9,12 +9,16 @@ use crate::{
     link::{Link, LinkError, Sink, UnitEnd},
     transport::{HostFile, Program, Pushed, TransportError},
 };
-use protocol::{Artifact, Counts, Sha256Hex, UnitId, UnitSpec};
+use protocol::{Artifact, Sha256Hex, UnitSpec};
 use std::{
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch};
+
+/// A file that was wanted within this time may be in use by the agent of another host: it makes no room on a full
+/// device.
+const IN_USE: Duration = Duration::from_secs(3600);
 
 /// What a driver is asked to do.
 #[derive(Debug)]
@@ -179,7 +183,7 @@ impl Driver {
         for file in all {
             let pushed = match self.push(file).await {
                 Err(TransportError::NoSpace { .. })
-                    if self.device.way.tidy(&keep, 0).await?.freed_bytes > 0 =>
+                    if self.device.way.tidy(&keep, 0, IN_USE).await?.freed_bytes > 0 =>
                 {
                     self.push(file).await?
                 }
@@ -189,7 +193,7 @@ impl Driver {
             places.insert(file.sha256.clone(), pushed.path);
         }
         if sent > 0 {
-            self.device.way.tidy(&keep, self.device.cache_limit).await?;
+            self.device.way.tidy(&keep, self.device.cache_limit, Duration::ZERO).await?;
         }
         Ok((places, sent))
     }
@@ -245,10 +249,24 @@ impl Driver {
         let Some(mut open) = session.take() else { return Ok(()) };
         let sink = Sink { device, attempt, events: &self.events };
         match open.link.run(spec, &mut self.cancel, &sink).await {
-            Ok(UnitEnd::Done { counts, outputs }) => {
-                *session = Some(open);
-                self.finish(unit, attempt, counts, outputs, began).await
-            }
+            Ok(UnitEnd::Done { counts, outputs }) => match self.bring_home(outputs).await? {
+                Ok(()) => {
+                    *session = Some(open);
+                    let took = began.elapsed();
+                    self.tell(DispatchEvent::UnitDone { device, unit, attempt, counts, took }).await
+                }
+                Err(error) => {
+                    let mut trouble = Trouble::from(error);
+                    if trouble.remedy == Remedy::TryAgain {
+                        // what cannot be fetched from may not hear the agent either
+                        self.lost = true;
+                        trouble.reason.push_str(&open.link.abandon().await);
+                    } else {
+                        *session = Some(open);
+                    }
+                    self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
+                }
+            },
             Ok(UnitEnd::Cancelled) => {
                 *session = Some(open);
                 self.tell(DispatchEvent::UnitCancelled { device, unit, attempt }).await
@@ -267,32 +285,25 @@ impl Driver {
     }
 
     /// Brings the outputs home; without them the unit does not count.
-    async fn finish(
+    async fn bring_home(
         &self,
-        unit: UnitId,
-        attempt: u32,
-        counts: Counts,
         outputs: Vec<(PathBuf, Sha256Hex)>,
-        began: Instant,
-    ) -> Told {
+    ) -> Result<Result<(), TransportError>, Gone> {
         let device = self.position;
         for (path, sha256) in outputs {
             match self.fetch(&path, &sha256).await {
                 Ok(staged) => self.tell(DispatchEvent::Fetched { device, sha256, staged }).await?,
-                Err(error) => {
-                    let trouble = error.into();
-                    return self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await;
-                }
+                Err(error) => return Ok(Err(error)),
             }
         }
-        let took = began.elapsed();
-        self.tell(DispatchEvent::UnitDone { device, unit, attempt, counts, took }).await
+        Ok(Ok(()))
     }
 
     async fn fetch(&self, path: &Path, sha256: &Sha256Hex) -> Result<PathBuf, TransportError> {
         let staged = self.staging.join(sha256.as_str());
         self.device.way.pull(path, sha256, &staged).await?;
-        self.device.way.remove(path).await?;
+        // it is here; what is left of it there goes when the agent tidies
+        self.device.way.remove(path).await.ok();
         Ok(staged)
     }
 }

@@ -145,6 +145,28 @@ pub(crate) enum DispatchEvent {
     Interrupted,
 }
 
+impl DispatchEvent {
+    /// The device that it is about.
+    pub(crate) fn device(&self) -> Option<usize> {
+        match self {
+            Self::Pushing { device, .. }
+            | Self::Ready { device, .. }
+            | Self::NotReady { device, .. }
+            | Self::Inspected { device, .. }
+            | Self::UnitStarted { device, .. }
+            | Self::Agent { device, .. }
+            | Self::Fetched { device, .. }
+            | Self::UnitDone { device, .. }
+            | Self::UnitLost { device, .. }
+            | Self::UnitCancelled { device, .. }
+            | Self::Looked { device, .. }
+            | Self::DeviceLost { device, .. }
+            | Self::DeviceFinished { device, .. } => Some(*device),
+            Self::Interrupted => None,
+        }
+    }
+}
+
 /// Why something on a device did not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {

@@ -145,6 +145,22 @@ impl From<StoreError> for RecordFailed {
 
 type Written = Result<(), RecordFailed>;
 
+/// Longest reason that is recorded: a person reads it.
+const REASON_CHARS: usize = 4000;
+
+fn bounded(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS).collect()
+}
+
+/// The store works; what a device sent is nothing that it keeps.
+fn is_devices_fault(error: &StoreError) -> bool {
+    match error {
+        StoreError::Refused { .. } => true,
+        StoreError::Io { source, .. } => source.kind() == std::io::ErrorKind::InvalidInput,
+        _ => false,
+    }
+}
+
 impl Dispatcher<'_> {
     /// Measures until every device has finished, was lost, or the user ends it. The writer comes back for the
     /// last line.
@@ -178,20 +194,30 @@ impl Dispatcher<'_> {
     }
 
     async fn take(&mut self, event: DispatchEvent, ended: &mut Ended) -> Written {
+        if event.device().and_then(|device| self.hand(device)).is_some_and(|hand| hand.finished) {
+            // given up in the middle of a unit: what its driver still says has no place in the record
+            return Ok(());
+        }
         match event {
             DispatchEvent::Ready { device, hello, places, .. } => {
                 let Some(hand) = self.hand(device) else { return Ok(()) };
                 hand.places = places;
                 match hand.identity.change(&Identity::of(&hello)) {
                     Some(change) => self.give_up(device, change, ended)?,
-                    None => self.writer.append(&device_entry(device, &hello))?,
+                    None => {
+                        let kept = self.writer.append(&device_entry(device, &hello));
+                        self.kept(device, kept, ended)?;
+                    }
                 }
             }
             DispatchEvent::Agent { device, unit, attempt, seq, event } => {
                 self.hear(device, &event);
-                self.writer.append(&Entry::Event { unit, attempt, seq, event: *event })?;
+                let kept = self.writer.append(&Entry::Event { unit, attempt, seq, event: *event });
+                self.kept(device, kept, ended)?;
             }
-            DispatchEvent::Fetched { sha256, staged, .. } => self.keep(&sha256, &staged)?,
+            DispatchEvent::Fetched { device, sha256, staged } => {
+                self.keep(device, &sha256, &staged, ended)?;
+            }
             DispatchEvent::UnitDone { device, unit, attempt, counts, took } => {
                 self.writer.append(&Entry::UnitDone { unit, attempt, counts })?;
                 ended.units += 1;
@@ -203,7 +229,7 @@ impl Dispatcher<'_> {
                 self.advance(device, ended).await?;
             }
             DispatchEvent::UnitLost { device, unit, attempt, trouble } => {
-                self.writer.append(&Entry::UnitLost { unit, attempt, reason: trouble.reason.clone() })?;
+                self.writer.append(&Entry::UnitLost { unit, attempt, reason: bounded(&trouble.reason) })?;
                 if let Some(hand) = self.hand(device) {
                     hand.current = None;
                     hand.agenda.lost(unit, attempt, &trouble.reason, trouble.remedy != Remedy::TryAgain);
@@ -241,11 +267,22 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn keep(&self, sha256: &Sha256Hex, staged: &Path) -> Written {
+    /// One device's rubbish is its own loss, not everybody's.
+    fn kept<T>(&mut self, device: usize, result: Result<T, StoreError>, ended: &mut Ended) -> Written {
+        match result {
+            Err(error) if is_devices_fault(&error) => {
+                self.give_up(device, format!("what it sent cannot be kept: {error}"), ended)
+            }
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    fn keep(&mut self, device: usize, sha256: &Sha256Hex, staged: &Path, ended: &mut Ended) -> Written {
         if !self.writer.has_outputs(sha256) {
             let mut file = File::open(staged)
                 .map_err(|e| RecordFailed(format!("{}: fetched outputs are gone: {e}", staged.display())))?;
-            self.writer.store_outputs(sha256, &mut file)?;
+            let kept = self.writer.store_outputs(sha256, &mut file);
+            self.kept(device, kept, ended)?;
         }
         // what is left in the staging folder goes with the folder
         fs::remove_file(staged).unwrap_or_default();
@@ -332,6 +369,7 @@ impl Dispatcher<'_> {
     }
 
     fn give_up(&mut self, device: usize, reason: String, ended: &mut Ended) -> Written {
+        let reason = bounded(&reason);
         if self.hand(device).is_some_and(|hand| !hand.finished) {
             self.writer.append(&Entry::DeviceLost { device, reason: reason.clone() })?;
             self.progress.on(&DispatchEvent::DeviceLost { device, reason: reason.clone() });

@@ -1,6 +1,7 @@
 //! Whole runs on the pretended device: every fault it knows, and what becomes of the record. Time is paused, so
 //! that a silence of ten seconds takes none.
 
+use super::{bounded, is_devices_fault};
 use crate::{
     exit::{CommandResult, Exit},
     interrupt::Interrupts,
@@ -12,10 +13,10 @@ use crate::{
     testing,
     transport::HostFile,
 };
-use protocol::{ContrastKind, Format, Outcome};
+use protocol::{ContrastKind, Format, Outcome, Sha256Hex};
 use reports::{
-    record::{Purpose, RunRecord, UnitRecord},
-    store,
+    record::{Entry, Purpose, RunRecord, UnitRecord},
+    store::{self, RunWriter},
 };
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -163,6 +164,9 @@ async fn damaged_outputs_are_measured_again() {
     let (measured, record) = scene.run().await;
     assert_whole(&measured, &record);
     assert!(record.losses.iter().any(|l| l.contains("damaged")), "{:?}", record.losses);
+    let journal = fs::read_to_string(measured.dir.join("journal.jsonl")).unwrap();
+    let greetings = journal.lines().filter(|line| line.contains("\"runtimes\"")).count();
+    assert_eq!(greetings, 2, "the connection was made anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,6 +224,33 @@ async fn a_device_that_is_lost_while_it_is_made_ready_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_that_is_lost_while_it_inspects_models_leaves_that_to_the_next() {
+    let dying = "fault = [{ kind = \"lost-inspecting\", at = 0 }]";
+    let scene = Scene::new(&[dying, ""]);
+    let (_, record) = scene.run().await;
+    assert!(record.facts.iter().all(Option::is_some));
+    assert!(record.units.iter().any(|u| u.device == 1), "the run goes on");
+    let failure = Scene::new(&[dying]).start(Interrupts::by_hand().1).await.unwrap_err();
+    assert!(failure.exit == Exit::Incomplete && failure.error.to_string().contains("went away"));
+}
+
+#[test]
+fn what_the_store_refuses_is_told_from_a_store_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = RunWriter::create(folder.path(), &testing::plan()).unwrap();
+    let hash = Sha256Hex::of_bytes(b"right");
+    let wrong = writer.store_outputs(&hash, &mut &b"wrong"[..]).unwrap_err();
+    assert!(is_devices_fault(&wrong), "{wrong}");
+    let reason = "x".repeat(2 * protocol::MAX_LINE_BYTES);
+    let long = writer.append(&Entry::DeviceLost { device: 0, reason: reason.clone() }).unwrap_err();
+    assert!(is_devices_fault(&long), "{long}");
+    writer.append(&Entry::DeviceLost { device: 0, reason: bounded(&reason) }).unwrap();
+    fs::remove_dir_all(writer.dir().join("outputs")).unwrap();
+    let broken = writer.store_outputs(&hash, &mut &b"right"[..]).unwrap_err();
+    assert!(!is_devices_fault(&broken), "{broken}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_device_that_is_not_ready_does_not_keep_the_other() {
     let scene = Scene::new(&["", "fault = [{ kind = \"disk-full\", at = 0, times = 9 }]"]);
     let (measured, record) = scene.run().await;
@@ -229,7 +260,7 @@ async fn one_device_that_is_not_ready_does_not_keep_the_other() {
 }
 
 fn script_for(model: &[u8], rest: &str) -> String {
-    let hash = protocol::Sha256Hex::of_bytes(model);
+    let hash = Sha256Hex::of_bytes(model);
     format!("[[model]]\nsha256 = \"{hash}\"\n{rest}\n")
 }
 

@@ -55,7 +55,12 @@ pub(super) fn pull<'a>(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved
 }
 
 /// Deletes the files that were not used for longest, and parts that nobody has written to for long.
-pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
+pub(super) fn tidy<'a>(
+    cache: &Path,
+    keep: &[Sha256Hex],
+    limit_bytes: u64,
+    spare: Duration,
+) -> Pending<'a, Tidied> {
     let (folder, keep) = (cache.join(FILES), keep.to_vec());
     off_loop(move || {
         let kept = |path: &Path| keep.iter().any(|sha256| path.ends_with(sha256.as_str()));
@@ -68,7 +73,8 @@ pub(super) fn tidy<'a>(cache: &Path, keep: &[Sha256Hex], limit_bytes: u64) -> Pe
             let doomed = if is_part {
                 used.elapsed().is_ok_and(|age| age > PART_AGE)
             } else {
-                tidied.left_bytes > limit_bytes && !kept(&path)
+                let spared = used.elapsed().is_ok_and(|age| age < spare);
+                tidied.left_bytes > limit_bytes && !kept(&path) && !spared
             };
             if doomed {
                 fs::remove_file(&path).map_err(|e| failed("deleting", &path, 0, e))?;

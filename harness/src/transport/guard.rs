@@ -24,6 +24,9 @@ pub const SPAWN_LIMIT: Duration = Duration::from_secs(10);
 /// A push or pull that moves nothing for so long is given up. Links go down without a word.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Most bytes that are fetched of one file: as many as the record keeps of the outputs of a trial.
+pub(super) const MAX_PULL_BYTES: u64 = 1 << 30;
+
 /// A device that is lost is waited for so long: a phone that restarts takes some 40 s.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -56,8 +59,12 @@ impl Guarded {
     ///
     /// # Errors
     /// The transport's own, or that it stalled.
-    pub async fn push(&self, file: &HostFile, report: impl FnMut(u64)) -> Result<Pushed, TransportError> {
+    pub async fn push(&self, file: &HostFile, mut report: impl FnMut(u64)) -> Result<Pushed, TransportError> {
         let (moved, seen) = Moved::new(0).into_pair();
+        let report = |bytes| {
+            report(bytes);
+            Ok(())
+        };
         moving(&format!("pushing {}", file.name), self.0.push(file, &moved), seen, report).await
     }
 
@@ -72,11 +79,12 @@ impl Guarded {
     /// See [`Transport::pull`].
     ///
     /// # Errors
-    /// The transport's own, or that it stalled.
+    /// The transport's own, that it stalled, or that the file is larger than 1 GiB.
     pub async fn pull(&self, from: &Path, sha256: &Sha256Hex, to: &Path) -> Result<u64, TransportError> {
         let (moved, seen) = Moved::new(0).into_pair();
-        moving(&format!("fetching {}", from.display()), self.0.pull(from, sha256, to, &moved), seen, |_| ())
-            .await
+        let doing = format!("fetching {}", from.display());
+        let bounded = |bytes| if bytes > MAX_PULL_BYTES { Err(too_large(&doing)) } else { Ok(()) };
+        moving(&doing, self.0.pull(from, sha256, to, &moved), seen, bounded).await
     }
 
     /// See [`Transport::remove`].
@@ -91,8 +99,13 @@ impl Guarded {
     ///
     /// # Errors
     /// The transport's own, or that it took too long.
-    pub async fn tidy(&self, keep: &[Sha256Hex], limit_bytes: u64) -> Result<Tidied, TransportError> {
-        limited("deleting old files", PROBE_LIMIT, self.0.tidy(keep, limit_bytes)).await
+    pub async fn tidy(
+        &self,
+        keep: &[Sha256Hex],
+        limit_bytes: u64,
+        spare: Duration,
+    ) -> Result<Tidied, TransportError> {
+        limited("deleting old files", PROBE_LIMIT, self.0.tidy(keep, limit_bytes, spare)).await
     }
 
     /// See [`Transport::recover`].
@@ -107,6 +120,13 @@ impl Guarded {
                 reason: format!("it did not come back within {} s", RECOVERY_LIMIT.as_secs()),
             }),
         }
+    }
+}
+
+fn too_large(doing: &str) -> TransportError {
+    TransportError::Refused {
+        doing: doing.to_owned(),
+        reason: format!("it is larger than {} MiB, the most that is fetched of a file", MAX_PULL_BYTES >> 20),
     }
 }
 
@@ -136,11 +156,12 @@ async fn limited<T>(doing: &str, limit: Duration, work: Pending<'_, T>) -> Resul
     }
 }
 
+/// `report` hears how much has moved, and may end it.
 async fn moving<T>(
     doing: &str,
     work: Pending<'_, T>,
     mut seen: watch::Receiver<u64>,
-    mut report: impl FnMut(u64),
+    mut report: impl FnMut(u64) -> Result<(), TransportError>,
 ) -> Result<T, TransportError> {
     let (waiting, mut waits) = (Waiting::default(), 0);
     let mut work = pin!(waiting.clone().during(work));
@@ -149,7 +170,7 @@ async fn moving<T>(
             biased;
             result = &mut work => return result,
             change = timeout(STALL_LIMIT, seen.changed()) => match change {
-                Ok(Ok(())) => report(*seen.borrow_and_update()),
+                Ok(Ok(())) => report(*seen.borrow_and_update())?,
                 Err(Elapsed { .. }) if waiting.waited(&mut waits) => {}
                 Ok(Err(_)) | Err(Elapsed { .. }) => {
                     return Err(TransportError::Stalled { doing: doing.to_owned(), seconds: STALL_LIMIT.as_secs() });
@@ -167,6 +188,20 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(work)
+    }
+
+    #[test]
+    fn a_file_without_end_is_given_up() {
+        let (moved, seen) = Moved::new(0).into_pair();
+        let bounded = |bytes| if bytes > MAX_PULL_BYTES { Err(too_large("fetching x")) } else { Ok(()) };
+        let endless: Pending<'_, ()> = Box::pin(async {
+            loop {
+                moved.send_modify(|bytes| *bytes += 1 << 20);
+                tokio::task::yield_now().await;
+            }
+        });
+        let error = on_paused_loop(moving("fetching x", endless, seen, bounded)).unwrap_err();
+        assert!(error.to_string().contains("larger than 1024 MiB"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 use tokio::process::{Child, Command};
 
@@ -92,8 +93,8 @@ impl Transport for Local {
         files::remove(path)
     }
 
-    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
-        files::tidy(&self.cache, keep, limit_bytes)
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied> {
+        files::tidy(&self.cache, keep, limit_bytes, spare)
     }
 
     fn recover(&self) -> Pending<'_, ()> {

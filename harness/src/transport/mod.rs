@@ -30,6 +30,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -71,8 +72,9 @@ pub trait Transport: Send + Sync {
     fn remove<'a>(&'a self, path: &'a Path) -> Pending<'a, ()>;
 
     /// Deletes pushed files, least recently used first, until at most `limit_bytes` are left; files named in
-    /// `keep` stay whatever their size. Also deletes what broken transfers left.
-    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied>;
+    /// `keep`, and those that were used within `spare`, stay whatever their size. Also deletes what broken
+    /// transfers left.
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied>;
 
     /// After the device was lost: drops the connection, makes a new one, and returns once the device answers.
     /// Tries until it is dropped; the caller sets the limit.

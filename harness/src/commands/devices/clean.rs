@@ -1,4 +1,5 @@
-//! `bench devices clean`: pushed files go, least recently used first; the next run pushes what it needs.
+//! `bench devices clean`: pushed files go, least recently used first; the next run pushes what it needs. Files that
+//! another host measures with at that moment go too.
 
 use super::Selected;
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     transport::{Tidied, TransportError},
     values::{Size, human_bytes},
 };
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Arguments.
@@ -61,5 +63,5 @@ pub(super) async fn work(settings: &Settings, keep: Size) -> CommandResult {
 
 async fn tidied(device: &Device, keep: Size) -> Result<Tidied, TransportError> {
     device.way.probe().await?;
-    device.way.tidy(&[], keep.0).await
+    device.way.tidy(&[], keep.0, Duration::ZERO).await
 }

@@ -39,7 +39,7 @@ enum Action {
         #[command(flatten)]
         selected: Selected,
     },
-    /// Delete pushed files from devices
+    /// Delete pushed files from devices, also those that another computer measures with now
     Clean(clean::Args),
     /// Connect a phone on the network
     Connect(connect::Address),

@@ -63,7 +63,8 @@ struct Adb(Arc<Phone>);
 impl Adb {
     async fn send_from(
         &self,
-        (name, source): (&str, impl AsyncRead + Unpin),
+        file: &HostFile,
+        source: impl AsyncRead + Unpin,
         to: &str,
         moved: &Moved,
     ) -> Result<(), TransportError> {
@@ -71,26 +72,29 @@ impl Adb {
         let (from, into) = stream.split();
         let sent = tokio::select! {
             sent = sync::send(from, into, source, to, moved) => sent,
-            never = self.follow(to, moved) => match never {},
+            never = self.follow(to, file.bytes, moved) => match never {},
         };
         match sent {
             Ok(()) => Ok(()),
-            Err(Fault::Disk(error)) => Err(on_host("reading", Path::new(name), error)),
+            Err(Fault::Disk(error)) => Err(on_host("reading", Path::new(&file.name), error)),
             Err(fault) => Err(self.0.explain("pushing", fault).await),
         }
     }
 
     /// The server takes some megabytes at once, and a slow link drains them long after the last was given away: a
-    /// file that grows on the device is progress too.
-    async fn follow(&self, path: &str, moved: &Moved) -> Infallible {
-        let mut last = None;
+    /// file that grows on the device is progress too, up to what it shall have: a device that makes sizes up keeps
+    /// no push alive for long.
+    async fn follow(&self, path: &str, bytes: u64, moved: &Moved) -> Infallible {
+        let mut most = 0;
         loop {
             sleep(LOOK_AGAIN).await;
             let Ok(mut stream) = self.0.open("looking at", "sync:").await else { continue };
             let (from, to) = stream.split();
             if let Ok(size) = sync::size(from, to, path).await
-                && last.replace(size) != Some(size)
+                && size > most
+                && u64::from(size) <= bytes
             {
+                most = size;
                 moved.send_modify(|_| ());
             }
         }
@@ -116,10 +120,10 @@ impl Remote for Adb {
     fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
             match &file.content {
-                Content::Memory(bytes) => self.send_from((&file.name, &**bytes), to, moved).await,
+                Content::Memory(bytes) => self.send_from(file, &**bytes, to, moved).await,
                 Content::Path(path) => {
                     let source = File::open(path).await.map_err(|e| on_host("reading", path, e))?;
-                    self.send_from((&file.name, source), to, moved).await
+                    self.send_from(file, source, to, moved).await
                 }
             }
         })

@@ -69,6 +69,10 @@ impl FakeAgent {
             match message {
                 HostMessage::Hello { .. } => self.greet().await?,
                 HostMessage::Inspect { model } => {
+                    let next = self.units.load(Ordering::Relaxed);
+                    if self.script.on_unit(next) == Some(FaultKind::LostInspecting) {
+                        return Err(Quit::Killed);
+                    }
                     let model = self.facts(model.sha256.as_str(), &model.path);
                     self.say(&AgentMessage::Inspected { model }).await?;
                 }

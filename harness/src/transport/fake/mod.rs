@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 use tokio::task::JoinHandle;
 
@@ -123,8 +124,8 @@ impl Transport for Fake {
         files::remove(path)
     }
 
-    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
-        files::tidy(&self.cache, keep, limit_bytes)
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied> {
+        files::tidy(&self.cache, keep, limit_bytes, spare)
     }
 
     fn recover(&self) -> Pending<'_, ()> {

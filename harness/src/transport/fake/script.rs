@@ -45,6 +45,8 @@ fn once() -> u32 {
 pub enum FaultKind {
     /// The agent dies in the middle of the unit.
     Lost,
+    /// The agent dies when it is to look into a model before that unit.
+    LostInspecting,
     /// A line that is no message.
     Garbage,
     /// A line without end.

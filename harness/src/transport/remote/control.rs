@@ -31,9 +31,11 @@ impl<R: Remote> Control for RemoteControl<R> {
         Box::pin(async move {
             let Some(inner) = &mut self.inner else { return Ok(ProcessEnd::Unknown) };
             let end = inner.wait().await?;
-            if let (ProcessEnd::Exited(_) | ProcessEnd::Signalled(_), Some(kill)) = (end, self.kill.take()) {
+            if let (ProcessEnd::Exited(_) | ProcessEnd::Signalled(_), Some(kill)) = (end, &self.kill) {
                 // whatever it started must not outlive it, and its note is of no more use
-                timeout(KILL_LIMIT, self.remote.run(&kill)).await.ok();
+                timeout(KILL_LIMIT, self.remote.run(kill)).await.ok();
+                // only now: whoever stops waiting before leaves it to the drop
+                self.kill = None;
             }
             Ok(end)
         })
@@ -41,8 +43,9 @@ impl<R: Remote> Control for RemoteControl<R> {
 
     fn kill(&mut self) -> Pending<'_, ()> {
         Box::pin(async move {
-            if let Some(kill) = self.kill.take() {
-                timeout(KILL_LIMIT, self.remote.run(&kill)).await.ok();
+            if let Some(kill) = &self.kill {
+                timeout(KILL_LIMIT, self.remote.run(kill)).await.ok();
+                self.kill = None;
             }
             match &mut self.inner {
                 Some(inner) => inner.kill().await,

@@ -9,7 +9,8 @@ mod script;
 pub(super) use script::{arch, harmless, quote};
 
 use super::{
-    HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, Tidied, Transport, TransportError, look,
+    HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, STALL_LIMIT, Tidied, Transport,
+    TransportError, look, waiting::Waiting,
 };
 use control::RemoteControl;
 use protocol::Sha256Hex;
@@ -19,10 +20,15 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
+use tokio::{task::spawn_blocking, time::timeout};
 
 /// Most bytes that are taken from a command's stdout or stderr; the rest is dropped by whoever runs it.
 pub(super) const OUTPUT_BYTES: usize = 256 * 1024;
+
+/// Bytes that the slowest device hashes in a second: an old Pi with a slow card.
+const SLOWEST_HASH: u64 = 5 << 20;
 
 /// What a command line printed, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,17 +111,32 @@ impl<R: Remote> RemoteDevice<R> {
         script::checked(doing, self.remote.run(script).await?)
     }
 
+    /// Runs a script that has the device hash `bytes`. Nothing moves meanwhile, which is no stall: it has a limit
+    /// of its own.
+    async fn hash(&self, doing: &'static str, script: &str, bytes: u64) -> Result<String, TransportError> {
+        let limit = STALL_LIMIT + Duration::from_secs(bytes / SLOWEST_HASH);
+        let hold = Waiting::current().hold();
+        let done = timeout(limit, self.run(doing, script)).await;
+        drop(hold);
+        done.unwrap_or_else(|_| {
+            Err(TransportError::Stalled { doing: format!("{doing} a file"), seconds: limit.as_secs() })
+        })
+    }
+
     async fn put(&self, file: &HostFile, moved: &Moved) -> Result<Pushed, TransportError> {
         let place = format!("{}/files/{}", self.cache().await?, file.sha256);
         let path = PathBuf::from(&place);
-        let there = self.run("looking for", &script::used(&quote(&place)?)).await?;
+        let there = self.hash("looking for", &script::used(&quote(&place)?), file.bytes).await?;
         if script::hash_in(&there).is_some_and(|found| found == file.sha256.as_str()) {
             return Ok(Pushed { path, sent_bytes: 0 });
         }
         let part = format!("{place}.part-{}", self.nonce());
         let sent = self.remote.send(file, &part, moved).await;
         let placed = match sent {
-            Ok(()) => self.run("placing", &script::place(&quote(&part)?, &quote(&place)?, file)).await,
+            Ok(()) => {
+                let script = script::place(&quote(&part)?, &quote(&place)?, file);
+                self.hash("placing", &script, file.bytes).await
+            }
             Err(error) => Err(error),
         };
         let found = match placed {
@@ -147,9 +168,7 @@ impl<R: Remote> RemoteDevice<R> {
             .map_err(|e| on_host("creating a file in", folder, e))?
             .into_temp_path();
         let bytes = self.remote.receive(source, &part, moved).await?;
-        let (found, _) = std::fs::File::open(&part)
-            .and_then(|mut file| Sha256Hex::of_reader(&mut file))
-            .map_err(|e| on_host("reading", &part, e))?;
+        let found = hash_here(&part).await.map_err(|e| on_host("reading", &part, e))?;
         if found != *sha256 {
             return Err(script::damaged(source, sha256, Some(found.as_str())));
         }
@@ -214,12 +233,12 @@ impl<R: Remote> Transport for RemoteDevice<R> {
         })
     }
 
-    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64) -> Pending<'a, Tidied> {
+    fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied> {
         Box::pin(async move {
             let cache = self.cache().await?;
             let folder = format!("{cache}/files");
             let listing = self.run("listing", &script::list(&quote(cache)?)).await?;
-            let (tidied, doomed) = script::choose(&listing, keep, limit_bytes);
+            let (tidied, doomed) = script::choose(&listing, keep, limit_bytes, spare);
             for names in doomed.chunks(script::NAMES_AT_A_TIME) {
                 self.run("deleting", &script::delete_in(&quote(&folder)?, names)).await?;
             }
@@ -238,6 +257,16 @@ fn utf8(path: &Path) -> Result<&str, TransportError> {
         doing: "naming".to_owned(),
         reason: format!("{path:?} is no valid UTF-8, which paths on a device must be"),
     })
+}
+
+/// The hash of a file on the host, taken off the event loop. The time is the host's.
+async fn hash_here(path: &Path) -> std::io::Result<Sha256Hex> {
+    let path = path.to_owned();
+    let hold = Waiting::current().hold();
+    let hash = move || std::fs::File::open(path).and_then(|mut file| Sha256Hex::of_reader(&mut file));
+    let found = spawn_blocking(hash).await;
+    drop(hold);
+    found?.map(|(sha256, _)| sha256)
 }
 
 fn on_host(doing: &'static str, path: &Path, source: std::io::Error) -> TransportError {

@@ -6,7 +6,7 @@ use super::{
     Output,
 };
 use protocol::Sha256Hex;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Names given to one `rm`: a command line of Android has 128 KiB.
 pub(super) const NAMES_AT_A_TIME: usize = 200;
@@ -73,8 +73,9 @@ pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
 /// The kernel's word for an instruction set, as Rust names it.
 pub(in super::super) fn arch(machine: &str) -> &str {
     match machine {
-        "arm64" | "armv8b" => "aarch64",
-        "armv7l" | "armv8l" | "armv6l" => "arm",
+        "arm64" => "aarch64",
+        // an armv6l is none: it would die of the first instruction that it does not have
+        "armv7l" | "armv8l" => "arm",
         "amd64" => "x86_64",
         "i486" | "i586" | "i686" => "x86",
         other => other,
@@ -121,16 +122,21 @@ pub(super) fn kill(note: &str) -> String {
 }
 
 /// Prints the time, then time of last use, size and name of every pushed file. On the way, forgets the notes of
-/// programs that are gone.
+/// programs that are gone. More files than a command line can name are listed too.
 pub(super) fn list(cache: &str) -> String {
     format!(
         "date +%s; cd {cache} || exit 1; for n in run/*; do kill -0 \"$(cat \"$n\")\" || rm -f \"$n\"; done \
-         2>/dev/null; cd files && stat -c '%Y %s %n' * 2>/dev/null; true"
+         2>/dev/null; cd files && find . -maxdepth 1 -type f -exec stat -c '%Y %s %n' {{}} + 2>/dev/null; true"
     )
 }
 
 /// Which of the listed files have to go, and what that leaves.
-pub(super) fn choose(listing: &str, keep: &[Sha256Hex], limit_bytes: u64) -> (Tidied, Vec<String>) {
+pub(super) fn choose(
+    listing: &str,
+    keep: &[Sha256Hex],
+    limit_bytes: u64,
+    spare: Duration,
+) -> (Tidied, Vec<String>) {
     let now: u64 = listing.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
     let mut files: Vec<(u64, u64, &str)> =
         listing.lines().skip(1).take(MAX_FILES).filter_map(listed).collect();
@@ -142,7 +148,8 @@ pub(super) fn choose(listing: &str, keep: &[Sha256Hex], limit_bytes: u64) -> (Ti
     let mut doomed = Vec::new();
     for (used, bytes, name) in files {
         let broken = name.len() > SHA256_CHARS && used.saturating_add(PART_AGE_S) < now;
-        let kept = keep.iter().any(|sha256| name.starts_with(sha256.as_str()));
+        let kept = keep.iter().any(|sha256| name.starts_with(sha256.as_str()))
+            || now.saturating_sub(used) < spare.as_secs();
         if broken || !kept && tidied.left_bytes > limit_bytes && name.len() == SHA256_CHARS {
             tidied.files += 1;
             tidied.freed_bytes = tidied.freed_bytes.saturating_add(bytes);
@@ -159,6 +166,7 @@ const SHA256_CHARS: usize = 64;
 fn listed(line: &str) -> Option<(u64, u64, &str)> {
     let mut words = line.splitn(3, ' ');
     let (used, bytes, name) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
+    let name = name.strip_prefix("./").unwrap_or(name);
     let (hash, rest) = name.split_at_checked(SHA256_CHARS)?;
     let ours = hash.bytes().all(|b| b.is_ascii_hexdigit())
         && (rest.is_empty() || rest.starts_with(".part-"))

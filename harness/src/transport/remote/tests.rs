@@ -231,6 +231,107 @@ fn a_killed_program_takes_what_it_started_with_it() {
     });
 }
 
+/// A device that takes its time to answer, for a clock that stands.
+struct Slow {
+    takes: Duration,
+    answered: AtomicU32,
+    file: HostFile,
+}
+
+impl Remote for Slow {
+    fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
+        Box::pin(async move {
+            let probe = script.contains("bench-probe");
+            if !probe {
+                tokio::time::sleep(self.takes).await;
+            }
+            self.answered.fetch_add(1, Ordering::Relaxed);
+            let stdout = match script {
+                _ if probe => "bench-probe\nx86_64\n/c\n/dev/x 1 1 1 1% /\n".to_owned(),
+                script if script.contains("mv -f") => self.file.sha256.to_string(),
+                _ => String::new(),
+            };
+            Ok(Output { status: 0, stdout: stdout.into_bytes(), stderr: Vec::new() })
+        })
+    }
+
+    fn send<'a>(&'a self, _: &'a HostFile, _: &'a str, _: &'a Moved) -> Pending<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn receive<'a>(&'a self, _: &'a str, _: &'a Path, _: &'a Moved) -> Pending<'a, u64> {
+        Box::pin(std::future::pending())
+    }
+
+    fn start<'a>(&'a self, _: &'a str) -> Pending<'a, Process> {
+        Box::pin(std::future::pending())
+    }
+
+    fn recover(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn slow(takes: Duration) -> (Slow, HostFile) {
+    let file = HostFile { bytes: 200 << 20, ..HostFile::from_memory("m", &b"large"[..]) };
+    (Slow { takes, answered: AtomicU32::new(0), file: file.clone() }, file)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_hashes_a_large_file_has_not_stalled() {
+    for (takes, works) in [(30, true), (100, false)] {
+        let (remote, file) = slow(Duration::from_secs(takes));
+        let device = Guarded::new(Box::new(RemoteDevice::new(remote, Some("/c".to_owned()), "")));
+        let pushed = device.push(&file, |_| ()).await;
+        assert_eq!(pushed.is_ok(), works, "{takes} s: {pushed:?}");
+        assert!(pushed.is_ok_and(|p| p.sent_bytes == file.bytes) == works);
+    }
+}
+
+struct Ended;
+
+impl Control for Ended {
+    fn wait(&mut self) -> Pending<'_, ProcessEnd> {
+        Box::pin(async { Ok(ProcessEnd::Exited(0)) })
+    }
+
+    fn kill(&mut self) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_waiting_for_a_program_does_not_save_what_it_started() {
+    let remote = Arc::new(slow(Duration::from_secs(3)).0);
+    let mut control = RemoteControl::new(Box::new(Ended), Arc::clone(&remote), "kill".to_owned());
+    assert!(timeout(Duration::from_millis(200), control.wait()).await.is_err());
+    drop(control);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(remote.answered.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn more_files_than_a_command_line_can_name_are_listed() {
+    let scene = tempfile::tempdir().unwrap();
+    let files = scene.path().join("files");
+    fs::create_dir(&files).unwrap();
+    for number in 0..4000 {
+        fs::write(files.join(format!("{number:064}")), "x").unwrap();
+    }
+    // a small stack makes the command line small, as on Android
+    let list = script::list(&quote(scene.path().to_str().unwrap()).unwrap());
+    let script = format!("ulimit -s 1024; {list}");
+    let output = Blocking::new("/bin/sh").args(["-c", &script]).output().unwrap();
+    let (tidied, doomed) = script::choose(&String::from_utf8(output.stdout).unwrap(), &[], 0, Duration::ZERO);
+    assert_eq!((tidied.files, tidied.freed_bytes, doomed.len()), (4000, 4000, 4000));
+    assert!(doomed.iter().all(|name| name.len() == 64));
+}
+
+#[test]
+fn an_instruction_set_that_no_agent_is_made_for_keeps_its_name() {
+    assert_eq!(["armv7l", "aarch64", "armv6l"].map(arch), ["arm", "aarch64", "armv6l"]);
+}
+
 #[test]
 fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
     let scene = tempfile::tempdir().unwrap();
@@ -259,10 +360,12 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
         };
         let (ours, gone) =
             (note("ours", std::process::id().to_string()), note("gone", "999999999".to_owned()));
-        let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500).await.unwrap();
+        let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500, Duration::ZERO).await.unwrap();
         assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000 });
+        let spared = device.tidy(&[], 0, Duration::from_secs(3600)).await.unwrap();
+        assert_eq!((spared.files, spared.left_bytes), (1, 1000), "1 was used just now");
         let left: Vec<bool> = all.iter().map(|(_, path)| path.exists()).collect();
-        assert_eq!(left, [true, true, false, false], "0 is kept, 1 was used last");
+        assert_eq!(left, [false, true, false, false], "0 was kept once, 1 was used last");
         assert!(ours.exists() && !gone.exists(), "notes of programs that are gone");
         assert!(!part.exists() && scene.path().join("files/somebody else's").exists());
     });
@@ -301,7 +404,7 @@ proptest! {
             script::hash_in(&text).map(str::len).unwrap_or_default();
         }
         for listing in [answer, lines.repeat(3)] {
-            let (tidied, doomed) = script::choose(&listing, &[], 0);
+            let (tidied, doomed) = script::choose(&listing, &[], 0, Duration::ZERO);
             prop_assert_eq!(tidied.files, doomed.len() as u64);
             prop_assert!(doomed.iter().all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))));
         }

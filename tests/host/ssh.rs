@@ -17,7 +17,10 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{interval, timeout},
+};
 
 /// Nothing here takes long; a test that would hang ends here.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -220,6 +223,23 @@ fn a_changed_host_is_never_met() {
 }
 
 #[test]
+fn an_alias_stands_for_its_own_key_alone() {
+    let Some(sshd) = Sshd::start("the alias of a key", "") else { return };
+    let key = fs::read_to_string(sshd.path("host.pub")).unwrap();
+    let known = |name: &str| fs::write(sshd.path("known_hosts"), format!("{name} {key}")).unwrap();
+    on_loop(async {
+        known("127.0.0.1");
+        let end = shell(&device(&sshd, &options(&sshd)), "exit 3").await.end;
+        assert_eq!(end, ProcessEnd::Exited(3), "the key of its usual port is taken");
+        sshd.configure("id", "HostKeyAlias twin");
+        let said = unusable(&device(&sshd, &options(&sshd))).await;
+        assert!(said.contains("was never seen"), "{said}");
+        known("twin");
+        assert_eq!(shell(&device(&sshd, &options(&sshd)), "exit 3").await.end, ProcessEnd::Exited(3));
+    });
+}
+
+#[test]
 fn what_login_scripts_print_is_not_taken_for_an_answer() {
     let greeting =
         "ForceCommand echo Welcome; echo careful >&2; echo; echo bench; eval \"$SSH_ORIGINAL_COMMAND\"";
@@ -288,6 +308,44 @@ fn a_peer_that_is_killed_or_frozen_is_noticed_and_found_again() {
             assert_eq!(shell(&device, "exit 3").await.end, ProcessEnd::Exited(3));
         });
     }
+}
+
+#[test]
+fn a_frozen_peer_is_noticed_by_a_host_that_goes_on_talking() {
+    let Some(sshd) = Sshd::start("talking to a frozen sshd", "") else { return };
+    on_loop(async {
+        let device = device(&sshd, &options(&sshd));
+        let args = vec!["-c".into(), "echo up; cat".into()];
+        let mut process = device.reach.spawn(&Program { path: "sh".into(), args }).await.unwrap();
+        let mut up = [0; 3];
+        process.stdout.read_exact(&mut up).await.unwrap();
+        sshd.signal(Signal::STOP);
+        let mut stdin = process.stdin;
+        let pings = async move {
+            let mut often = interval(SILENCE / 8);
+            // until the bridge is gone
+            while stdin.write_all(b"ping").await.is_ok() {
+                often.tick().await;
+            }
+        };
+        let (error, ()) = tokio::join!(process.control.wait(), pings);
+        assert!(error.unwrap_err().to_string().contains("silent"));
+    });
+}
+
+#[test]
+fn a_kept_connection_that_went_silent_costs_a_file_nothing() {
+    let Some(sshd) = Sshd::start("a stale connection", "") else { return };
+    on_loop(async {
+        let device = device(&sshd, &options(&sshd));
+        let file = HostFile::from_memory("model", vec![7; 300_000]);
+        let there = device.reach.push(&file, |_| ()).await.unwrap().path;
+        let before = sshd.connections();
+        sshd.signal(Signal::STOP);
+        let here = sshd.path("fetched");
+        assert_eq!(device.reach.pull(&there, &file.sha256, &here).await.unwrap(), 300_000);
+        assert_eq!(sshd.connections(), before + 1, "another one was made");
+    });
 }
 
 #[test]

@@ -13,7 +13,10 @@ pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod suites;
 
-use crate::exit::{CommandResult, ExitWith};
+use crate::{
+    exit::{CommandResult, ExitWith},
+    transport,
+};
 use anyhow::Context;
 use clap::ValueEnum;
 use std::{future::Future, time::Duration};
@@ -44,5 +47,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = CommandResult<T>>) -> Comma
         .or_incomplete()?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    // a thread may still ask for a password, and ends with the process
+    transport::restore_terminal();
     result
 }

@@ -19,6 +19,7 @@ pub use guard::{Guarded, LOOK_LIMIT, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, S
 pub use local::Local;
 pub use look::Look;
 pub use ssh::SshOptions;
+pub(crate) use ssh::restore_terminal;
 
 use crate::dispatch::Remedy;
 use protocol::Sha256Hex;

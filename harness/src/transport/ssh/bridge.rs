@@ -32,6 +32,9 @@ const PARTING_LIMIT: Duration = Duration::from_secs(1);
 /// Longest wait until the clock is looked at again.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
+/// To look without waiting.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
 /// Starts a command line on a connection, which is given back with `done` when all went well.
 ///
 /// # Errors
@@ -64,6 +67,8 @@ pub(super) async fn start(
             Ok(end) => {
                 if fuse.remove() {
                     connection.session.set_blocking(true);
+                    // while it blocks, libssh2 would send one into half a packet, and keep no limit
+                    connection.session.set_keepalive(false, 0);
                     done(connection);
                 }
                 drop(ended.send(Ok(end)));
@@ -227,7 +232,6 @@ impl Bridge<'_> {
         loop {
             let moved = self.inward(&mut flow, &mut buffer)? | self.outward(&mut flow, &mut buffer)?;
             if moved {
-                self.heard = Instant::now();
                 continue;
             }
             let all_said = self.channel.eof() && flow.output.is_empty() && flow.errors.is_empty();
@@ -252,6 +256,7 @@ impl Bridge<'_> {
             }
         }
         if !flow.input.is_empty() {
+            self.listen();
             let sent = self.channel.write(flow.input.left());
             match sent {
                 Ok(n) => {
@@ -280,15 +285,28 @@ impl Bridge<'_> {
     /// From the program to the host.
     fn outward(&mut self, flow: &mut Flow, buffer: &mut [u8]) -> io::Result<bool> {
         let mut moved = false;
+        self.listen();
         if flow.output.is_empty() {
             moved |= fill(&mut flow.output, self.channel.read(buffer), buffer)?;
         }
         if flow.errors.is_empty() {
             moved |= fill(&mut flow.errors, self.channel.stderr().read(buffer), buffer)?;
         }
+        if moved {
+            self.heard = Instant::now();
+        }
         moved |= empty(&mut flow.output, &mut self.local.data)?;
         moved |= empty(&mut flow.errors, &mut self.local.errors)?;
         Ok(moved)
+    }
+
+    /// Notes that the peer has sent something, before libssh2 takes it out of the socket: that may be the answer to a
+    /// keepalive, of which it says nothing. What the host sends is no sign of life.
+    fn listen(&mut self) {
+        let mut peer = [PollFd::new(&self.connection.tcp, PollFlags::IN)];
+        if poll(&mut peer, Some(&NOW)).is_ok_and(|ready| ready > 0) {
+            self.heard = Instant::now();
+        }
     }
 
     /// How the program ended; `None`: the peer has not said everything yet.
@@ -299,7 +317,8 @@ impl Bridge<'_> {
                 Step::Moved | Step::Over => {}
             }
         }
-        // libssh2 gives status 0 to what was killed by a signal
+        // libssh2 gives status 0 to what was killed by a signal, and to what the peer has said nothing of: who needs
+        // to know seals the script
         let signal = self.channel.exit_signal().ok().and_then(|s| s.exit_signal);
         Ok(Some(match signal {
             Some(name) => signal_number(&name).map_or(ProcessEnd::Unknown, ProcessEnd::Signalled),

@@ -111,6 +111,13 @@ impl HostConfig {
         }
     }
 
+    /// A name under which its key may be known, too: that of the host on its usual port, as OpenSSH has it. An alias
+    /// stands for itself alone.
+    pub(super) fn also_known_as(&self) -> Option<String> {
+        let usual = self.host_key_alias.is_some() || self.port == DEFAULT_PORT;
+        (!usual).then(|| self.hostname.to_lowercase())
+    }
+
     /// The machine for messages: as the user knows it, and what that stands for where it is something else.
     pub(super) fn named(&self) -> String {
         let host = &self.address.host;
@@ -240,7 +247,12 @@ mod tests {
     fn a_key_is_known_by_name_and_port() {
         let config = HostConfig { hostname: "Pi".to_owned(), port: 22, ..HostConfig::default() };
         assert_eq!(config.known_as(), "pi");
-        assert_eq!(HostConfig { port: 2222, ..config }.known_as(), "[pi]:2222");
+        assert_eq!(config.also_known_as(), None);
+        let elsewhere = HostConfig { port: 2222, ..config };
+        assert_eq!(elsewhere.known_as(), "[pi]:2222");
+        assert_eq!(elsewhere.also_known_as().as_deref(), Some("pi"));
+        let alias = HostConfig { host_key_alias: Some("other".to_owned()), ..elsewhere };
+        assert_eq!((alias.known_as().as_str(), alias.also_known_as()), ("other", None));
     }
 
     proptest! {

@@ -242,10 +242,10 @@ impl Meeting {
         let print =
             session.host_key_hash(HashType::Sha256).map(known_hosts::fingerprint).ok_or_else(missing)?;
         let shown = format!("{} {print}", known_hosts::kind(key).unwrap_or("of no known kind"));
+        let also = || self.config.also_known_as().map(|name| known.judge(&name, key));
         let trouble = match known.judge(&name, key) {
             Standing::Known => return Ok(()),
-            // OpenSSH takes the key of the same host on its usual port, too
-            Standing::New if known.judge(&self.config.hostname, key) == Standing::Known => return Ok(()),
+            Standing::New if also() == Some(Standing::Known) => return Ok(()),
             Standing::New if self.options.accept_new_host_key => return self.note(&name, key),
             Standing::New => self.is_new(&shown),
             Standing::Changed(place) => self.has_changed(&name, &shown, &place),

@@ -9,8 +9,11 @@ use super::{
     bridge,
     config::HostConfig,
     connection::{self, Connection, on_thread},
-    sftp, shell, stream,
+    sftp,
+    shell::{self, Sealed},
+    stream,
 };
+use ssh2::Sftp;
 use std::{
     path::Path,
     sync::{
@@ -23,6 +26,10 @@ use tokio::time::sleep;
 
 /// Idle connections that are kept: one for files, one for short commands.
 const IDLE: usize = 2;
+
+/// A connection that was kept may be silent for this part of the usual time: a transfer that has not begun when the
+/// whole of it is over counts as stalled, and another connection is to be tried before.
+const KEPT_SHARE: u32 = 2;
 
 /// A machine that restarts is tried again after so long, then after twice as long, and so on.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -106,29 +113,67 @@ impl Library {
         }
     }
 
+    /// Starts a script whose status counts.
+    async fn sealed(&self, script: &str) -> Result<Process, TransportError> {
+        let process = self.started(&shell::sealed(script)).await?;
+        Ok(Process { control: Box::new(Sealed(process.control)), ..process })
+    }
+
     /// Moves a file over SFTP; `None`: the server has none.
     async fn over_sftp<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, sftp::Trouble> + Send + 'static,
+        work: impl FnOnce(&Connection, Sftp) -> Result<T, TransportError> + Send + 'static,
     ) -> Result<Option<T>, TransportError> {
         if self.no_sftp.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let connection = match self.idle.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let Some((sftp, connection)) = self.with_sftp().await? else {
+            self.no_sftp.store(true, Ordering::Relaxed);
+            return Ok(None);
         };
+        let silence = connection.session.timeout();
         let tcp = Arc::clone(&connection.tcp);
-        let (result, connection) = on_thread(&tcp, move || Ok((work(&connection), connection))).await?;
-        if !matches!(result, Err(sftp::Trouble::Other(TransportError::Lost { .. }))) {
+        let working = move || {
+            // a piece may take long on a slow way; a stall is noticed outside
+            connection.session.set_timeout(0);
+            Ok((work(&connection, sftp), connection))
+        };
+        let (result, connection) = on_thread(&tcp, working).await?;
+        if !matches!(result, Err(TransportError::Lost { .. })) {
+            connection.session.set_timeout(silence);
             self.idle.give(connection);
         }
-        match result {
-            Ok(done) => Ok(Some(done)),
-            Err(sftp::Trouble::Other(error)) => Err(error),
-            Err(sftp::Trouble::NoSftp) => {
-                self.no_sftp.store(true, Ordering::Relaxed);
-                Ok(None)
+        result.map(Some)
+    }
+
+    /// A connection with SFTP opened on it; `None`: the server has none.
+    async fn with_sftp(&self) -> Result<Option<(Sftp, Connection)>, TransportError> {
+        loop {
+            let kept = self.idle.take();
+            let was_kept = kept.is_some();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let tcp = Arc::clone(&connection.tcp);
+            let opening = move || {
+                let silence = connection.session.timeout();
+                if was_kept {
+                    connection.session.set_timeout(silence / KEPT_SHARE);
+                }
+                let sftp = sftp::open(&connection)?;
+                connection.session.set_timeout(silence);
+                Ok((sftp, connection))
+            };
+            match on_thread(&tcp, opening).await {
+                // it went while it lay idle, as did others, and nothing was moved on it
+                Err(TransportError::Lost { .. }) if was_kept => self.idle.forget(),
+                Err(error) => return Err(error),
+                Ok((Some(sftp), connection)) => return Ok(Some((sftp, connection))),
+                Ok((None, connection)) => {
+                    self.idle.give(connection);
+                    return Ok(None);
+                }
             }
         }
     }
@@ -136,17 +181,18 @@ impl Library {
 
 impl Remote for Library {
     fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
-        Box::pin(async move { shell::finished(self.started(script).await?).await })
+        Box::pin(async move { shell::finished(self.sealed(script).await?).await })
     }
 
     fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
             let (source, target, progress) = (file.clone(), to.to_owned(), moved.clone());
-            let sent = self.over_sftp(move |c| sftp::send(c, &source, &target, &progress)).await?;
+            let sent =
+                self.over_sftp(move |c, sftp| sftp::send(c, &sftp, &source, &target, &progress)).await?;
             match sent {
                 Some(()) => Ok(()),
                 None => {
-                    let process = self.started(&format!("exec cat > {}", quote(to)?)).await?;
+                    let process = self.sealed(&format!("exec cat > {}", quote(to)?)).await?;
                     stream::send(process, file, to, moved).await
                 }
             }
@@ -156,11 +202,12 @@ impl Remote for Library {
     fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
         Box::pin(async move {
             let (source, target, progress) = (from.to_owned(), to.to_owned(), moved.clone());
-            let received = self.over_sftp(move |c| sftp::receive(c, &source, &target, &progress)).await?;
+            let received =
+                self.over_sftp(move |c, sftp| sftp::receive(c, &sftp, &source, &target, &progress)).await?;
             match received {
                 Some(bytes) => Ok(bytes),
                 None => {
-                    let process = self.started(&format!("exec cat {}", quote(from)?)).await?;
+                    let process = self.sealed(&format!("exec cat {}", quote(from)?)).await?;
                     stream::receive(process, from, to, moved).await
                 }
             }

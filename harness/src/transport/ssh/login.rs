@@ -19,6 +19,10 @@ use std::{
 /// Wrong answers of a person until that way is given up: OpenSSH's own.
 const ANSWERS: usize = 3;
 
+/// A server's questions are answered within one call of libssh2, which counts from its start: as long as a person may
+/// take. Servers wait for 120 s.
+const QUESTIONS_MS: u32 = 120_000;
+
 /// A private key is a few KiB.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
 
@@ -196,10 +200,13 @@ impl Login<'_> {
     /// A server that asks questions of its own, which is mostly one for the password.
     fn questions(&mut self) -> bool {
         let mut answerer = Answerer { question: self.question(), ask: self.ask, failed: None };
+        let usual = self.session.timeout();
+        self.session.set_timeout(QUESTIONS_MS);
         let told = self
             .session
             .userauth_keyboard_interactive(&self.config.user, &mut answerer)
             .map_err(|e| answerer.failed.take().unwrap_or_else(|| e.message().to_owned()));
+        self.session.set_timeout(usual);
         if told.is_err() {
             terminal::forget(&answerer.question);
         }

@@ -17,6 +17,8 @@ mod terminal;
 #[cfg(test)]
 mod throughput;
 
+pub(crate) use terminal::restore as restore_terminal;
+
 use super::{
     HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,
     remote::{Output, Remote, RemoteDevice},

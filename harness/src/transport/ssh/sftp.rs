@@ -16,27 +16,27 @@ use std::{
 /// 2 Mbit/s shows no progress for longer than a stall may take.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Why a file could not be moved.
-pub(super) enum Trouble {
-    /// The server has no SFTP; there are other ways.
-    NoSftp,
-    /// Something else.
-    Other(TransportError),
-}
-
-impl From<TransportError> for Trouble {
-    fn from(error: TransportError) -> Self {
-        Self::Other(error)
+/// Opens SFTP on a connection; `None`: the server has none, and there are other ways.
+pub(super) fn open(connection: &Connection) -> Result<Option<Sftp>, TransportError> {
+    match connection.session.sftp() {
+        Ok(sftp) => Ok(Some(sftp)),
+        Err(e) if connection.is_open() && e.code() != ErrorCode::Session(TIMED_OUT) => Ok(None),
+        Err(e) => Err(lost(connection, "opening sftp".to_owned(), harmless(e.message()))),
     }
 }
 
 /// Writes all bytes of `file` to `to`.
-pub(super) fn send(connection: &Connection, file: &HostFile, to: &str, moved: &Moved) -> Result<(), Trouble> {
+pub(super) fn send(
+    connection: &Connection,
+    sftp: &Sftp,
+    file: &HostFile,
+    to: &str,
+    moved: &Moved,
+) -> Result<(), TransportError> {
     let mut source: Box<dyn Read> = match &file.content {
         Content::Memory(bytes) => Box::new(&**bytes),
         Content::Path(path) => Box::new(fs::File::open(path).map_err(|e| on_host("reading", path, e))?),
     };
-    let sftp = open(connection)?;
     let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
     let mut target = sftp
         .open_mode(Path::new(to), flags, 0o600, OpenType::File)
@@ -61,9 +61,14 @@ pub(super) fn send(connection: &Connection, file: &HostFile, to: &str, moved: &M
 }
 
 /// Writes the bytes of `from` into the host's file `to`.
-pub(super) fn receive(connection: &Connection, from: &str, to: &Path, moved: &Moved) -> Result<u64, Trouble> {
+pub(super) fn receive(
+    connection: &Connection,
+    sftp: &Sftp,
+    from: &str,
+    to: &Path,
+    moved: &Moved,
+) -> Result<u64, TransportError> {
     let mut target = fs::File::create(to).map_err(|e| on_host("creating", to, e))?;
-    let sftp = open(connection)?;
     let reading = format!("reading {from}");
     let mut source = sftp.open(Path::new(from)).map_err(|e| refused(connection, &reading, &e))?;
     let (mut piece, mut total) = (vec![0; PIECE_BYTES], 0);
@@ -71,23 +76,13 @@ pub(super) fn receive(connection: &Connection, from: &str, to: &Path, moved: &Mo
         let n = match source.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => n,
-            Err(e) => return Err(lost(connection, reading, harmless(&e.to_string())).into()),
+            Err(e) => return Err(lost(connection, reading, harmless(&e.to_string()))),
         };
         target.write_all(piece.get(..n).unwrap_or_default()).map_err(|e| on_host("writing", to, e))?;
         total += n as u64;
         moved.send_replace(total);
     }
     Ok(total)
-}
-
-fn open(connection: &Connection) -> Result<Sftp, Trouble> {
-    connection.session.sftp().map_err(|e| {
-        if connection.is_open() {
-            Trouble::NoSftp
-        } else {
-            TransportError::Lost { doing: "opening sftp".to_owned(), reason: harmless(e.message()) }.into()
-        }
-    })
 }
 
 /// Reads until the buffer is full or the source is at its end.
@@ -125,6 +120,9 @@ fn lost(connection: &Connection, doing: String, reason: String) -> TransportErro
 
 /// The shortest time that libssh2 takes for a limit.
 const GOODBYE_MS: u32 = 1;
+
+/// LIBSSH2_ERROR_TIMEOUT.
+const TIMED_OUT: i32 = -9;
 
 /// SSH_FX_PERMISSION_DENIED of the SFTP protocol.
 const PERMISSION_DENIED: i32 = 3;

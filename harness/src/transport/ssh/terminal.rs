@@ -30,6 +30,18 @@ const MAX_SECRET: u64 = 4096;
 /// Answers by question. Held while a person is asked: one question at a time, and never the same one twice.
 static ANSWERS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
+/// The terminal that shows nothing now, and how it was before. Not of the thread that asks: the process may end first.
+static QUIETED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+
+/// Makes the terminal as it was, whoever still asks. For the end of a command: what is typed after it must be seen.
+pub(crate) fn restore() {
+    let quieted = QUIETED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((terminal, before)) = quieted {
+        // a terminal that is gone needs nothing
+        tcsetattr(&terminal, OptionalActions::Flush, &before).unwrap_or_default();
+    }
+}
+
 /// The answer to a question, from memory or from a person.
 pub(super) fn secret(ask: Ask, question: &str) -> Result<String, String> {
     let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +94,6 @@ pub(super) fn ask(question: &str) -> Result<String, String> {
 /// A terminal that shows nothing and takes Ctrl-C as a letter, until it is dropped.
 struct Quiet {
     terminal: File,
-    before: Termios,
 }
 
 impl Quiet {
@@ -92,7 +103,8 @@ impl Quiet {
         now.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
         now.special_codes[SpecialCodeIndex::VMIN] = 1;
         now.special_codes[SpecialCodeIndex::VTIME] = 0;
-        let quiet = Self { terminal, before };
+        *QUIETED.lock().unwrap_or_else(PoisonError::into_inner) = Some((terminal.try_clone()?, before));
+        let quiet = Self { terminal };
         tcsetattr(&quiet.terminal, OptionalActions::Flush, &now)?;
         Ok(quiet)
     }
@@ -131,8 +143,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // a terminal that is gone needs nothing
-        tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
+        restore();
     }
 }
 
@@ -147,6 +158,20 @@ mod tests {
         assert_eq!(secret(|_| Err("asked again".to_owned()), question).as_deref(), Ok("first"));
         forget(question);
         assert!(secret(|_| Err("asked again".to_owned()), question).is_err());
+    }
+
+    #[test]
+    fn a_terminal_shows_again_what_is_typed_while_somebody_still_asks() {
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+        let shows = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
+        let asking = Quiet::new(terminal.try_clone().unwrap()).unwrap();
+        assert!(!shows());
+        restore();
+        assert!(shows());
+        drop(asking);
+        assert!(shows());
+        drop(Quiet::new(terminal.try_clone().unwrap()).unwrap());
+        assert!(shows(), "and at the usual end");
     }
 
     #[test]

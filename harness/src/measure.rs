@@ -118,8 +118,8 @@ pub(crate) async fn resume(
     let devices = registry.open_all(registry.again(&plan.devices)?)?;
     let mut session = open(devices, selection, settings, progress, interrupts)?;
     let mut greetings = session.greet(progress).await?;
-    let earlier = store::load(dir).or_usage()?.devices;
-    for (greeting, earlier) in greetings.iter_mut().zip(&earlier) {
+    let record = store::load(dir).or_usage()?;
+    for (greeting, earlier) in greetings.iter_mut().zip(&record.devices) {
         refuse_another(greeting, earlier.as_ref());
     }
     let ready = all_ready(&greetings, &plan.devices)?;
@@ -135,7 +135,6 @@ pub(crate) async fn resume(
     let facts = session.inspect(&ready, &models, progress).await?;
     write_facts(&mut writer, &plan, &missing, &facts).or_incomplete()?;
     progress.plan(&plan, &done.iter().map(|d| (d.device, d.purpose)).collect::<Vec<_>>());
-    let record = store::load(dir).or_usage()?;
     let done = done.iter().map(|d| d.unit).collect();
     let begun = Begun { plan, writer, done, attempts: next_attempt, record: Some(record) };
     go_on(selection, begun, greetings, session, progress).await

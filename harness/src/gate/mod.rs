@@ -136,15 +136,13 @@ fn look<'a>(
     today: Date,
 ) -> Finding<'a> {
     let too_few = row.reasons.iter().find(|r| matches!(r, Reason::TooFewUnits { .. } | Reason::NoUnits));
-    let fails = match row.verdict {
-        Some(Verdict::Worse) => true,
-        Some(Verdict::Inconclusive) if too_few.is_some() => {
-            return too_few.map_or(Finding::Undecided, Finding::Unanswered);
-        }
-        Some(Verdict::Inconclusive) if gate.fail == Fail::Undecided => true,
-        Some(Verdict::Inconclusive) => return Finding::Undecided,
-        Some(Verdict::Invalid) | None => return Finding::Invalid,
-        Some(Verdict::Better | Verdict::Equivalent) => false,
+    let fails = match (row.verdict, too_few) {
+        (Some(Verdict::Worse), _) => true,
+        (Some(Verdict::Inconclusive), Some(why)) => return Finding::Unanswered(why),
+        (Some(Verdict::Inconclusive), None) if gate.fail == Fail::Undecided => true,
+        (Some(Verdict::Inconclusive), None) => return Finding::Undecided,
+        (Some(Verdict::Invalid) | None, _) => return Finding::Invalid,
+        (Some(Verdict::Better | Verdict::Equivalent), _) => false,
     };
     let of_row = |a: &&Allowed| a.variant == variant && a.metric == row.metric.name;
     let exception = allowed.iter().filter(of_row).max_by_key(|a| a.last_day);

@@ -28,6 +28,17 @@ impl Exit {
             Self::NothingSelected => 4,
         }
     }
+
+    /// How a command ends that did one thing on several devices. Device trouble weighs more than a setting: it may be
+    /// why the setting looks wrong.
+    pub(crate) fn worst(exits: &[Self]) -> Self {
+        let any = |wanted: Self| exits.contains(&wanted);
+        match (any(Self::Incomplete), any(Self::Usage)) {
+            (true, _) => Self::Incomplete,
+            (false, true) => Self::Usage,
+            (false, false) => Self::Fine,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -59,7 +59,7 @@ pub(super) fn work(settings: &Settings, quiet: bool) -> CommandResult {
                 for check in checks {
                     exits.push(check.await.context("a check ended too early").or_incomplete()??);
                 }
-                Ok(worst(&exits))
+                Ok(Exit::worst(&exits))
             })
             .await
     })
@@ -70,16 +70,6 @@ fn trouble(error: &anyhow::Error) -> String {
     match error.downcast_ref::<NoDevice>().and_then(|none| none.reasons.first()) {
         Some((_, reason)) => reason.clone(),
         None => format!("{error:#}"),
-    }
-}
-
-/// Device trouble weighs more than a setting: it may be why the setting looks wrong.
-fn worst(exits: &[Exit]) -> Exit {
-    let any = |wanted: Exit| exits.contains(&wanted);
-    match (any(Exit::Incomplete), any(Exit::Usage)) {
-        (true, _) => Exit::Incomplete,
-        (false, true) => Exit::Usage,
-        (false, false) => Exit::Fine,
     }
 }
 

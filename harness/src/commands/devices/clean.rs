@@ -41,7 +41,7 @@ pub(super) async fn work(settings: &Settings, keep: Size) -> CommandResult {
     }
     let mut all = tasks.join_all().await;
     all.sort_by_key(|(at, ..)| *at);
-    let mut exit = Exit::Fine;
+    let mut exits = Vec::new();
     for (_, tidied, id) in all {
         match tidied {
             Ok(Tidied { files, freed_bytes, left_bytes }) => print(&format!(
@@ -51,14 +51,11 @@ pub(super) async fn work(settings: &Settings, keep: Size) -> CommandResult {
             ))?,
             Err(error) => {
                 say(&format!("error: {id}: {error}"));
-                exit = match (exit, error.remedy()) {
-                    (Exit::Fine | Exit::Usage, Remedy::Setting) => Exit::Usage,
-                    _ => Exit::Incomplete,
-                };
+                exits.push(if error.remedy() == Remedy::Setting { Exit::Usage } else { Exit::Incomplete });
             }
         }
     }
-    Ok(exit)
+    Ok(Exit::worst(&exits))
 }
 
 async fn tidied(device: &Device, keep: Size) -> Result<Tidied, TransportError> {

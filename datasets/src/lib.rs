@@ -1,8 +1,7 @@
 //! Labelled examples: where they lie on disk, how they are decoded and prepared, and the tensors and
-//! labels that come out, and what the answers to them are worth ([`scores`]). Deterministic: the same
-//! files and the same definition give the same bytes.
+//! labels that come out. Deterministic: the same files and the same definition give the same bytes.
 //!
-//! Not here: what a difference of two scores means (`stats`, `reports`), seeded random inputs (the agent
+//! Not here: what the answers to them are worth (`stats::scores`, `reports`), seeded random inputs (the agent
 //! makes them), and which models are fed (`suites`).
 //!
 //! Every kind of data is described, with an example, in `suites/FORMAT.md`.
@@ -21,7 +20,6 @@ mod npy;
 mod npz;
 mod preprocess;
 mod resize;
-pub mod scores;
 mod spec;
 mod table;
 

@@ -6,6 +6,7 @@ use crate::descriptive::mean_unchecked;
 use crate::dist::{normal_quantile, normal_sf};
 use crate::error::{StatsError, check_open_unit, check_values};
 use crate::interval::{Interval, PValues};
+use crate::ranks::mid_ranks;
 
 const WHAT: &str = "DeLong's test";
 
@@ -115,22 +116,6 @@ fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
 fn variance_of_mean(values: &[f64]) -> f64 {
     let sd = crate::descriptive::standard_deviation_unchecked(values);
     sd * sd / values.len() as f64
-}
-
-/// Ranks from 1, the mean rank for ties.
-fn mid_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|i, j| values[*i].total_cmp(&values[*j]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut done = 0;
-    // by value and not by bits: 0 and −0 are one score, and sort side by side
-    for group in order.chunk_by(|i, j| values[*i] == values[*j]) {
-        for &i in group {
-            ranks[i] = done as f64 + (group.len() as f64 + 1.0) / 2.0;
-        }
-        done += group.len();
-    }
-    ranks
 }
 
 #[cfg(test)]

@@ -26,14 +26,16 @@ mod paired_proportion;
 mod power;
 mod proportion;
 mod quantile;
+mod ranks;
 mod rng;
+pub mod scores;
 pub mod sequential;
 mod sign_flip;
 mod signed_rank;
 mod special;
 
 pub use autocorrelation::{autocorrelation, effective_sample_size};
-pub use bootstrap::{Bootstrap, Clusters};
+pub use bootstrap::{Bootstrap, Clusters, Resampled};
 pub use change_points::Pelt;
 pub use delong::{Auc, PairedAuc, delong};
 pub use descriptive::{Summary, coefficient_of_variation, mad, mean, median, standard_deviation};

@@ -215,11 +215,8 @@ fn bootstrap() {
     let all = vectors("bootstrap");
     let (x, y) = (numbers(&all["x"]), numbers(&all["y"]));
     let labels: Vec<u64> = list(&all["labels"]).iter().map(whole).collect();
-    let settings = Bootstrap {
-        resamples: whole(&all["resamples"]) as u32,
-        seed: whole(&all["seed"]),
-        level: number(&all["level"]),
-    };
+    let settings = Bootstrap { resamples: whole(&all["resamples"]) as u32, seed: whole(&all["seed"]) };
+    let level = number(&all["level"]);
     let sum = |of: &[f64], at: &[usize]| at.iter().map(|i| of[*i]).sum::<f64>();
     let ratio = |at: &[usize]| sum(&x, at) / sum(&y, at);
     for case in list(&all["cases"]) {
@@ -227,10 +224,10 @@ fn bootstrap() {
             Some("singles") => Clusters::singles(x.len()),
             _ => Clusters::by_label(&labels),
         };
-        let found = settings.percentile(&clusters, ratio).unwrap();
+        let found = settings.resample(&clusters, ratio).unwrap();
         near("point", found.point, number(&case["point"]));
-        near_interval("percentile", found.interval, &case["percentile"], 1.0);
-        near_interval("bca", settings.bca(&clusters, ratio).unwrap().interval, &case["bca"], 1.0);
+        near_interval("percentile", found.percentile(level).unwrap(), &case["percentile"], 1.0);
+        near_interval("bca", found.bca(level).unwrap(), &case["bca"], 1.0);
     }
 }
 

@@ -2,7 +2,7 @@
 //! two variants can be compared pair by pair, and so that a bootstrap can draw examples again.
 //!
 //! Not here: decoding a model's output into classes, boxes or text, and what a difference of two scores
-//! means (`stats`). Every score is checked against a well-known implementation (`tests/scores/make.py`).
+//! means (`reports`). Every score is checked against a well-known implementation (`tests/scores/make.py`).
 //!
 //! | score | outcome of an example | as |
 //! |---|---|---|
@@ -21,6 +21,7 @@ mod error;
 mod f1;
 mod hits;
 mod iou;
+mod pair;
 mod psnr;
 mod ranks;
 
@@ -30,7 +31,8 @@ pub use error::ScoreError;
 pub use f1::{Average, F1};
 pub use hits::Hits;
 pub use iou::MeanIou;
-pub use psnr::Psnr;
+pub use pair::ScorePair;
+pub use psnr::{MAX_DB, Psnr};
 pub use ranks::{RocAuc, Spearman};
 
 /// Largest class index plus one: counts are kept for every class.
@@ -56,9 +58,14 @@ pub trait Outcomes {
         self.score(&(0..self.len()).collect::<Vec<_>>())
     }
 
-    /// False for rates of errors.
-    fn higher_is_better(&self) -> bool {
-        true
+    /// What this example is worth by itself; `None` for scores that only several examples have.
+    fn of_example(&self, example: usize) -> Option<f64> {
+        self.score(&[example])
+    }
+
+    /// About how many steps one call of [`Self::score`] over all examples takes.
+    fn work(&self) -> usize {
+        self.len()
     }
 }
 

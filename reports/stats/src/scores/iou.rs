@@ -65,6 +65,10 @@ impl Outcomes for MeanIou {
         self.examples.len()
     }
 
+    fn work(&self) -> usize {
+        self.classes as usize + self.examples.iter().map(Vec::len).sum::<usize>()
+    }
+
     fn score(&self, at: &[usize]) -> Option<f64> {
         let mut sums = vec![(0u64, 0u64); self.classes as usize];
         for area in chosen(&self.examples, at).flatten() {

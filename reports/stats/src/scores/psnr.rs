@@ -1,9 +1,13 @@
-//! Peak signal-to-noise ratio of images (super-resolution, denoising), in dB: the mean over the images.
+//! Peak signal-to-noise ratio of images (super-resolution, denoising), in dB: the mean over the images, each
+//! held between ±[`MAX_DB`] so that one image that is exact, or no image at all, leaves a mean.
 
 use super::error::check_pairs;
 use super::{Outcomes, ScoreError, chosen};
 
 const SCORE: &str = "PSNR";
+
+/// What an exact image counts for, and below 0 one with a NaN. 16 bits are used up at 96 dB.
+pub const MAX_DB: f64 = 100.0;
 
 /// Mean squared error, image by image.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,13 +45,8 @@ impl Psnr {
         Ok(())
     }
 
-    /// Of one image; infinite where it is equal to the truth.
-    pub fn of_image(&self, example: usize) -> Option<f64> {
-        self.errors.get(example).map(|error| self.decibels(*error))
-    }
-
     fn decibels(&self, error: f64) -> f64 {
-        20.0 * self.peak.log10() - 10.0 * error.log10()
+        (20.0 * self.peak.log10() - 10.0 * error.log10()).clamp(-MAX_DB, MAX_DB)
     }
 }
 
@@ -56,7 +55,6 @@ impl Outcomes for Psnr {
         self.errors.len()
     }
 
-    /// Infinite as soon as one image is.
     fn score(&self, at: &[usize]) -> Option<f64> {
         let values: Vec<f64> = chosen(&self.errors, at).map(|error| self.decibels(*error)).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -74,10 +72,11 @@ mod tests {
         psnr.push(&[0.1, 0.4], &[0.0, 0.5]).unwrap();
         assert!((psnr.total().unwrap() - 20.0).abs() < 1e-6);
         psnr.push(&[0.5], &[0.5]).unwrap();
-        assert_eq!((psnr.of_image(1), psnr.total()), (Some(f64::INFINITY), Some(f64::INFINITY)));
+        assert_eq!(psnr.of_example(1), Some(MAX_DB));
+        assert!((psnr.total().unwrap() - 60.0).abs() < 1e-6);
         psnr.push(&[f32::NAN], &[0.5]).unwrap();
-        assert_eq!((psnr.of_image(2), psnr.total()), (Some(f64::NEG_INFINITY), None));
-        assert_eq!((psnr.score(&[]), psnr.of_image(3)), (None, None));
+        assert_eq!(psnr.of_example(2), Some(-MAX_DB));
+        assert_eq!((psnr.score(&[]), psnr.of_example(3)), (None, None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::error::{check_finite, check_pairs};
 use super::{Outcomes, ScoreError, chosen};
+use crate::ranks::mid_ranks;
 
 /// Score and class, example by example; the score is the chance that a positive example lies above a
 /// negative one, ties half.
@@ -22,6 +23,11 @@ impl RocAuc {
 impl Outcomes for RocAuc {
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn work(&self) -> usize {
+        // for sorting
+        self.examples.len() * 16
     }
 
     fn score(&self, at: &[usize]) -> Option<f64> {
@@ -60,6 +66,11 @@ impl Outcomes for Spearman {
         self.examples.len()
     }
 
+    fn work(&self) -> usize {
+        // for sorting twice
+        self.examples.len() * 32
+    }
+
     /// `None` where one side is the same throughout.
     fn score(&self, at: &[usize]) -> Option<f64> {
         let side = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
@@ -72,22 +83,6 @@ impl Outcomes for Spearman {
         let size = (product(&a, &a) * product(&b, &b)).sqrt();
         (size > 0.0).then(|| (product(&a, &b) / size).clamp(-1.0, 1.0))
     }
-}
-
-/// Ranks from 1, the mean rank for ties. Values are finite.
-fn mid_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|i, j| values[*i].total_cmp(&values[*j]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut done = 0;
-    // by value and not by bits: 0 and −0 are one value, and sort side by side
-    for group in order.chunk_by(|i, j| values[*i] == values[*j]) {
-        for &i in group {
-            ranks[i] = done as f64 + (group.len() as f64 + 1.0) / 2.0;
-        }
-        done += group.len();
-    }
-    ranks
 }
 
 #[cfg(test)]

@@ -82,11 +82,20 @@ struct Class {
 pub struct MeanAveragePrecision {
     images: usize,
     classes: Vec<Class>,
+    /// The score of each image by itself.
+    each: Vec<Option<f64>>,
 }
 
 impl MeanAveragePrecision {
     /// Of all images with what was found in them.
     pub fn new(images: &[Image]) -> Result<Self, ScoreError> {
+        let mut all = Self::matched(images)?;
+        let alone = |image: &Image| Ok(Self::matched(std::slice::from_ref(image))?.score(&[0]));
+        all.each = images.iter().map(alone).collect::<Result<_, _>>()?;
+        Ok(all)
+    }
+
+    fn matched(images: &[Image]) -> Result<Self, ScoreError> {
         let mut classes: BTreeMap<u32, Class> = BTreeMap::new();
         for (example, image) in images.iter().enumerate() {
             check_truths(example, &image.truths)?;
@@ -114,7 +123,7 @@ impl MeanAveragePrecision {
         for class in &mut classes {
             class.outcomes.sort_by(|a, b| falling(a.score, b.score));
         }
-        Ok(Self { images: images.len(), classes })
+        Ok(Self { images: images.len(), classes, each: Vec::new() })
     }
 
     /// The score at an overlap of 0.50 alone.
@@ -149,6 +158,15 @@ impl Outcomes for MeanAveragePrecision {
 
     fn score(&self, at: &[usize]) -> Option<f64> {
         self.over(at, OVERLAPS)
+    }
+
+    fn of_example(&self, example: usize) -> Option<f64> {
+        self.each.get(example).copied().flatten()
+    }
+
+    fn work(&self) -> usize {
+        let boxes = |class: &Class| class.outcomes.len() + class.wanted.len() + RECALLS;
+        self.images + OVERLAPS * self.classes.iter().map(boxes).sum::<usize>()
     }
 }
 

@@ -3,12 +3,12 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use datasets::scores::{
+use proptest::prelude::*;
+use serde_json::Value;
+use stats::scores::{
     Average, Bounds, Detection, ErrorRate, F1, Hits, Image, MeanAveragePrecision, MeanIou, Outcomes, Psnr,
     RocAuc, Spearman, Truth,
 };
-use proptest::prelude::*;
-use serde_json::Value;
 
 fn vectors(part: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("scores/vectors.json")).unwrap();
@@ -169,7 +169,7 @@ fn psnr() {
             found.push(&floats(answer), &floats(truth)).unwrap();
         }
         for (i, expected) in numbers(&case["each"]).into_iter().enumerate() {
-            assert!((found.of_image(i).unwrap() - expected).abs() < 1e-9, "{i}");
+            assert!((found.of_example(i).unwrap() - expected).abs() < 1e-9, "{i}");
         }
         check_case("PSNR", &found, case);
     }

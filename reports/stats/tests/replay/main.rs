@@ -6,6 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "the table is printed for people")]
 
+mod coverage;
+mod rivals;
+
 use stats::sequential::{Call, LOOKS, MAX_UNITS, Next, Path, Rule, decide, look};
 use stats::{Location, Rng, choose_location};
 
@@ -25,14 +28,14 @@ fn ns(text: &str) -> f64 {
 
 /// Units of one kind of interleaved recording. Columns: kind, unit, five of the base, five of the candidate.
 fn interleaved(kind: &str) -> Vec<Unit> {
-    let rows = lines(include_str!("fixtures/interleaved_units.csv")).filter(|row| row[0] == kind);
+    let rows = lines(include_str!("../fixtures/interleaved_units.csv")).filter(|row| row[0] == kind);
     rows.map(|row| std::array::from_fn(|i| ns(row[7 + i]).ln() - ns(row[2 + i]).ln())).collect()
 }
 
 /// Neighbouring processes as pairs. Columns: model, seq, start, iterations, median, p25, p10, min, mean,
 /// CPU median.
 fn process_pairs(model: &str) -> Vec<Unit> {
-    let rows = lines(include_str!("fixtures/aa_processes.csv")).filter(|row| row[0] == model);
+    let rows = lines(include_str!("../fixtures/aa_processes.csv")).filter(|row| row[0] == model);
     let rows: Vec<[f64; 5]> = rows.map(|row| [4, 5, 6, 7, 9].map(|column| ns(row[column]).ln())).collect();
     rows.chunks_exact(2).map(|pair| std::array::from_fn(|i| pair[1][i] - pair[0][i])).collect()
 }
@@ -57,18 +60,18 @@ impl Tally {
 
 /// One run of the whole procedure: choose the location blind, look, stop as the rule says.
 fn run_once(units: &[Unit], effect: f64, exchange: bool, rng: &mut Rng, tally: &mut Tally) {
+    run_up_to(MAX_UNITS, units, effect, exchange, rng, tally);
+}
+
+/// As [`run_once`], with another last look.
+fn run_up_to(most: usize, units: &[Unit], effect: f64, exchange: bool, rng: &mut Rng, tally: &mut Tally) {
     let rule = Rule::new(0.03, 0.01).expect("a sane rule");
     let mut order: Vec<usize> = (0..units.len()).collect();
     rng.shuffle(&mut order);
     let signs: Vec<f64> =
         order.iter().map(|_| if exchange && rng.below(2) == 0 { -1.0 } else { 1.0 }).collect();
     let series = |at: usize| -> Vec<f64> {
-        order
-            .iter()
-            .zip(&signs)
-            .map(|(unit, sign)| units[*unit][at] * sign + effect)
-            .take(MAX_UNITS)
-            .collect()
+        order.iter().zip(&signs).map(|(unit, sign)| units[*unit][at] * sign + effect).take(most).collect()
     };
     let offers: Vec<(Location, Vec<f64>)> = (0..5).map(|at| (LOCATIONS[at], series(at))).collect();
     let location = choose_location(&offers).expect("six finite units");
@@ -77,6 +80,9 @@ fn run_once(units: &[Unit], effect: f64, exchange: bool, rng: &mut Rng, tally: &
     while let Next::Continue { units } =
         decide(&[Path { log_ratios: &log_ratios[..n], rule }]).expect("finite")
     {
+        if units > most {
+            break;
+        }
         n = units;
     }
     let last = look(&log_ratios[..n], &rule).expect("at least six units");
@@ -199,7 +205,7 @@ fn a_true_slowdown_is_found() {
 #[test]
 fn the_usual_rule_is_wrong_every_third_time() {
     for model in ["conv_s", "conv_m", "mlp"] {
-        let rows = lines(include_str!("fixtures/aa_processes.csv")).filter(|row| row[0] == model);
+        let rows = lines(include_str!("../fixtures/aa_processes.csv")).filter(|row| row[0] == model);
         let means: Vec<f64> = rows.map(|row| ns(row[8])).collect();
         let flagged = means.windows(2).filter(|pair| pair[1] > 1.05 * pair[0]).count();
         let share = flagged as f64 / (means.len() - 1) as f64;

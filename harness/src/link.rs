@@ -95,6 +95,9 @@ pub(crate) enum LinkError {
     /// It works, but not to an end.
     #[error("the unit took longer than all its deadlines together ({0} s)")]
     Endless(u64),
+    /// The host wanted the unit to end.
+    #[error("the run was interrupted, and the agent did not answer within {0} s")]
+    Unstopped(u64),
     /// It speaks another version.
     #[error(
         "the agent speaks version {0} of the protocol, this host speaks {PROTOCOL_VERSION}: build it again with \
@@ -208,7 +211,12 @@ impl Link {
                     self.send(HostMessage::Cancel).await?;
                     continue;
                 }
-                () = time::sleep_until(stop_at) => return Err(LinkError::Endless(limit.as_secs())),
+                () = time::sleep_until(stop_at) => {
+                    return Err(match stopping {
+                        Some(_) => LinkError::Unstopped(CANCEL_LIMIT.as_secs()),
+                        None => LinkError::Endless(limit.as_secs()),
+                    });
+                }
             };
             match check.take(message)? {
                 Step::Nothing => {}
@@ -238,8 +246,8 @@ impl Link {
         drop(self.control);
     }
 
-    /// Kills the agent and tells how it ended and what it wrote last on stderr, for the message.
-    pub(crate) async fn abandon(mut self) -> String {
+    /// Kills the agent and tells how it ended by itself; then the same with what it wrote last on stderr, for the message.
+    pub(crate) async fn abandon(mut self) -> (Option<ProcessEnd>, String) {
         // one that is dying already is given the time to tell its own status
         let mut lost = None;
         let end = match timeout(Duration::from_millis(200), self.control.wait()).await {
@@ -264,7 +272,7 @@ impl Link {
         if !said.trim().is_empty() {
             text.push_str(&format!("; it wrote: {}", said.trim()));
         }
-        text
+        (end, text)
     }
 
     async fn send(&mut self, message: HostMessage) -> Result<(), LinkError> {

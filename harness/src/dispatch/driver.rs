@@ -7,7 +7,7 @@ use crate::{
     agents::Agents,
     devices::Device,
     link::{Link, LinkError, Sink, UnitEnd},
-    transport::{HostFile, Program, Pushed, TransportError},
+    transport::{HostFile, ProcessEnd, Program, Pushed, TransportError},
 };
 use protocol::{Artifact, Sha256Hex, UnitSpec};
 use std::{
@@ -114,7 +114,7 @@ impl Driver {
                 Ok(Ok(()))
             }
             Err(trouble) => {
-                self.lost = trouble.remedy == Remedy::TryAgain;
+                self.lost |= trouble.remedy == Remedy::TryAgain;
                 Ok(Err(trouble))
             }
         }
@@ -123,7 +123,12 @@ impl Driver {
     async fn open(&mut self) -> Result<(Session, crate::link::Hello), Trouble> {
         self.reached = false;
         if self.lost {
-            self.device.way.recover().await?;
+            // a device that did not come back in all this time is not waited for again
+            self.device.way.recover().await.map_err(|error| match Trouble::from(error) {
+                Trouble { reason, remedy: Remedy::TryAgain } => trouble(reason, Remedy::Device),
+                other => other,
+            })?;
+            self.lost = false;
         }
         let probe = self.device.way.probe().await?;
         self.reached = true;
@@ -145,11 +150,13 @@ impl Driver {
         let hello = match link.greet().await {
             Ok(hello) => hello,
             Err(error) => {
-                let Trouble { mut reason, remedy } = given_up(link, &error).await;
-                if pushed.is_some() && matches!(error, LinkError::Ended) {
-                    reason.push_str("; one of other sources ends so: `bench agents build` makes it anew");
+                let (mut trouble, end) = given_up(link, &error).await;
+                if pushed.is_some() && is_no_agent(&error, end) {
+                    trouble.reason.push_str(
+                        "; what cannot run on the device ends so: `bench agents build` makes it anew",
+                    );
                 }
-                return Err(Trouble { reason, remedy });
+                return Err(trouble);
             }
         };
         match pushed {
@@ -227,7 +234,7 @@ impl Driver {
             }
             Err(error) => {
                 self.lost = true;
-                let trouble = given_up(open.link, &error).await;
+                let (trouble, _) = given_up(open.link, &error).await;
                 self.not_ready(trouble).await
             }
         }
@@ -260,7 +267,7 @@ impl Driver {
                     if trouble.remedy == Remedy::TryAgain {
                         // what cannot be fetched from may not hear the agent either
                         self.lost = true;
-                        trouble.reason.push_str(&open.link.abandon().await);
+                        trouble.reason.push_str(&open.link.abandon().await.1);
                     } else {
                         *session = Some(open);
                     }
@@ -278,7 +285,7 @@ impl Driver {
             }
             Err(error) => {
                 self.lost = true;
-                let trouble = given_up(open.link, &error).await;
+                let (trouble, _) = given_up(open.link, &error).await;
                 self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
             }
         }
@@ -319,14 +326,26 @@ fn trouble(reason: impl Into<String>, remedy: Remedy) -> Trouble {
     Trouble { reason: reason.into(), remedy }
 }
 
-async fn given_up(link: Link, error: &LinkError) -> Trouble {
+/// Did it end as a file ends that the device cannot execute, or is no agent? A shell gives statuses from 126 on for
+/// the first, a wrong instruction ends it by a signal, and what is no agent never greets.
+fn is_no_agent(error: &LinkError, end: Option<ProcessEnd>) -> bool {
+    const ILL: i32 = 4;
+    match error {
+        LinkError::Ended => matches!(end, Some(ProcessEnd::Exited(126 | 127) | ProcessEnd::Signalled(ILL))),
+        LinkError::Silent(_) => true,
+        _ => false,
+    }
+}
+
+/// Also how the agent ended, where that is known.
+async fn given_up(link: Link, error: &LinkError) -> (Trouble, Option<ProcessEnd>) {
     let remedy = match error {
         LinkError::Version(_) => Remedy::Setting,
         LinkError::Refused(_) => Remedy::Device,
         _ => Remedy::TryAgain,
     };
-    let ending = link.abandon().await;
-    Trouble { reason: format!("{error}{ending}"), remedy }
+    let (end, ending) = link.abandon().await;
+    (Trouble { reason: format!("{error}{ending}"), remedy }, end)
 }
 
 impl From<TransportError> for Trouble {

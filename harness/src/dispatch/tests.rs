@@ -153,7 +153,7 @@ async fn every_fault_of_an_agent_costs_one_attempt_and_nothing_else() {
             let (measured, record) = scene.run().await;
             assert_whole(&measured, &record);
             let [loss] = record.losses.as_slice() else { panic!("{kind} at {at}: {:?}", record.losses) };
-            assert!(loss.contains("attempt 0") && loss.contains(word), "{kind} at {at}: {loss}");
+            assert!(loss.contains("attempt 1") && loss.contains(word), "{kind} at {at}: {loss}");
         }
     }
 }

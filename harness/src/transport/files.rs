@@ -24,6 +24,9 @@ const PART: &str = ".part-";
 /// A part that nobody has written to for so long belongs to a transfer that broke.
 const PART_AGE: Duration = Duration::from_secs(3600);
 
+/// The setting that names another folder.
+pub(super) const SETTING: &str = "--cache, or `cache` in devices.toml";
+
 /// Where a pushed file lies.
 pub(super) fn place(cache: &Path, sha256: &Sha256Hex) -> PathBuf {
     cache.join(FILES).join(sha256.as_str())
@@ -33,7 +36,17 @@ pub(super) fn place(cache: &Path, sha256: &Sha256Hex) -> PathBuf {
 pub(super) fn probe<'a>(cache: &Path) -> Pending<'a, Option<u64>> {
     let cache = cache.to_owned();
     off_loop(move || {
-        fs::create_dir_all(&cache).map_err(|e| failed("creating", &cache, 0, e))?;
+        let folder = cache.join(FILES);
+        let usable = fs::create_dir_all(&folder)
+            .and_then(|()| tempfile::Builder::new().prefix(PART).tempfile_in(&folder).map(drop));
+        match usable {
+            // told by whoever writes, and room is made then
+            Err(e) if e.kind() != io::ErrorKind::StorageFull => {
+                let folder = cache.display().to_string();
+                return Err(TransportError::NoCache { folder, reason: e.to_string(), setting: SETTING });
+            }
+            Ok(()) | Err(_) => {}
+        }
         Ok(rustix::fs::statvfs(&cache).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize)))
     })
 }
@@ -193,7 +206,7 @@ fn failed(doing: &'static str, path: &Path, needed: u64, source: io::Error) -> T
     let path = path.display().to_string();
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            TransportError::NoSpace { path, needed }
+            TransportError::NoSpace { path, needed, setting: SETTING }
         }
         _ => TransportError::Io { doing, path, source },
     }

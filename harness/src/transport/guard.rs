@@ -9,7 +9,7 @@ use protocol::Sha256Hex;
 use std::{path::Path, pin::pin, time::Duration};
 use tokio::{
     sync::watch,
-    time::{error::Elapsed, timeout},
+    time::{error::Elapsed, sleep, timeout},
 };
 
 /// A probe that takes longer is given up: `adb connect` to a dead address alone takes 10 s.
@@ -29,6 +29,12 @@ pub(super) const MAX_PULL_BYTES: u64 = 1 << 30;
 
 /// A device that is lost is waited for so long: a phone that restarts takes some 40 s.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A device that is not back yet is tried again after so long, then after twice as long, and so on.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// And at least so often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A transport with deadlines.
 pub struct Guarded(Box<dyn Transport>);
@@ -108,17 +114,34 @@ impl Guarded {
         limited("deleting old files", PROBE_LIMIT, self.0.tidy(keep, limit_bytes, spare)).await
     }
 
-    /// See [`Transport::recover`].
+    /// Waits until a device that was lost answers again: [`Transport::reconnect`], again and again.
     ///
     /// # Errors
-    /// The transport's own, or that the device did not come back in time.
+    /// The transport's own that no further try would mend, or that the device did not come back in time, with what was
+    /// seen of it last.
     pub async fn recover(&self) -> Result<(), TransportError> {
-        match timeout(RECOVERY_LIMIT, self.0.recover()).await {
+        let mut seen = None;
+        match timeout(RECOVERY_LIMIT, self.comes_back(&mut seen)).await {
             Ok(result) => result,
-            Err(Elapsed { .. }) => Err(TransportError::Lost {
-                doing: "waiting for it".to_owned(),
-                reason: format!("it did not come back within {} s", RECOVERY_LIMIT.as_secs()),
-            }),
+            Err(Elapsed { .. }) => {
+                let seen = seen.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                Err(TransportError::Lost {
+                    doing: "waiting for it".to_owned(),
+                    reason: format!("it did not come back within {} s{seen}", RECOVERY_LIMIT.as_secs()),
+                })
+            }
+        }
+    }
+
+    async fn comes_back(&self, seen: &mut Option<String>) -> Result<(), TransportError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.0.reconnect().await {
+                Err(TransportError::Lost { reason, .. }) => *seen = Some(reason),
+                result => return result,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
@@ -211,14 +234,14 @@ mod tests {
         let (waited, idle) = on_paused_loop(async {
             let typed: Pending<'_, ()> = Box::pin(async {
                 let hold = Waiting::current().hold();
-                tokio::time::sleep(limit * 7).await;
+                sleep(limit * 7).await;
                 drop(hold);
-                tokio::time::sleep(quick).await;
+                sleep(quick).await;
                 Ok(())
             });
             let asleep: Pending<'_, ()> = Box::pin(async {
                 drop(Waiting::current().hold());
-                tokio::time::sleep(limit * 7).await;
+                sleep(limit * 7).await;
                 Ok(())
             });
             (limited("typing", limit, typed).await, limited("sleeping", limit, asleep).await)

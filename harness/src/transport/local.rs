@@ -97,7 +97,7 @@ impl Transport for Local {
         files::tidy(&self.cache, keep, limit_bytes, spare)
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         // this machine is where it is
         Box::pin(async { Ok(()) })
     }

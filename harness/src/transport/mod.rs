@@ -8,6 +8,7 @@ pub(crate) mod adb;
 mod fake;
 mod files;
 mod guard;
+mod hashes;
 mod local;
 mod look;
 mod remote;
@@ -77,9 +78,9 @@ pub trait Transport: Send + Sync {
     /// transfers left.
     fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied>;
 
-    /// After the device was lost: drops the connection, makes a new one, and returns once the device answers.
-    /// Tries until it is dropped; the caller sets the limit.
-    fn recover(&self) -> Pending<'_, ()>;
+    /// After the device was lost: drops the connection, makes a new one, and returns when the device answers. One try;
+    /// `Lost` is worth another.
+    fn reconnect(&self) -> Pending<'_, ()>;
 }
 
 /// What [`Transport::tidy`] did.
@@ -143,12 +144,12 @@ impl HostFile {
         }
     }
 
-    /// A file on the host's disk, hashed now.
+    /// A file on the host's disk, hashed unless this process has done so since it was changed.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn from_path(path: &Path) -> io::Result<Self> {
-        let (sha256, bytes) = Sha256Hex::of_reader(&mut std::fs::File::open(path)?)?;
+        let (sha256, bytes) = hashes::of_file(path)?;
         let content = Content::Path(path.to_owned());
         Ok(Self { name: path.display().to_string(), content, sha256, bytes, executable: false })
     }
@@ -235,13 +236,28 @@ pub enum TransportError {
     },
     /// The device is full.
     #[error(
-        "no space left on the device for {path} ({needed} bytes): free some, or name another folder with --cache"
+        "no space left on the device for {path} ({needed} bytes): free some, or name another folder with {setting}"
     )]
     NoSpace {
         /// What was to be written.
         path: String,
         /// Its size.
         needed: u64,
+        /// What names another folder.
+        setting: &'static str,
+    },
+    /// No files can be kept on the device.
+    #[error(
+        "its folder for our files, {folder}, cannot be used: {reason}; make it one that this user can write to, or name another \
+         with {setting}"
+    )]
+    NoCache {
+        /// Which folder.
+        folder: String,
+        /// Why not.
+        reason: String,
+        /// What names another.
+        setting: &'static str,
     },
     /// What arrived is not what was sent.
     #[error(
@@ -290,7 +306,7 @@ impl TransportError {
                 }
                 _ => Remedy::TryAgain,
             },
-            Self::Unusable(_) => Remedy::Setting,
+            Self::Unusable(_) | Self::NoCache { .. } => Remedy::Setting,
             Self::Refused { reason, .. } => refusal(reason),
             Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => Remedy::TryAgain,
         }

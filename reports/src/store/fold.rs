@@ -17,6 +17,9 @@ pub(super) struct Fold {
     /// Units that ended since the last seal, with the attempt.
     unsealed: Vec<(UnitId, u32)>,
     open: BTreeMap<UnitId, OpenUnit>,
+    /// Ids of the devices, and on which of them units were started.
+    ids: Vec<String>,
+    started_on: BTreeMap<UnitId, usize>,
     /// The attempt a unit's next start must carry.
     pub(super) next_attempt: BTreeMap<UnitId, u32>,
     pub(super) losses: Vec<String>,
@@ -56,6 +59,8 @@ impl Fold {
             done: BTreeMap::new(),
             unsealed: Vec::new(),
             open: BTreeMap::new(),
+            ids: plan.devices.iter().map(|device| device.id.clone()).collect(),
+            started_on: BTreeMap::new(),
             next_attempt: BTreeMap::new(),
             losses: Vec::new(),
         }
@@ -95,7 +100,7 @@ impl Fold {
                 if self.open.get(&unit).is_some_and(|open| open.attempt == attempt) {
                     self.open.remove(&unit);
                 }
-                self.losses.push(format!("{unit}, attempt {attempt}: {reason}"));
+                self.lose(unit, attempt, &reason);
             }
             Entry::DeviceLost { device, reason } => {
                 *slot(&mut self.known.devices_lost, device, "device")? = Some(reason);
@@ -114,11 +119,11 @@ impl Fold {
         seed: u64,
         cases: &[CaseIndex],
     ) {
+        self.started_on.insert(unit, device);
         let next = self.next_attempt.entry(unit).or_default();
         *next = (*next).max(attempt.saturating_add(1));
         if self.done.contains_key(&unit) {
-            self.losses
-                .push(format!("{unit}, attempt {attempt}: was complete already, the first one counts"));
+            self.lose(unit, attempt, "was complete already, the first one counts");
             return;
         }
         let trials = cases.iter().map(|case| empty_trial(*case)).collect();
@@ -126,13 +131,13 @@ impl Fold {
         let ended = vec![false; cases.len()];
         let open = OpenUnit { attempt, next_seq: 0, counts: Counts::default(), ended, broken: None, record };
         if let Some(old) = self.open.insert(unit, open) {
-            self.losses.push(format!("{unit}, attempt {}: interrupted", old.attempt));
+            self.lose(unit, old.attempt, "interrupted");
         }
     }
 
     fn end(&mut self, unit: UnitId, attempt: u32, counts: Counts) {
         let Some(open) = self.open.remove(&unit).filter(|open| open.attempt == attempt) else {
-            self.losses.push(format!("{unit}, attempt {attempt}: its end is recorded, its start is not"));
+            self.lose(unit, attempt, "its end is recorded, its start is not");
             return;
         };
         match open.close(counts) {
@@ -140,8 +145,15 @@ impl Fold {
                 self.done.insert(unit, record);
                 self.unsealed.push((unit, attempt));
             }
-            Err(reason) => self.losses.push(format!("{unit}, attempt {attempt}: {reason}")),
+            Err(reason) => self.lose(unit, attempt, &reason),
         }
+    }
+
+    /// Notes a loss, in words for people, who count attempts from 1.
+    fn lose(&mut self, unit: UnitId, attempt: u32, reason: &str) {
+        let id = self.started_on.get(&unit).and_then(|device| self.ids.get(*device));
+        let on = id.map(|id| format!(" on {id}")).unwrap_or_default();
+        self.losses.push(format!("{unit}{on}, attempt {}: {reason}", attempt.saturating_add(1)));
     }
 
     /// Everything so far is as it was written.
@@ -164,10 +176,10 @@ impl Fold {
         }
         for (unit, attempt) in std::mem::take(&mut self.unsealed) {
             self.done.remove(&unit);
-            self.losses.push(format!("{unit}, attempt {attempt}: its end is not sealed"));
+            self.lose(unit, attempt, "its end is not sealed");
         }
         for (unit, open) in std::mem::take(&mut self.open) {
-            self.losses.push(format!("{unit}, attempt {}: was under way when the record ends", open.attempt));
+            self.lose(unit, open.attempt, "was under way when the record ends");
         }
     }
 }

@@ -110,7 +110,7 @@ fn a_run_is_taken_up_where_it_was_cut() {
     }
     let record = load(&dir).unwrap();
     assert_eq!(record.units, whole.units);
-    assert_eq!(record.losses, ["unit 3, attempt 0: it was under way when the run was cut off"]);
+    assert_eq!(record.losses, ["unit 3 on local, attempt 1: it was under way when the run was cut off"]);
     assert!(matches!(RunWriter::reopen(&dir), Err(StoreError::Locked(_))));
     drop(writer);
     assert_eq!(RunWriter::reopen(&dir).unwrap().1.finished.as_deref(), Some("all units measured"));
@@ -128,15 +128,15 @@ fn a_unit_counts_only_when_everything_arrived() {
         record.losses.join("; ")
     };
     let samples = |e: &Entry| matches!(e, Entry::Event { event: Event::Samples { .. }, .. });
-    assert!(drop_one(&samples).starts_with("unit 0, attempt 0: event "));
+    assert!(drop_one(&samples).starts_with("unit 0 on local, attempt 1: event "));
     let last = |e: &Entry| {
         matches!(e, Entry::Event { unit: UnitId(7), event: Event::TrialFinished { trial: 7, .. }, .. })
     };
     assert!(drop_one(&last).contains("the agent sent 32 events, 8 trials"));
     let started = |e: &Entry| matches!(e, Entry::UnitStarted { unit: UnitId(1), .. });
-    assert_eq!(drop_one(&started), "unit 1, attempt 0: its end is recorded, its start is not");
+    assert_eq!(drop_one(&started), "unit 1, attempt 1: its end is recorded, its start is not");
     let done = |e: &Entry| matches!(e, Entry::UnitDone { unit: UnitId(1), .. });
-    assert_eq!(drop_one(&done), "unit 1, attempt 0: was under way when the record ends");
+    assert_eq!(drop_one(&done), "unit 1 on local, attempt 1: was under way when the record ends");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn lost_units_and_devices_are_told() {
     let record = run.record();
     assert!(record.units.is_empty() && record.finished.is_none());
     let losses = record.losses.join("\n");
-    assert!(losses.contains("unit 0, attempt 0: the cable was pulled"), "{losses}");
+    assert!(losses.contains("unit 0 on local, attempt 1: the cable was pulled"), "{losses}");
     assert!(losses.contains("device local: three losses in a row"), "{losses}");
 }
 
@@ -293,7 +293,7 @@ fn a_unit_whose_seal_was_taken_off_does_not_count() {
     let record = load(&dir).unwrap();
     assert_eq!(record.units.len(), 7);
     assert!(
-        record.losses.iter().any(|l| l == "unit 7, attempt 0: its end is not sealed"),
+        record.losses.iter().any(|l| l == "unit 7 on local, attempt 1: its end is not sealed"),
         "{:?}",
         record.losses
     );

@@ -14,7 +14,7 @@ pub(crate) use manage::{connect, disconnect, pair, server_version};
 
 use super::{
     Content, Found, HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,
-    remote::{Output, Remote, RemoteDevice},
+    remote::{Blocks, Output, Remote, RemoteDevice},
 };
 use phone::Phone;
 use server::{Fault, Server};
@@ -108,11 +108,16 @@ impl Adb {
 impl Remote for Adb {
     fn run<'a>(&'a self, script: &'a str) -> Pending<'a, Output> {
         Box::pin(async move {
-            let mut stream = self.shell("running a command", script).await?;
+            let doing = "running a command";
+            let mut stream = self.shell(doing, script).await?;
             let (from, to) = stream.split();
-            match shell::run(from, to).await {
+            let ran = tokio::select! {
+                ran = shell::run(from, to) => ran,
+                fault = self.0.falls_silent() => Err(fault),
+            };
+            match ran {
                 Ok(output) => Ok(output),
-                Err(fault) => Err(self.0.explain("running a command", fault).await),
+                Err(fault) => Err(self.0.explain(doing, fault).await),
             }
         })
     }
@@ -129,14 +134,12 @@ impl Remote for Adb {
         })
     }
 
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
-            let sink = File::create(to).await.map_err(|e| on_host("creating", to, e))?;
             let mut stream = self.0.open("fetching", "sync:").await?;
             let (source, requests) = stream.split();
-            match sync::receive(source, requests, from, sink, moved).await {
-                Ok(bytes) => Ok(bytes),
-                Err(Fault::Disk(error)) => Err(on_host("writing", to, error)),
+            match sync::receive(source, requests, from, &to, moved).await {
+                Ok(()) => Ok(()),
                 Err(fault) => Err(self.0.explain("fetching", fault).await),
             }
         })
@@ -149,8 +152,8 @@ impl Remote for Adb {
         })
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
-        Box::pin(self.0.recover())
+    fn reconnect(&self) -> Pending<'_, ()> {
+        Box::pin(self.0.reconnect())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     super::TransportError,
-    server::{Fault, SERVER_LIMIT, Server},
+    server::{DEVICE_LIMIT, Fault, SERVER_LIMIT, Server},
     shell,
     state::{Listed, State},
 };
@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 /// The server is asked for the reason of a failure this long: the failure itself has taken its time already.
@@ -28,14 +28,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 /// The server's own limit to connect to a device on the network is 10 s.
 const CONNECT_LIMIT: Duration = Duration::from_secs(12);
 
+/// A device that has something to do is asked this often whether it lives: neither the server nor the kernel notices
+/// that its adbd is frozen.
+const ASK_AFTER: Duration = Duration::from_secs(4);
+
 /// A device that is not back after so long is kicked again.
 const KICK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A server that cannot be followed is asked again this soon.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-
-/// After so long, the last known state is told as the reason. A little less than the caller waits.
-const PATIENCE: Duration = Duration::from_secs(55);
 
 /// A device, by its serial or as the only one there is.
 pub(super) struct Phone {
@@ -126,23 +127,41 @@ impl Phone {
         features.is_ok_and(|list| !list.split(',').any(|feature| feature == "shell_v2"))
     }
 
-    /// Makes its connection anew, unless it answers, until it does.
-    pub(super) async fn recover(&self) -> Result<(), TransportError> {
-        let until = Instant::now() + PATIENCE;
+    /// Makes its connection anew, unless it answers.
+    ///
+    /// # Errors
+    /// `Lost`, whatever state it is in: a device that starts passes through some that need a person otherwise.
+    pub(super) async fn reconnect(&self) -> Result<(), TransportError> {
         let serial = self.serial().await?;
-        while !self.answers(serial).await {
-            if Instant::now() >= until {
-                let fault = Fault::Silent(PATIENCE.as_secs());
-                return Err(self.explain("waiting for it", fault).await);
-            }
-            self.kick(serial).await;
-            timeout(KICK_AGAIN, self.comes_back(serial)).await.ok();
+        if self.answers(serial, ANSWER_LIMIT).await {
+            return Ok(());
         }
-        Ok(())
+        self.kick(serial).await;
+        let back = timeout(KICK_AGAIN, self.comes_back(serial)).await.is_ok();
+        if back && self.answers(serial, ANSWER_LIMIT).await {
+            return Ok(());
+        }
+        match self.explain("waiting for it", Fault::Silent(ANSWER_LIMIT.as_secs())).await {
+            TransportError::Unusable(reason) => {
+                Err(TransportError::Lost { doing: "waiting for it".to_owned(), reason })
+            }
+            error => Err(error),
+        }
     }
 
-    async fn answers(&self, serial: &str) -> bool {
-        let asked = timeout(ANSWER_LIMIT, async {
+    /// Returns when the device does not answer any more.
+    pub(super) async fn falls_silent(&self) -> Fault {
+        let serial = self.serial().await.unwrap_or_default();
+        loop {
+            sleep(ASK_AFTER).await;
+            if !self.answers(serial, DEVICE_LIMIT).await {
+                return Fault::Silent(DEVICE_LIMIT.as_secs());
+            }
+        }
+    }
+
+    async fn answers(&self, serial: &str, limit: Duration) -> bool {
+        let asked = timeout(limit, async {
             let mut stream = self.server.service(serial, "shell,v2,raw:true").await?;
             let (from, to) = stream.split();
             shell::run(from, to).await

@@ -2,7 +2,10 @@
 //! device refuses ends at once. Sets no deadlines: whoever waits sees the bytes move.
 
 use super::{
-    super::{Moved, remote::harmless},
+    super::{
+        Moved,
+        remote::{BLOCK_BYTES, Blocks, harmless},
+    },
     server::Fault,
 };
 use std::time::SystemTime;
@@ -17,9 +20,6 @@ const FRAMES_AT_A_TIME: usize = 4;
 
 /// Before every frame: four letters and a number.
 const HEADER_BYTES: usize = 8;
-
-/// Read from the device at a time, and written to the disk at a time.
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// Longest refusal that is read.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -108,18 +108,18 @@ async fn answer(mut from: impl AsyncRead + Unpin) -> Result<(), Fault> {
     }
 }
 
-/// Writes all of the device's file `path` into `sink`; returns how many bytes there were.
+/// Brings all of the device's file `path`.
 pub(super) async fn receive(
     from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     path: &str,
-    mut sink: impl AsyncWrite + Unpin,
+    sink: &Blocks,
     moved: &Moved,
-) -> Result<u64, Fault> {
+) -> Result<(), Fault> {
     to.write_all(&frame(*b"RECV", path.as_bytes())).await?;
     let mut from = BufReader::with_capacity(BLOCK_BYTES, from);
-    let mut block = Vec::with_capacity(BLOCK_BYTES + FRAME_BYTES);
-    let mut total = 0;
+    let room = || Vec::with_capacity(BLOCK_BYTES + FRAME_BYTES);
+    let (mut block, mut total) = (room(), 0);
     loop {
         let (word, length) = read_header(&mut from).await?;
         let last = match &word {
@@ -136,12 +136,10 @@ pub(super) async fn receive(
             moved.send_replace(total);
         }
         if last || block.len() >= BLOCK_BYTES {
-            sink.write_all(&block).await.map_err(Fault::Disk)?;
-            block.clear();
+            sink.put(std::mem::replace(&mut block, room())).await.map_err(Fault::Disk)?;
         }
         if last {
-            sink.flush().await.map_err(Fault::Disk)?;
-            return Ok(total);
+            return Ok(());
         }
     }
 }

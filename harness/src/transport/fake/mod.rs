@@ -79,8 +79,8 @@ impl Transport for Fake {
         Box::pin(async move {
             match self.script.on_push(number) {
                 Some(FaultKind::DiskFull) => {
-                    let path = files::place(&self.cache, &file.sha256).display().to_string();
-                    Err(TransportError::NoSpace { path, needed: file.bytes })
+                    let (path, needed) = (file.name.clone(), file.bytes);
+                    Err(TransportError::NoSpace { path, needed, setting: files::SETTING })
                 }
                 Some(FaultKind::Stall) => std::future::pending().await,
                 _ => files::push(&self.cache, file, moved).await,
@@ -128,7 +128,7 @@ impl Transport for Fake {
         files::tidy(&self.cache, keep, limit_bytes, spare)
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -4,9 +4,11 @@
 //! SSH. Whatever a device prints is taken apart with suspicion: it may lie, and it may not stop.
 
 mod control;
+mod landing;
 mod script;
 
-pub(super) use script::{arch, harmless, quote};
+pub(super) use landing::{BLOCK_BYTES, Blocks, begin};
+pub(super) use script::{arch, harmless, last_words, quote};
 
 use super::{
     HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, STALL_LIMIT, Tidied, Transport,
@@ -22,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
 /// Most bytes that are taken from a command's stdout or stderr; the rest is dropped by whoever runs it.
 pub(super) const OUTPUT_BYTES: usize = 256 * 1024;
@@ -50,15 +52,14 @@ pub(super) trait Remote: Send + Sync + 'static {
     /// Writes all bytes of `file` to `to`, which is replaced. Fails as soon as the device refuses.
     fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()>;
 
-    /// Writes the bytes of the device's file `from` into the host's file `to`, which is made; returns how many
-    /// there were. A file that breaks off is an error.
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64>;
+    /// Brings the bytes of the device's file `from` to the host. A file that breaks off is an error.
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, moved: &'a Moved) -> Pending<'a, ()>;
 
     /// Starts a command line whose pipes stay open. Dropping the process closes the connection.
     fn start<'a>(&'a self, script: &'a str) -> Pending<'a, Process>;
 
-    /// See [`Transport::recover`].
-    fn recover(&self) -> Pending<'_, ()>;
+    /// See [`Transport::reconnect`].
+    fn reconnect(&self) -> Pending<'_, ()>;
 }
 
 /// A transport made of a [`Remote`].
@@ -144,12 +145,12 @@ impl<R: Remote> RemoteDevice<R> {
             Err(error) => {
                 // what is left of it goes with the next tidying, if not now
                 self.remote.run(&script::delete(&quote(&part)?)).await.ok();
-                return Err(script::no_space_or(error, &place, file.bytes));
+                return Err(script::unplaced(error, file, &[&part, &place]));
             }
         };
         match script::hash_in(&found) {
             Some(hash) if hash == file.sha256.as_str() => Ok(Pushed { path, sent_bytes: file.bytes }),
-            other => Err(script::damaged(&place, &file.sha256, other)),
+            other => Err(script::damaged(&file.name, &file.sha256, other)),
         }
     }
 
@@ -165,10 +166,13 @@ impl<R: Remote> RemoteDevice<R> {
         let part = tempfile::Builder::new()
             .prefix(".part-")
             .tempfile_in(folder)
-            .map_err(|e| on_host("creating a file in", folder, e))?
-            .into_temp_path();
-        let bytes = self.remote.receive(source, &part, moved).await?;
-        let found = hash_here(&part).await.map_err(|e| on_host("reading", &part, e))?;
+            .map_err(|e| on_host("creating a file in", folder, e))?;
+        let (file, part) = part.into_parts();
+        let (blocks, landing) = begin(file);
+        let received = self.remote.receive(source, blocks, moved).await;
+        // a disk that took no more is why no more was received
+        let (found, bytes) = landing.end().await.map_err(|e| on_host("writing", to, e))?;
+        received?;
         if found != *sha256 {
             return Err(script::damaged(source, sha256, Some(found.as_str())));
         }
@@ -246,8 +250,8 @@ impl<R: Remote> Transport for RemoteDevice<R> {
         })
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
-        self.remote.recover()
+    fn reconnect(&self) -> Pending<'_, ()> {
+        self.remote.reconnect()
     }
 }
 
@@ -257,16 +261,6 @@ fn utf8(path: &Path) -> Result<&str, TransportError> {
         doing: "naming".to_owned(),
         reason: format!("{path:?} is no valid UTF-8, which paths on a device must be"),
     })
-}
-
-/// The hash of a file on the host, taken off the event loop. The time is the host's.
-async fn hash_here(path: &Path) -> std::io::Result<Sha256Hex> {
-    let path = path.to_owned();
-    let hold = Waiting::current().hold();
-    let hash = move || std::fs::File::open(path).and_then(|mut file| Sha256Hex::of_reader(&mut file));
-    let found = spawn_blocking(hash).await;
-    drop(hold);
-    found?.map(|(sha256, _)| sha256)
 }
 
 fn on_host(doing: &'static str, path: &Path, source: std::io::Error) -> TransportError {

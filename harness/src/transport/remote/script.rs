@@ -34,10 +34,17 @@ pub(in super::super) fn quote(text: &str) -> Result<String, TransportError> {
     Ok(format!("'{}'", text.replace('\'', r"'\''")))
 }
 
-/// Makes our folders and tells what is to be known. `cache` is a word of shell.
+/// What [`probe`] says of a cache folder that is of no use.
+const NO_CACHE: &str = "bench-no-cache";
+
+/// Makes our folders, tries whether files can be made in them, and tells what is to be known. A disk that is full is
+/// told by whoever writes, and room is made then. `cache` is a word of shell.
 pub(super) fn probe(cache: &str) -> String {
     format!(
-        "umask 077; c={cache}; mkdir -p \"$c/files\" \"$c/run\" \"$c/agent\" && cd \"$c\" || exit 1; \
+        "umask 077; c={cache}; e=$( (mkdir -p \"$c/files\" \"$c/run\" \"$c/agent\" && cd \"$c\" && \
+         : > files/.probe && : > run/.probe && : > agent/.probe && rm -f files/.probe run/.probe agent/.probe) 2>&1) || \
+         case $e in *'No space'*) ;; *) echo {NO_CACHE}; printf '%s\\n' \"$c\" \"$e\"; exit 0;; esac; \
+         cd \"$c\" || exit 1; \
          command -v sha256sum >/dev/null || {{ echo 'sha256sum is missing' >&2; exit 1; }}; \
          echo bench-probe; uname -m; pwd; df -Pk ."
     )
@@ -54,7 +61,10 @@ pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
         ),
     };
     // a login script may greet first
-    lines.find(|line| *line == "bench-probe").ok_or_else(|| odd("the word that was asked for"))?;
+    let word = lines.find(|line| ["bench-probe", NO_CACHE].contains(line));
+    if word.ok_or_else(|| odd("the word that was asked for"))? == NO_CACHE {
+        return Err(no_cache(lines));
+    }
     let machine = lines.next().ok_or_else(|| odd("its architecture"))?;
     let cache = lines.next().filter(|c| c.starts_with('/')).ok_or_else(|| odd("the cache folder"))?;
     if cache.len() > MAX_CACHE {
@@ -69,6 +79,18 @@ pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
         agent: None,
     })
 }
+
+/// Why the cache folder is of no use: the folder, then what the programs said. The first of them met the cause.
+fn no_cache<'a>(mut lines: impl Iterator<Item = &'a str>) -> TransportError {
+    let folder = harmless(lines.next().unwrap_or_default());
+    let said = last_words(lines.find(|line| !line.trim().is_empty()).unwrap_or_default().as_bytes());
+    // the cause stands behind the last colon
+    let reason = said.rsplit(": ").next().unwrap_or_default().to_owned();
+    TransportError::NoCache { folder, reason, setting: SETTING }
+}
+
+/// The setting that names another folder.
+pub(super) const SETTING: &str = "`cache` in devices.toml";
 
 /// The kernel's word for an instruction set, as Rust names it.
 pub(in super::super) fn arch(machine: &str) -> &str {
@@ -196,10 +218,33 @@ pub(super) fn checked(doing: &str, output: Output) -> Result<String, TransportEr
     if output.status == 0 {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = harmless(&String::from_utf8_lossy(&output.stderr));
+    let said = last_words(&output.stderr);
     let reason =
         if said.is_empty() { format!("its shell ended with status {}", output.status) } else { said };
     Err(TransportError::Refused { doing: doing.to_owned(), reason })
+}
+
+/// The last line that a script wrote on its stderr, without what its shell says of itself and of the script.
+pub(in super::super) fn last_words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let is_number = |word: &str| {
+        let word = word.strip_prefix("line ").unwrap_or(word);
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())
+    };
+    let is_shell = |word: &str| {
+        let name = word.rsplit('/').next().unwrap_or_default();
+        ["sh", "-sh", "dash", "bash", "mksh", "ash", "W", "E"].contains(&name)
+            || ["eval", "<stdin>"].contains(&name)
+            || is_number(word)
+    };
+    let mut rest = line;
+    while let Some((word, after)) = rest.split_once(": ")
+        && is_shell(word)
+    {
+        rest = after;
+    }
+    harmless(rest)
 }
 
 /// The end of what a device said, on one line and without control characters.
@@ -210,13 +255,21 @@ pub(in super::super) fn harmless(text: &str) -> String {
     line.chars().skip(surplus).collect()
 }
 
-/// A refusal for want of space, told as such.
-pub(super) fn no_space_or(error: TransportError, path: &str, needed: u64) -> TransportError {
-    match &error {
-        TransportError::Refused { reason, .. } if is_full(reason) => {
-            TransportError::NoSpace { path: path.to_owned(), needed }
+/// Why a file could not be placed, by the name that the user knows, `places` being those on the device. A refusal for
+/// want of space is told as such.
+pub(super) fn unplaced(error: TransportError, file: &HostFile, places: &[&str]) -> TransportError {
+    let named = |text: String| places.iter().fold(text, |text, place| text.replace(place, &file.name));
+    match error {
+        TransportError::Refused { reason, .. } if is_full(&reason) => {
+            TransportError::NoSpace { path: file.name.clone(), needed: file.bytes, setting: SETTING }
         }
-        _ => error,
+        TransportError::Refused { doing, reason } => {
+            TransportError::Refused { doing: named(doing), reason: named(reason) }
+        }
+        TransportError::Lost { doing, reason } => {
+            TransportError::Lost { doing: named(doing), reason: named(reason) }
+        }
+        other => other,
     }
 }
 

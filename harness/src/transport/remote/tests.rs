@@ -77,14 +77,13 @@ impl Remote for Here {
         })
     }
 
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, _: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, _: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
             let mut bytes = fs::read(from).map_err(lost)?;
             if self.spoils {
                 bytes.reverse();
             }
-            fs::write(to, &bytes).map_err(lost)?;
-            Ok(bytes.len() as u64)
+            to.put(bytes).await.map_err(lost)
         })
     }
 
@@ -100,7 +99,7 @@ impl Remote for Here {
         })
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -259,7 +258,7 @@ impl Remote for Slow {
         Box::pin(async { Ok(()) })
     }
 
-    fn receive<'a>(&'a self, _: &'a str, _: &'a Path, _: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, _: &'a str, _: Blocks, _: &'a Moved) -> Pending<'a, ()> {
         Box::pin(std::future::pending())
     }
 
@@ -267,7 +266,7 @@ impl Remote for Slow {
         Box::pin(std::future::pending())
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(std::future::pending())
     }
 }
@@ -374,10 +373,34 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
 #[test]
 fn a_device_says_why_not_and_what_it_says_is_harmless() {
     on_loop(async {
-        let device = device(Path::new("/proc/no/such"), "/bin/sh");
-        let error = device.probe().await.unwrap_err().to_string();
-        assert!(error.contains("/proc/no") && error.starts_with("probing on the device failed"), "{error}");
+        let scene = tempfile::tempdir().unwrap();
+        let in_the_way = scene.path().join("a file: $(x)");
+        fs::write(&in_the_way, "").unwrap();
+        for shell in shells() {
+            for (folder, why) in
+                [(Path::new("/proc/no/such"), "No such file or directory"), (&in_the_way, "Not a directory")]
+            {
+                let error = device(folder, shell).probe().await.unwrap_err();
+                assert!(error.remedy() == crate::dispatch::Remedy::Setting, "{error:?}");
+                let said = error.to_string();
+                assert!(said.contains(folder.to_str().unwrap()) && said.contains("devices.toml"), "{said}");
+                assert!(
+                    said.contains(&format!(": {why}")) || said.contains(&format!("{why};")),
+                    "{shell}: {said}"
+                );
+                assert!(!said.contains("mkdir"), "{said}");
+            }
+        }
     });
+    for (stderr, words) in [
+        ("sh: 1: eval: cannot open /c/x: No such file\n", "cannot open /c/x: No such file"),
+        ("sh: line 1: /c/x: No such file or directory\n\n", "/c/x: No such file or directory"),
+        ("first\nW: sh: /c/x open: No such file or directory", "/c/x open: No such file or directory"),
+        ("/bin/sh: 12: 3: eval: x: not found", "x: not found"),
+        ("chmod: sh: gone", "chmod: sh: gone"),
+    ] {
+        assert_eq!(last_words(stderr.as_bytes()), words);
+    }
     let output = Output { status: 3, stdout: Vec::new(), stderr: b"\x1b[2Jbad\r\nworse\x07".to_vec() };
     let said = script::checked("testing", output).unwrap_err().to_string();
     assert!(!said.chars().any(char::is_control) && said.contains("worse"), "{said}");
@@ -385,7 +408,11 @@ fn a_device_says_why_not_and_what_it_says_is_harmless() {
     assert!(script::checked("testing", silent).unwrap_err().to_string().contains("status 3"));
     let full =
         TransportError::Refused { doing: "placing".to_owned(), reason: "No space left on device".to_owned() };
-    assert!(matches!(script::no_space_or(full, "/x", 7), TransportError::NoSpace { needed: 7, .. }));
+    let file = HostFile::from_memory("m.tflite", &b"abc"[..]);
+    assert!(matches!(script::unplaced(full, &file, &[]), TransportError::NoSpace { needed: 3, .. }));
+    let lost = TransportError::Lost { doing: "writing /c/x.part-1".to_owned(), reason: "gone".to_owned() };
+    let named = script::unplaced(lost, &file, &["/c/x.part-1", "/c/x"]).to_string();
+    assert!(named.contains("writing m.tflite: gone"), "{named}");
     assert!(quote("a\0b").is_err());
 }
 

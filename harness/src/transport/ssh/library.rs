@@ -4,7 +4,7 @@
 use super::{
     super::{
         HostFile, Moved, Options, Pending, Process, TransportError,
-        remote::{Output, Remote, quote},
+        remote::{Blocks, Output, Remote, quote},
     },
     bridge,
     config::HostConfig,
@@ -14,15 +14,10 @@ use super::{
     stream,
 };
 use ssh2::Sftp;
-use std::{
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
-use tokio::time::sleep;
 
 /// Idle connections that are kept: one for files, one for short commands.
 const IDLE: usize = 2;
@@ -30,11 +25,6 @@ const IDLE: usize = 2;
 /// A connection that was kept may be silent for this part of the usual time: a transfer that has not begun when the
 /// whole of it is over counts as stalled, and another connection is to be tried before.
 const KEPT_SHARE: u32 = 2;
-
-/// A machine that restarts is tried again after so long, then after twice as long, and so on.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// And at least so often.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// See the module.
 pub(super) struct Library {
@@ -93,8 +83,9 @@ impl Library {
         Ok(connection)
     }
 
-    async fn started(&self, script: &str) -> Result<Process, TransportError> {
-        let command = shell::wrapped(script);
+    /// Starts a script that is [`shell::sealed`].
+    async fn sealed(&self, script: &str) -> Result<Process, TransportError> {
+        let command = shell::wrapped(&shell::sealed(script));
         loop {
             let kept = self.idle.take();
             let was_kept = kept.is_some();
@@ -108,15 +99,12 @@ impl Library {
                 // it went while it lay idle, and nothing was started on it
                 Err(TransportError::Lost { .. }) if was_kept => {}
                 Err(error) => return Err(error),
-                Ok(process) => return shell::greeted(process).await,
+                Ok(process) => {
+                    let process = shell::greeted(process).await?;
+                    return Ok(Process { control: Box::new(Sealed(process.control)), ..process });
+                }
             }
         }
-    }
-
-    /// Starts a script whose status counts.
-    async fn sealed(&self, script: &str) -> Result<Process, TransportError> {
-        let process = self.started(&shell::sealed(script)).await?;
-        Ok(Process { control: Box::new(Sealed(process.control)), ..process })
     }
 
     /// Moves a file over SFTP; `None`: the server has none.
@@ -136,14 +124,14 @@ impl Library {
         let working = move || {
             // a piece may take long on a slow way; a stall is noticed outside
             connection.session.set_timeout(0);
-            Ok((work(&connection, sftp), connection))
+            let done = work(&connection, sftp);
+            // answers to what was sent before it failed may still come: nobody else is to get them
+            done.map(|done| (done, connection))
         };
-        let (result, connection) = on_thread(&tcp, working).await?;
-        if !matches!(result, Err(TransportError::Lost { .. })) {
-            connection.session.set_timeout(silence);
-            self.idle.give(connection);
-        }
-        result.map(Some)
+        let (done, connection) = on_thread(&tcp, working).await?;
+        connection.session.set_timeout(silence);
+        self.idle.give(connection);
+        Ok(Some(done))
     }
 
     /// A connection with SFTP opened on it; `None`: the server has none.
@@ -199,40 +187,30 @@ impl Remote for Library {
         })
     }
 
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
-            let (source, target, progress) = (from.to_owned(), to.to_owned(), moved.clone());
+            let (source, target, progress) = (from.to_owned(), to.clone(), moved.clone());
             let received =
                 self.over_sftp(move |c, sftp| sftp::receive(c, &sftp, &source, &target, &progress)).await?;
             match received {
-                Some(bytes) => Ok(bytes),
+                Some(()) => Ok(()),
                 None => {
                     let process = self.sealed(&format!("exec cat {}", quote(from)?)).await?;
-                    stream::receive(process, from, to, moved).await
+                    stream::receive(process, from, &to, moved).await
                 }
             }
         })
     }
 
     fn start<'a>(&'a self, script: &'a str) -> Pending<'a, Process> {
-        Box::pin(self.started(script))
+        Box::pin(self.sealed(script))
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.idle.forget();
-            let mut pause = FIRST_PAUSE;
-            loop {
-                match self.connect().await {
-                    Ok(connection) => {
-                        self.idle.give(connection);
-                        return Ok(());
-                    }
-                    Err(TransportError::Lost { .. }) => sleep(pause).await,
-                    Err(error) => return Err(error),
-                }
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            self.idle.give(self.connect().await?);
+            Ok(())
         })
     }
 }

@@ -14,21 +14,16 @@ mod sftp;
 mod shell;
 mod stream;
 mod terminal;
-#[cfg(test)]
-mod throughput;
 
 pub(crate) use terminal::restore as restore_terminal;
 
 use super::{
     HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,
-    remote::{Output, Remote, RemoteDevice},
+    remote::{Blocks, Output, Remote, RemoteDevice},
 };
 use address::Address;
 use config::HostConfig;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 use tokio::sync::OnceCell;
 
 /// Where our files lie on a machine, as its shell writes it.
@@ -124,7 +119,7 @@ impl Remote for Ssh {
         Box::pin(async move { self.way().await?.send(file, to, moved).await })
     }
 
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move { self.way().await?.receive(from, to, moved).await })
     }
 
@@ -132,7 +127,7 @@ impl Remote for Ssh {
         Box::pin(async move { self.way().await?.start(script).await })
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
-        Box::pin(async move { self.way().await?.recover().await })
+    fn reconnect(&self) -> Pending<'_, ()> {
+        Box::pin(async move { self.way().await?.reconnect().await })
     }
 }

@@ -5,29 +5,24 @@
 use super::{
     super::{
         Control, HostFile, Moved, Options, Pending, Process, ProcessEnd, TransportError,
-        remote::{Output, Remote, harmless, quote},
+        remote::{Blocks, Output, Remote, harmless, quote},
     },
     address::Address,
-    config, shell, stream,
+    config,
+    shell::{self, Sealed},
+    stream,
 };
 use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
     sync::Mutex,
-    time::sleep,
 };
-
-/// A machine that restarts is tried again after so long, then after twice as long, and so on.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// And at least so often.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What the `ssh` that stays prints when it is logged in.
 const READY: &str = "bench-ready";
@@ -155,9 +150,7 @@ impl Openssh {
     async fn started(&self, script: &str) -> Result<Process, TransportError> {
         let socket = self.socket().await?;
         let mut command = self.command(&socket);
-        // the status of a shell tells a signal; that of `ssh` would not
-        let script = format!("( {script}\n); exit $?");
-        command.args(self.words()).arg(shell::wrapped(&script));
+        command.args(self.words()).arg(shell::wrapped(&shell::sealed(script)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(not_started)?;
         let (Some(stdin), Some(stdout), Some(stderr)) =
@@ -165,13 +158,14 @@ impl Openssh {
         else {
             return Err(not_started(io::Error::other("a pipe is missing")));
         };
-        shell::greeted(Process {
+        let process = shell::greeted(Process {
             stdin: Box::new(stdin),
             stdout: Box::new(stdout),
             stderr: Box::new(stderr),
             control: Box::new(ProgramControl(child)),
-        })
-        .await
+        });
+        let process = process.await?;
+        Ok(Process { control: Box::new(Sealed(process.control)), ..process })
     }
 }
 
@@ -196,8 +190,6 @@ impl Control for ProgramControl {
             })?;
             Ok(match status.code() {
                 None | Some(SSH_FAILED) => ProcessEnd::Unknown,
-                // a shell's way to tell a signal
-                Some(code @ 129..=160) => ProcessEnd::Signalled(code - 128),
                 Some(code) => ProcessEnd::Exited(code),
             })
         })
@@ -219,15 +211,15 @@ impl Remote for Openssh {
 
     fn send<'a>(&'a self, file: &'a HostFile, to: &'a str, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
-            let process = self.started(&format!("cat > {}", quote(to)?)).await?;
+            let process = self.started(&format!("exec cat > {}", quote(to)?)).await?;
             stream::send(process, file, to, moved).await
         })
     }
 
-    fn receive<'a>(&'a self, from: &'a str, to: &'a Path, moved: &'a Moved) -> Pending<'a, u64> {
+    fn receive<'a>(&'a self, from: &'a str, to: Blocks, moved: &'a Moved) -> Pending<'a, ()> {
         Box::pin(async move {
-            let process = self.started(&format!("cat {}", quote(from)?)).await?;
-            stream::receive(process, from, to, moved).await
+            let process = self.started(&format!("exec cat {}", quote(from)?)).await?;
+            stream::receive(process, from, &to, moved).await
         })
     }
 
@@ -235,18 +227,10 @@ impl Remote for Openssh {
         Box::pin(self.started(script))
     }
 
-    fn recover(&self) -> Pending<'_, ()> {
+    fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             drop(self.master.lock().await.take());
-            let mut pause = FIRST_PAUSE;
-            loop {
-                match self.socket().await {
-                    Ok(_) => return Ok(()),
-                    Err(TransportError::Lost { .. }) => sleep(pause).await,
-                    Err(error) => return Err(error),
-                }
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            self.socket().await.map(drop)
         })
     }
 }

@@ -2,7 +2,10 @@
 //! stall is ended from outside, by cutting the connection.
 
 use super::{
-    super::{Content, HostFile, Moved, TransportError, remote::harmless},
+    super::{
+        Content, HostFile, Moved, TransportError,
+        remote::{BLOCK_BYTES, Blocks, harmless},
+    },
     connection::Connection,
 };
 use ssh2::{ErrorCode, File, OpenFlags, OpenType, Sftp};
@@ -56,33 +59,37 @@ pub(super) fn send(
             moved.send_replace(total);
         }
     }
-    target.close().map_err(|e| refused(connection, &format!("writing {to}"), &e))?;
-    Ok(())
+    target.close().map_err(|e| refused(connection, &format!("writing {to}"), &e))
 }
 
-/// Writes the bytes of `from` into the host's file `to`.
+/// Brings the bytes of `from`.
 pub(super) fn receive(
     connection: &Connection,
     sftp: &Sftp,
     from: &str,
-    to: &Path,
+    to: &Blocks,
     moved: &Moved,
-) -> Result<u64, TransportError> {
-    let mut target = fs::File::create(to).map_err(|e| on_host("creating", to, e))?;
+) -> Result<(), TransportError> {
     let reading = format!("reading {from}");
     let mut source = sftp.open(Path::new(from)).map_err(|e| refused(connection, &reading, &e))?;
+    // libssh2 gives what has come, and reads ahead by the room that it is given
     let (mut piece, mut total) = (vec![0; PIECE_BYTES], 0);
+    let mut block = Vec::with_capacity(BLOCK_BYTES + PIECE_BYTES);
     loop {
-        let n = match source.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(e) => return Err(lost(connection, reading, harmless(&e.to_string()))),
-        };
-        target.write_all(piece.get(..n).unwrap_or_default()).map_err(|e| on_host("writing", to, e))?;
+        let n = source
+            .read(&mut piece)
+            .map_err(|e| lost(connection, reading.clone(), harmless(&e.to_string())))?;
+        block.extend_from_slice(piece.get(..n).unwrap_or_default());
+        if n == 0 || block.len() >= BLOCK_BYTES {
+            let whole = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES + PIECE_BYTES));
+            to.put_blocking(whole).map_err(|e| on_host("writing what comes from", Path::new(from), e))?;
+        }
+        if n == 0 {
+            return Ok(());
+        }
         total += n as u64;
         moved.send_replace(total);
     }
-    Ok(total)
 }
 
 /// Reads until the buffer is full or the source is at its end.
@@ -111,15 +118,24 @@ fn refused(connection: &Connection, doing: &str, error: &ssh2::Error) -> Transpo
     }
 }
 
-/// A connection that is gone. What lies open on it says goodbye when it is dropped, and libssh2 would wait for the
-/// answer, in a busy loop where the other side has hung up.
+/// A connection that is gone.
 fn lost(connection: &Connection, doing: String, reason: String) -> TransportError {
-    connection.session.set_timeout(GOODBYE_MS);
+    give_up(connection);
     TransportError::Lost { doing, reason }
+}
+
+/// A connection that will not be used any more. What lies open on it says goodbye when it is dropped, and libssh2 would
+/// wait for the answer: behind all that was sent and not answered yet, or in a busy loop where the other side has hung
+/// up.
+fn give_up(connection: &Connection) {
+    connection.session.set_timeout(GOODBYE_MS);
 }
 
 /// The shortest time that libssh2 takes for a limit.
 const GOODBYE_MS: u32 = 1;
+
+/// A disk is asked for its room this long.
+const ROOM_MS: u32 = 2000;
 
 /// LIBSSH2_ERROR_TIMEOUT.
 const TIMED_OUT: i32 = -9;
@@ -133,8 +149,10 @@ fn unwritten(connection: &Connection, target: &mut File, to: &str, error: &io::E
     if !connection.is_open() || error.kind() == io::ErrorKind::TimedOut {
         return lost(connection, doing, reason);
     }
+    connection.session.set_timeout(ROOM_MS);
     let full =
         target.statvfs().is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < PIECE_BYTES as u64);
+    give_up(connection);
     let reason = if full { "No space left on device".to_owned() } else { reason };
     TransportError::Refused { doing, reason }
 }

@@ -33,16 +33,21 @@ pub(super) fn wrapped(script: &str) -> String {
             _ => safe.push(c),
         }
     }
-    format!("exec sh -c 'echo; echo bench-begin; eval \"$(printf %b \"$0\")\"' '{safe}'")
+    // the word after the script is what `sh` calls itself when it complains
+    format!("exec sh -c 'echo; echo bench-begin; eval \"$(printf %b \"$1\")\"' sh '{safe}'")
 }
 
 /// The status that a script of [`sealed`] ends with when all went well: one that no program of ours has.
 const WELL: i32 = 113;
 
-/// A script that never ends with status 0: libssh2 says 0 where the peer said nothing of the end. Made good again by
-/// [`Sealed`].
+/// A script that never ends with status 0: libssh2 says 0 where the peer said nothing of the end. Nor does it end by a
+/// signal, which `ssh` would not tell: its shell does, and keeps to itself what it has to say about that. Made good
+/// again by [`Sealed`].
 pub(super) fn sealed(script: &str) -> String {
-    format!("( {script}\n); s=$?; case $s in 0) s={WELL};; {WELL}) s=1;; esac; exit $s")
+    format!(
+        "exec 3>&2 2>/dev/null; ( exec 2>&3 3>&-; {script}\n); s=$?; case $s in 0) s={WELL};; {WELL}) s=1;; esac; \
+         exit $s"
+    )
 }
 
 /// The life of a script that was [`sealed`]: a status that nobody sent is none.
@@ -62,6 +67,8 @@ fn opened(end: ProcessEnd) -> ProcessEnd {
     match end {
         ProcessEnd::Exited(WELL) => ProcessEnd::Exited(0),
         ProcessEnd::Exited(0) => ProcessEnd::Unknown,
+        // a shell's way to tell a signal
+        ProcessEnd::Exited(status @ 129..=192) => ProcessEnd::Signalled(status - 128),
         end => end,
     }
 }

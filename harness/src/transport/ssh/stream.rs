@@ -1,7 +1,10 @@
 //! Files through the stdin or stdout of `cat`, for machines without SFTP. Works over any way to start a program.
 
 use super::{
-    super::{Content, HostFile, Moved, Process, ProcessEnd, TransportError, remote::harmless},
+    super::{
+        Content, HostFile, Moved, Process, ProcessEnd, TransportError,
+        remote::{BLOCK_BYTES, Blocks, last_words},
+    },
     shell::bounded,
 };
 use std::{io, path::Path};
@@ -48,40 +51,37 @@ pub(super) async fn send(
     ended_well(control.wait().await?, &format!("writing {to}"), &errors)
 }
 
-/// Writes what a program prints into the host's file `to`.
+/// Brings what a program prints.
 pub(super) async fn receive(
     process: Process,
     from: &str,
-    to: &Path,
+    to: &Blocks,
     moved: &Moved,
-) -> Result<u64, TransportError> {
+) -> Result<(), TransportError> {
     let Process { stdin, mut stdout, mut stderr, mut control } = process;
     drop(stdin);
-    let mut target = File::create(to).await.map_err(|e| on_host("creating", to, e))?;
     let take = async {
-        let (mut piece, mut total) = (vec![0; PIECE_BYTES], 0);
+        let (mut block, mut total) = (Vec::with_capacity(BLOCK_BYTES), 0);
         loop {
-            match stdout.read(&mut piece).await {
-                Ok(n) if n > 0 => {
-                    target.write_all(piece.get(..n).unwrap_or_default()).await?;
-                    total += n as u64;
-                    moved.send_replace(total);
-                }
-                // how it broke is told by the end of the program
-                Ok(_) | Err(_) => break,
+            // how it broke is told by the end of the program
+            let n = stdout.read_buf(&mut block).await.unwrap_or_default();
+            if n == 0 || block.len() >= BLOCK_BYTES {
+                to.put(std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES))).await?;
             }
+            if n == 0 {
+                return Ok(());
+            }
+            total += n as u64;
+            moved.send_replace(total);
         }
-        target.flush().await?;
-        Ok(total)
     };
     let (taken, errors) = tokio::join!(take, bounded(&mut stderr));
-    let total = taken.map_err(|e| on_host("writing", to, e))?;
-    ended_well(control.wait().await?, &format!("reading {from}"), &errors)?;
-    Ok(total)
+    taken.map_err(|e| on_host("writing what comes from", Path::new(from), e))?;
+    ended_well(control.wait().await?, &format!("reading {from}"), &errors)
 }
 
 fn ended_well(end: ProcessEnd, doing: &str, errors: &[u8]) -> Result<(), TransportError> {
-    let (doing, said) = (doing.to_owned(), harmless(&String::from_utf8_lossy(errors)));
+    let (doing, said) = (doing.to_owned(), last_words(errors));
     match end {
         ProcessEnd::Exited(0) => Ok(()),
         ProcessEnd::Unknown => Err(TransportError::Lost { doing, reason: said }),

@@ -2,9 +2,12 @@
 //! one is asked by the transport contract.
 
 mod scripted;
-mod throughput;
 
-use super::{super::ProcessEnd, *};
+use super::{
+    super::{ProcessEnd, remote::begin},
+    *,
+};
+use protocol::Sha256Hex;
 pub(super) use scripted::Scripted;
 use scripted::{SERIAL, Talk};
 use std::{
@@ -208,8 +211,13 @@ fn a_connection_that_breaks_off_anywhere_is_an_error() {
         }
         for most in 0..=received.len() {
             let moved = Moved::new(0);
-            let got = cut(&received, most, async |phone| phone.receive("/x", &to, &moved).await).await;
-            assert_eq!(got.as_ref().ok(), (most == received.len()).then_some(&5), "{most}: {got:?}");
+            let (blocks, landing) = begin(std::fs::File::create(&to).unwrap());
+            let got =
+                cut(&received, most, async |phone| phone.receive("/x", blocks.clone(), &moved).await).await;
+            assert_eq!(got.is_ok(), most == received.len(), "{most}: {got:?}");
+            drop(blocks);
+            let (sha256, bytes) = landing.end().await.unwrap();
+            assert!(got.is_err() || (bytes, sha256) == (5, Sha256Hex::of_bytes(b"abcde")));
         }
         assert_eq!(std::fs::read(&to).unwrap(), b"abcde");
         for answer in [frame(b"FAIL", b"No space left on device"), frame(b"OKAY", b"")] {
@@ -248,7 +256,9 @@ fn nonsense_is_no_answer() {
             let ran = cut(&answer, all, async |phone| phone.run("x").await).await;
             assert!(matches!(ran, Err(TransportError::Lost { .. })), "{answer:?}: {ran:?}");
             let moved = Moved::new(0);
-            let got = cut(&answer, all, async |phone| phone.receive("/x", &to, &moved).await).await;
+            let blocks = begin(std::fs::File::create(&to).unwrap()).0;
+            let got =
+                cut(&answer, all, async |phone| phone.receive("/x", blocks.clone(), &moved).await).await;
             assert!(matches!(got, Err(TransportError::Lost { .. })), "{answer:?}: {got:?}");
             let sent = cut(&answer, all, async |phone| phone.send(&file(vec![1]), "/x", &moved).await).await;
             assert!(matches!(sent, Err(TransportError::Lost { .. })), "{answer:?}: {sent:?}");
@@ -463,7 +473,7 @@ fn a_lost_device_is_connected_anew_and_waited_for() {
                 }
             });
             let scripted = scripted.await;
-            scripted.phone_called(serial).recover().await.unwrap();
+            scripted.phone_called(serial).reconnect().await.unwrap();
             let transport = format!("host:transport:{serial}");
             let mut expected = vec![transport.as_str()];
             expected.extend(kicks);
@@ -482,7 +492,7 @@ fn a_device_that_does_not_come_back_says_why() {
                 _ => talk.fail("device unauthorized").await,
             }
         });
-        let error = scripted.await.phone().recover().await.unwrap_err();
+        let error = scripted.await.phone().reconnect().await.unwrap_err();
         assert!(error.to_string().contains("accept this computer's key"), "{error}");
     });
 }

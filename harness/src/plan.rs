@@ -41,6 +41,7 @@ const STREAM_ACCURACY: u64 = 1;
 const STREAM_ROUND: u64 = 2;
 const STREAM_UNIT: u64 = 3;
 const STREAM_GROUPS: u64 = 4;
+const STREAM_CONFIRMATION: u64 = 5;
 
 /// Cases that are alive together, per device: the two sides of every contrast share at least one group, and
 /// no group has more cases or takes more memory than allowed, unless two cases alone do. `memory_bytes` is the
@@ -154,7 +155,8 @@ pub(crate) struct PlannedUnit {
 }
 
 /// All units of the plan in the order in which a device goes through its own: accuracy first, every case in
-/// a unit of its own, then rounds of performance units, the groups of each round in a random order.
+/// a unit of its own, then rounds of performance units, the groups of each round in a random order, then as many
+/// rounds in which findings can be confirmed. Those come last of all devices, so that they move no number.
 pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
     let mut all: Vec<PlannedUnit> = Vec::new();
     let mut add = |device, purpose, round, group, cases| {
@@ -169,18 +171,34 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
         for (round, at) in (0u32..).zip(rng.permutation(here.len() as u32)) {
             add(device, Purpose::Accuracy, round, None, vec![here[at as usize]]);
         }
-        let groups = &plan.measuring.groups;
-        let of_device = |g: &usize| groups[*g].first().is_some_and(|c| here.contains(c));
-        let groups_here: Vec<usize> = (0..groups.len()).filter(of_device).collect();
-        for round in 0..plan.suite.max_units {
-            let mut rng = Rng::for_stream(plan.seed, &[STREAM_ROUND, device as u64, u64::from(round)]);
-            for at in rng.permutation(groups_here.len() as u32) {
-                let group = groups_here[at as usize];
-                add(device, Purpose::Performance, round, Some(group), groups[group].clone());
-            }
+        for (round, group) in rounds(plan, device, STREAM_ROUND) {
+            let cases = plan.measuring.groups[group].clone();
+            add(device, Purpose::Performance, round, Some(group), cases);
+        }
+    }
+    for device in 0..plan.devices.len() {
+        for (round, group) in rounds(plan, device, STREAM_CONFIRMATION) {
+            let cases = plan.measuring.groups[group].clone();
+            add(device, Purpose::Confirmation, round, Some(group), cases);
         }
     }
     all
+}
+
+/// Every group of a device once a round, in a random order; by number of round and position of the group.
+fn rounds(plan: &Plan, device: usize, stream: u64) -> Vec<(u32, usize)> {
+    let groups = &plan.measuring.groups;
+    let of_device = |g: &usize| {
+        let first = groups[*g].first().and_then(|c| plan.cases.get(*c));
+        first.is_some_and(|case| case.device == device)
+    };
+    let here: Vec<usize> = (0..groups.len()).filter(of_device).collect();
+    let round = |round: u32| {
+        let mut rng = Rng::for_stream(plan.seed, &[stream, device as u64, u64::from(round)]);
+        let order = rng.permutation(here.len() as u32);
+        order.into_iter().map(|at| (round, here[at as usize])).collect::<Vec<_>>()
+    };
+    (0..plan.suite.max_units).flat_map(round).collect()
 }
 
 /// What models are fed.
@@ -213,7 +231,7 @@ pub(crate) fn unit_spec(
     };
     let rules = &plan.measuring;
     let (schedule, mode, deadline_ms) = match unit.purpose {
-        Purpose::Performance => (
+        Purpose::Performance | Purpose::Confirmation => (
             Schedule::PingPong(rules.ping_pong.clone()),
             Mode::Performance(rules.performance.clone()),
             rules.performance_deadline_ms,
@@ -359,7 +377,9 @@ mod tests {
         two.measuring.groups.push(vec![3]);
         let all = units(&two);
         assert!(all.iter().all(|u| u.cases.iter().all(|c| two.cases[*c].device == u.device)));
-        assert_eq!(all.iter().filter(|u| u.device == 1).count(), 3);
+        let of_other = |purpose| all.iter().filter(|u| u.device == 1 && u.purpose == purpose).count();
+        let counts = [Purpose::Accuracy, Purpose::Performance, Purpose::Confirmation].map(of_other);
+        assert_eq!(counts, [1, 2, 2]);
     }
 
     #[test]

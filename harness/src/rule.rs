@@ -4,9 +4,9 @@
 use crate::dispatch::{Answer, Question, Rule, Ruling, Standing};
 use protocol::CaseIndex;
 use reports::{
-    record::RunRecord,
+    record::{Purpose, RunRecord},
     store,
-    verdict::{Evidence, Verdict, next_step, verdicts},
+    verdict::{Evidence, Reason, Verdict, Verdicts, next_step, verdicts},
 };
 use stats::sequential::{MIN_UNITS, Next};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -15,18 +15,28 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 pub(crate) fn rule() -> Rule {
     Arc::new(|dir: &Path, questions: &[Question]| {
         let record = store::load(dir).map_err(|e| e.to_string())?;
-        let answers = questions.iter().map(|question| answer(&record, question)).collect();
-        Ok(Ruling { answers, standing: standing(&record, questions) })
+        let found = verdicts(&record);
+        let answer = |question: &Question| match question.purpose {
+            Purpose::Confirmation => confirm(&record, &found, question),
+            _ => answer(&record, question),
+        };
+        let answers = questions.iter().map(answer).collect();
+        Ok(Ruling { answers, standing: standing(&record, &found, questions) })
     })
 }
 
 /// How the latency contrasts of the groups that are asked about stand, once there is something to see.
-fn standing(record: &RunRecord, questions: &[Question]) -> Option<Standing> {
-    let units = questions.iter().map(|q| q.done).max().filter(|units| *units > 0)?;
+fn standing(record: &RunRecord, verdicts: &Verdicts, questions: &[Question]) -> Option<Standing> {
+    let units = questions
+        .iter()
+        .filter(|q| q.purpose == Purpose::Performance)
+        .map(|q| q.done)
+        .max()
+        .filter(|units| *units > 0)?;
     let groups = questions.iter().filter_map(|q| record.plan.measuring.groups.get(q.group));
     let cases: BTreeSet<CaseIndex> = groups.flatten().copied().collect();
     let mut found = Standing { units, decided: 0, of: 0, widest: None };
-    for row in verdicts(record).rows.iter().filter(|row| row.metric.name == "latency_ns") {
+    for row in verdicts.rows.iter().filter(|row| row.metric.name == "latency_ns") {
         if !(cases.contains(&row.cases.candidate) && cases.contains(&row.cases.reference)) {
             continue;
         }
@@ -65,5 +75,25 @@ fn answer(record: &RunRecord, question: &Question) -> Answer {
             let units = u32::try_from(units).unwrap_or(u32::MAX);
             Answer::Continue(units.saturating_sub(question.done).max(1))
         }
+    }
+}
+
+/// What was found worse within a group and is not confirmed yet needs fresh units, of its two sides alone.
+fn confirm(record: &RunRecord, found: &Verdicts, question: &Question) -> Answer {
+    let Some(group) = record.plan.measuring.groups.get(question.group) else { return Answer::Decided };
+    let alive = |case: CaseIndex| group.contains(&case) && !question.left_out.contains(&case);
+    let (mut cases, mut more) = (BTreeSet::new(), usize::MAX);
+    for row in &found.rows {
+        let (candidate, reference) = (row.cases.candidate, row.cases.reference);
+        for reason in row.reasons.iter().filter(|_| alive(candidate) && alive(reference)) {
+            if let Reason::NotConfirmed { units, next } = reason {
+                cases.extend([candidate, reference]);
+                more = more.min(next.saturating_sub(*units));
+            }
+        }
+    }
+    match cases.is_empty() {
+        true => Answer::Decided,
+        false => Answer::ContinueWith(cases.into_iter().collect(), u32::try_from(more).unwrap_or(u32::MAX)),
     }
 }

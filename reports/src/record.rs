@@ -202,6 +202,8 @@ pub struct CasePlan {
 pub enum Purpose {
     /// Latency and memory, all cases interleaved.
     Performance,
+    /// The same once more with fresh processes, to confirm what was found worse.
+    Confirmation,
     /// Outputs of every example.
     Accuracy,
     /// Time per node.

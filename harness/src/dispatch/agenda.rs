@@ -34,25 +34,32 @@ pub(crate) enum Step {
     Finish(&'static str),
 }
 
-/// Whether the comparisons within a group are decided.
+/// Whether the comparisons within a group are decided, or what was found worse in it is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
+    /// Which of the two: [`Purpose::Performance`] or [`Purpose::Confirmation`].
+    pub(crate) purpose: Purpose,
     /// Position in the plan's groups.
     pub(crate) group: usize,
-    /// Units of the group that are done, in all sessions.
+    /// Units of the group that are done for that purpose, in all sessions.
     pub(crate) done: u32,
     /// Cases that will not be measured again.
     pub(crate) left_out: Vec<CaseIndex>,
 }
 
 /// The rule's answer for a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Nothing new can be known before so many more units.
     Continue(u32),
+    /// The same, of these cases alone.
+    ContinueWith(Vec<CaseIndex>, u32),
     /// Everything is decided.
     Decided,
 }
+
+/// A group of cases, and what its units are for.
+type Part = (Purpose, usize);
 
 #[derive(Debug, Default)]
 struct Group {
@@ -64,16 +71,19 @@ struct Group {
     /// How often the rule answered.
     answers: u32,
     decided: bool,
+    /// The cases that matter; `None`: all.
+    only: Option<Vec<CaseIndex>>,
 }
 
 impl Group {
     /// Units to reckon with: all up to the next look when the way there is about to begin, for it is of no
-    /// use to end in the middle. Before the first look nothing can be said at all, so there every unit that
-    /// fits in is measured.
-    fn ahead(&self) -> u32 {
+    /// use to end in the middle. Before the first look of all nothing can be said at all, so there every unit
+    /// that fits in is measured.
+    fn ahead(&self, purpose: Purpose) -> u32 {
+        let first = purpose == Purpose::Performance && self.answers <= 1;
         match self.decided {
             true => 0,
-            false if self.answers > 1 && self.wanted == self.stretch => self.wanted,
+            false if !first && self.wanted == self.stretch => self.wanted,
             false => 1,
         }
     }
@@ -84,7 +94,7 @@ impl Group {
 pub(crate) struct Agenda {
     units: Vec<PlannedUnit>,
     at: usize,
-    groups: BTreeMap<usize, Group>,
+    groups: BTreeMap<Part, Group>,
     attempts: BTreeMap<UnitId, u32>,
     strikes_of_unit: u32,
     strikes: BTreeMap<CaseIndex, u32>,
@@ -104,10 +114,10 @@ impl Agenda {
         attempts: BTreeMap<UnitId, u32>,
         budget: Option<Duration>,
     ) -> Self {
-        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut groups: BTreeMap<Part, Group> = BTreeMap::new();
         for unit in &units {
-            if let Some(group) = unit.group {
-                groups.entry(group).or_default().done += u32::from(done.contains(&unit.unit));
+            if let Some(part) = part(unit) {
+                groups.entry(part).or_default().done += u32::from(done.contains(&unit.unit));
             }
         }
         Self {
@@ -130,16 +140,16 @@ impl Agenda {
         if let Some(reason) = &self.lost {
             return Step::GiveUp(reason.clone());
         }
-        let due = self.questions();
         while let Some(unit) = self.units.get(self.at) {
-            if unit.group.is_some() && !due.is_empty() {
+            let due = self.questions(unit);
+            if !due.is_empty() {
                 return Step::Ask(due);
             }
             let Some(cases) = self.cases_of(unit) else {
                 self.at += 1;
                 continue;
             };
-            if unit.purpose == Purpose::Performance && !self.fits() {
+            if unit.group.is_some() && !self.fits(unit.purpose) {
                 return Step::Finish("the time budget is used up");
             }
             let attempt = self.attempts.get(&unit.unit).copied().unwrap_or(0);
@@ -151,30 +161,42 @@ impl Agenda {
         }
     }
 
-    fn questions(&self) -> Vec<Question> {
-        let due = self.groups.iter().filter(|(_, g)| !g.decided && g.wanted == 0);
+    /// What must be known before this unit: of all groups that are measured for the same.
+    fn questions(&self, unit: &PlannedUnit) -> Vec<Question> {
+        let due = |(part, g): &(&Part, &Group)| {
+            unit.group.is_some() && part.0 == unit.purpose && !g.decided && g.wanted == 0
+        };
         let left_out = || self.left_out.keys().copied().collect();
-        due.map(|(group, g)| Question { group: *group, done: g.done, left_out: left_out() }).collect()
+        let question = |((purpose, group), g): (&Part, &Group)| Question {
+            purpose: *purpose,
+            group: *group,
+            done: g.done,
+            left_out: left_out(),
+        };
+        self.groups.iter().filter(due).map(question).collect()
     }
 
     /// The cases of a unit that are still worth measuring; `None` when it is not needed.
     fn cases_of(&self, unit: &PlannedUnit) -> Option<Vec<CaseIndex>> {
-        let decided = unit.group.and_then(|g| self.groups.get(&g)).is_some_and(|g| g.decided);
-        if decided {
+        let group = part(unit).and_then(|part| self.groups.get(&part));
+        if group.is_some_and(|g| g.decided) {
             return None;
         }
-        let cases: Vec<CaseIndex> =
-            unit.cases.iter().copied().filter(|case| !self.left_out.contains_key(case)).collect();
+        let only = group.and_then(|g| g.only.as_ref());
+        let matters = |case: &CaseIndex| only.is_none_or(|only| only.contains(case));
+        let left = |case: &CaseIndex| matters(case) && !self.left_out.contains_key(case);
+        let cases: Vec<CaseIndex> = unit.cases.iter().copied().filter(left).collect();
         (!cases.is_empty()).then_some(cases)
     }
 
     /// Whether measuring up to the next look would stay within the budget.
-    fn fits(&self) -> bool {
+    fn fits(&self, purpose: Purpose) -> bool {
         let Some(budget) = self.budget else { return true };
         let mut took = self.performance_took.clone();
         took.sort_unstable();
         let typical = took.get(took.len() / 2).copied().unwrap_or_default();
-        let ahead: u32 = self.groups.values().map(Group::ahead).sum();
+        let groups = self.groups.iter().filter(|(part, _)| part.0 == purpose);
+        let ahead: u32 = groups.map(|(_, group)| group.ahead(purpose)).sum();
         self.spent.saturating_add(typical.saturating_mul(ahead)) <= budget
     }
 
@@ -188,7 +210,7 @@ impl Agenda {
         let Some(planned) = self.units.get(self.at).filter(|u| u.unit == unit) else { return };
         self.strikes_of_unit = 0;
         self.at += 1;
-        if let Some(group) = planned.group.and_then(|g| self.groups.get_mut(&g)) {
+        if let Some(group) = part(planned).and_then(|part| self.groups.get_mut(&part)) {
             group.done += 1;
             group.wanted = group.wanted.saturating_sub(1);
             self.performance_took.push(took);
@@ -231,18 +253,27 @@ impl Agenda {
     }
 
     /// The rule answered.
-    pub(crate) fn answer(&mut self, group: usize, answer: Answer) {
-        let Some(group) = self.groups.get_mut(&group) else { return };
+    pub(crate) fn answer(&mut self, question: &Question, answer: Answer) {
+        let Some(group) = self.groups.get_mut(&(question.purpose, question.group)) else { return };
         group.answers += 1;
-        match answer {
-            Answer::Decided => group.decided = true,
-            // a rule that wants nothing would be asked for ever
-            Answer::Continue(units) => {
-                group.wanted = units.max(1);
-                group.stretch = group.wanted;
+        let (only, units) = match answer {
+            Answer::Decided => {
+                group.decided = true;
+                return;
             }
-        }
+            Answer::Continue(units) => (None, units),
+            Answer::ContinueWith(cases, units) => (Some(cases), units),
+        };
+        group.only = only;
+        // a rule that wants nothing would be asked for ever
+        group.wanted = units.max(1);
+        group.stretch = group.wanted;
     }
+}
+
+/// What the unit is a part of, where the rule decides whether it is needed.
+fn part(unit: &PlannedUnit) -> Option<Part> {
+    Some((unit.purpose, unit.group?))
 }
 
 #[cfg(test)]
@@ -275,7 +306,7 @@ mod tests {
     fn measured(agenda: &mut Agenda, answer: Answer) -> Option<PlannedUnit> {
         loop {
             match agenda.next() {
-                Step::Ask(questions) => questions.iter().for_each(|q| agenda.answer(q.group, answer)),
+                Step::Ask(questions) => questions.iter().for_each(|q| agenda.answer(q, answer.clone())),
                 Step::Measure { unit, .. } => return Some(unit),
                 Step::GiveUp(_) | Step::Finish(_) => return None,
             }
@@ -285,7 +316,7 @@ mod tests {
     fn through(agenda: &mut Agenda, answer: Answer, seconds: u64) -> u32 {
         let mut spent = 0;
         let mut units = 0;
-        while let Some(unit) = measured(agenda, answer) {
+        while let Some(unit) = measured(agenda, answer.clone()) {
             if unit.purpose == Purpose::Performance {
                 spent += seconds;
                 units += 1;
@@ -305,7 +336,8 @@ mod tests {
             );
             agenda.done(UnitId(number), Duration::ZERO, &[(number as usize, Outcome::Ok)]);
         }
-        let question = Question { group: 0, done: 0, left_out: vec![] };
+        let purpose = Purpose::Performance;
+        let question = Question { purpose, group: 0, done: 0, left_out: vec![] };
         assert_eq!(agenda.next(), Step::Ask(vec![question.clone()]));
         assert_eq!(agenda.next(), Step::Ask(vec![question]), "asking twice changes nothing");
     }
@@ -387,13 +419,72 @@ mod tests {
         assert_eq!(agenda.units.last().and_then(|u| agenda.cases_of(u)), Some(vec![0, 1]));
     }
 
+    /// Two groups with two units each, and as many to confirm.
+    fn to_confirm(budget: Option<u64>) -> Agenda {
+        let cases = |group: usize| [2 * group, 2 * group + 1];
+        let of = |purpose, n: u32| {
+            let group = (n % 2) as usize;
+            PlannedUnit { purpose, ..unit(n, Some(group), &cases(group)) }
+        };
+        let first = (0..4).map(|n| of(Purpose::Performance, n));
+        let units = first.chain((4..8).map(|n| of(Purpose::Confirmation, n))).collect();
+        Agenda::new(units, &BTreeSet::new(), BTreeMap::new(), budget.map(Duration::from_secs))
+    }
+
+    /// Each unit takes 10 s; of the first group the second case is to be confirmed, of the other nothing.
+    fn confirmed(agenda: &mut Agenda) -> Vec<(u32, Vec<CaseIndex>)> {
+        let mut measured = Vec::new();
+        loop {
+            match agenda.next() {
+                Step::Ask(questions) => questions.iter().for_each(|q| {
+                    let answer = match (q.purpose, q.group, q.done) {
+                        (Purpose::Performance, _, 0) => Answer::Continue(2),
+                        (Purpose::Confirmation, 0, 0) => Answer::ContinueWith(vec![1], 2),
+                        _ => Answer::Decided,
+                    };
+                    agenda.answer(q, answer);
+                }),
+                Step::Measure { unit, .. } => {
+                    measured.push((unit.unit.0, unit.cases));
+                    agenda.done(unit.unit, Duration::from_secs(10), &[]);
+                    agenda.spend(Duration::from_secs(10 * measured.len() as u64));
+                }
+                Step::GiveUp(_) | Step::Finish(_) => return measured,
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_to_be_confirmed_is_measured_again_and_last_of_all() {
+        let first = vec![(0, vec![0, 1]), (1, vec![2, 3]), (2, vec![0, 1]), (3, vec![2, 3])];
+        let again = [first.clone(), vec![(4, vec![1]), (6, vec![1])]].concat();
+        let mut all = to_confirm(None);
+        assert_eq!(confirmed(&mut all), again);
+        assert_eq!(all.next(), Step::Finish("all units are measured"));
+        assert_eq!(confirmed(&mut to_confirm(Some(60))), again);
+        let mut cut = to_confirm(Some(59));
+        assert_eq!(confirmed(&mut cut), first, "half a confirmation is of no use");
+        assert_eq!(cut.next(), Step::Finish("the time budget is used up"));
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_confirming() {
+        let whole = to_confirm(None);
+        let done: BTreeSet<UnitId> = (0..5).map(UnitId).collect();
+        let mut agenda = Agenda::new(whole.units, &done, BTreeMap::new(), None);
+        let Step::Ask(questions) = agenda.next() else { panic!("a unit without a question") };
+        let known: Vec<_> = questions.iter().map(|q| (q.purpose, q.group, q.done)).collect();
+        assert_eq!(known, [(Purpose::Confirmation, 0, 1), (Purpose::Confirmation, 1, 0)]);
+    }
+
     #[test]
     fn what_an_earlier_session_did_is_not_done_again() {
         let units: Vec<PlannedUnit> = (0..4).map(|n| unit(n, Some(0), &[0, 1])).collect();
         let done = BTreeSet::from([UnitId(0), UnitId(1)]);
         let mut agenda = Agenda::new(units, &done, BTreeMap::from([(UnitId(2), 4)]), None);
-        assert_eq!(agenda.next(), Step::Ask(vec![Question { group: 0, done: 2, left_out: vec![] }]));
-        agenda.answer(0, Answer::Continue(4));
+        let question = Question { purpose: Purpose::Performance, group: 0, done: 2, left_out: vec![] };
+        assert_eq!(agenda.next(), Step::Ask(vec![question.clone()]));
+        agenda.answer(&question, Answer::Continue(4));
         assert!(matches!(agenda.next(), Step::Measure { ref unit, attempt: 4 } if unit.unit == UnitId(2)));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 use agenda::Step;
 use protocol::{Event, Outcome, Sha256Hex};
 use reports::{
-    record::{CaseIndex, Entry, Plan, Purpose},
+    record::{CaseIndex, Entry, Plan},
     store::{RunWriter, StoreError},
 };
 use std::{
@@ -340,7 +340,7 @@ impl Dispatcher<'_> {
         });
         let sender = self.fleet.commands.get(device).and_then(Clone::clone);
         if let Some(hand) = self.hand(device) {
-            if unit.purpose == Purpose::Performance {
+            if unit.group.is_some() {
                 hand.began_performance.get_or_insert_with(Instant::now);
             }
             hand.current = Some(Current { unit, outcomes: Vec::new() });
@@ -362,7 +362,7 @@ impl Dispatcher<'_> {
         }
         if let Some(hand) = self.hand(device) {
             for (question, answer) in questions.iter().zip(answers) {
-                hand.agenda.answer(question.group, answer);
+                hand.agenda.answer(question, answer);
             }
         }
         Ok(())

@@ -32,6 +32,9 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
                 Purpose::Performance | Purpose::Profile => {
                     ("performance unit", format!("up to {}", device.performance.planned))
                 }
+                Purpose::Confirmation => {
+                    ("confirmation unit", format!("up to {}", device.performance.planned))
+                }
             };
             format!("{kind} {} of {planned}: {}{again}", round + 1, view.names(cases))
         }

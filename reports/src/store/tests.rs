@@ -110,7 +110,7 @@ fn a_run_is_taken_up_where_it_was_cut() {
     }
     let record = load(&dir).unwrap();
     assert_eq!(record.units, whole.units);
-    assert_eq!(record.losses, ["unit 3 on local, attempt 1: it was under way when the run was cut off"]);
+    assert_eq!(record.losses, ["unit 3, attempt 1: it was under way when the run was cut off"]);
     assert!(matches!(RunWriter::reopen(&dir), Err(StoreError::Locked(_))));
     drop(writer);
     assert_eq!(RunWriter::reopen(&dir).unwrap().1.finished.as_deref(), Some("all units measured"));

@@ -1,6 +1,7 @@
 //! Rows for what a variant costs: time, memory, size. Everything measured goes through the same
 //! unit-level rule; what is known exactly is compared exactly.
 
+use super::confirmation::confirmed;
 use super::guard::{self, Findings};
 use super::reason::Reason;
 use super::units::{LatencyPairs, TrialPair, UnitPair, ratios, trial_pairs};
@@ -64,10 +65,11 @@ fn latency_row(view: &ContrastView<'_>, metric: &'static Metric, common: &Findin
     findings.broken.splice(0..0, common.broken.iter().cloned());
     findings.notes.splice(0..0, common.notes.iter().cloned());
     let cpu_time = cpu_time_counts(&view.record.plan, [view.cases.candidate, view.cases.reference]);
-    match LatencyPairs::of(&view.record.units, &view.cases, cpu_time) {
+    let row = match LatencyPairs::of(&view.record.units, Purpose::Performance, &view.cases, cpu_time) {
         Some(found) => measured_row(view, metric, found.pairs, Some(found.location), findings),
         None => measured_row(view, metric, Vec::new(), None, findings),
-    }
+    };
+    confirmed(view, row, cpu_time)
 }
 
 fn per_process_row(
@@ -84,9 +86,9 @@ fn per_process_row(
             reference,
         })
     };
-    let complete = trial_pairs(&view.record.units, &view.cases).count();
-    let pairs: Vec<UnitPair> = trial_pairs(&view.record.units, &view.cases).filter_map(pair).collect();
-    if pairs.is_empty() && complete > 0 && common.broken.is_empty() {
+    let complete = || trial_pairs(&view.record.units, Purpose::Performance, &view.cases);
+    let pairs: Vec<UnitPair> = complete().filter_map(pair).collect();
+    if pairs.is_empty() && complete().next().is_some() && common.broken.is_empty() {
         return ContrastRow { reasons: vec![Reason::NotMeasured], ..view.row(metric) };
     }
     measured_row(view, metric, pairs, None, common.clone())

@@ -5,6 +5,7 @@
 //! `reports/METHODOLOGY.md` says what every number means; it and this module must not differ.
 
 mod case;
+mod confirmation;
 mod cost;
 mod guard;
 mod quality;

@@ -153,11 +153,39 @@ pub enum Reason {
         /// Nodes in all.
         total: u32,
     },
+    /// Found worse, and once more with fresh units.
+    Confirmed {
+        /// Ratio in the fresh units.
+        ratio: f64,
+        /// How many of them.
+        units: usize,
+    },
+    /// Found worse, and not with fresh units.
+    NotReproduced {
+        /// Ratio of the first finding.
+        first: f64,
+        /// Ratio in the fresh units.
+        ratio: f64,
+        /// How many of them.
+        units: usize,
+    },
+    /// Found worse, and there was no time to see whether fresh units say the same.
+    NotConfirmed {
+        /// Fresh units so far.
+        units: usize,
+        /// Fresh units at which something new can be known.
+        next: usize,
+    },
     /// The sign-flip test does not find what the t test found.
     CrossCheck {
         /// Its p-value on the side of the verdict.
         sign_flip_p: f64,
     },
+}
+
+/// Of the change, from a ratio.
+fn percent(ratio: f64) -> f64 {
+    (ratio - 1.0) * 100.0
 }
 
 impl fmt::Display for Reason {
@@ -218,6 +246,14 @@ impl fmt::Display for Reason {
             Self::PartialBackend { side, on_backend, total } => {
                 write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")
             }
+            Self::Confirmed { ratio, units } => {
+                write!(f, "confirmed by {units} fresh units ({:+.1} %)", percent(*ratio))
+            }
+            Self::NotReproduced { first, ratio, units } => {
+                let (first, again) = (percent(*first), percent(*ratio));
+                write!(f, "not reproduced: {first:+.1} % at first, {again:+.1} % in {units} fresh units")
+            }
+            Self::NotConfirmed { units, next } => write!(f, "not confirmed: {units} of {next} fresh units"),
             Self::CrossCheck { sign_flip_p } => {
                 write!(f, "the sign-flip test does not confirm it (p = {sign_flip_p:.4})")
             }

@@ -3,7 +3,7 @@
 
 use super::cost::{cpu_time_counts, rule};
 use super::units::{LatencyPairs, ratios};
-use crate::record::{Plan, UnitRecord};
+use crate::record::{Plan, Purpose, UnitRecord};
 use stats::sequential::{Next, Path, decide};
 
 /// Whether one device must measure on, given its complete units so far (those of other devices are
@@ -18,7 +18,7 @@ pub fn next_step(plan: &Plan, units: &[UnitRecord], device: usize) -> Next {
     let mut series = Vec::new();
     for contrast in plan.contrasts.iter().filter(|c| on_device(c.candidate) && on_device(c.reference)) {
         let cpu_time = cpu_time_counts(plan, [contrast.candidate, contrast.reference]);
-        let pairs = LatencyPairs::of(units, contrast, cpu_time);
+        let pairs = LatencyPairs::of(units, Purpose::Performance, contrast, cpu_time);
         series.push(pairs.and_then(|found| ratios(&found.pairs)).unwrap_or_default());
     }
     let paths: Vec<Path<'_>> = series.iter().map(|y| Path { log_ratios: y, rule }).collect();

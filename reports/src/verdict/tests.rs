@@ -14,7 +14,7 @@ use stats::Rng;
 use stats::sequential::Next;
 
 /// What to invent: latencies in ns per case, and noise.
-struct Recipe {
+pub(super) struct Recipe {
     latency_ns: Vec<f64>,
     units: usize,
     /// sd of what all cases of a unit share, as a log ratio.
@@ -26,12 +26,16 @@ struct Recipe {
 }
 
 impl Recipe {
-    fn two(ratio: f64, units: usize) -> Self {
+    pub(super) fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    pub(super) fn two(ratio: f64, units: usize) -> Self {
         let latency_ns = vec![1e6, 1e6 * ratio];
         Self { latency_ns, units, shared: 0.2, own: 0.005, memory: vec![50 << 20, 40 << 20], seed: 1 }
     }
 
-    fn record(&self) -> RunRecord {
+    pub(super) fn record(&self) -> RunRecord {
         let mut rng = Rng::new(self.seed);
         let units = (0..self.units).map(|u| self.unit(u, &mut rng)).collect();
         let cases = self.latency_ns.len();
@@ -209,7 +213,7 @@ fn swapped(mut record: RunRecord) -> RunRecord {
     record
 }
 
-fn find(record: &RunRecord, name: &str) -> ContrastRow {
+pub(super) fn find(record: &RunRecord, name: &str) -> ContrastRow {
     pick(&verdicts(record), name)
 }
 
@@ -281,7 +285,8 @@ fn a_certain_but_small_change_says_so() {
     let recipe = Recipe { own: 0.0005, ..Recipe::two(1.02, 10) };
     let row = find(&recipe.record(), "latency_ns");
     assert_eq!(row.verdict, Some(Verdict::Worse));
-    assert_eq!(row.reasons, [Reason::WithinMargin { margin: 0.03 }]);
+    let fresh = Reason::NotConfirmed { units: 0, next: 6 };
+    assert_eq!(row.reasons, [fresh, Reason::WithinMargin { margin: 0.03 }]);
     let recipe = Recipe { own: 0.0005, ..Recipe::two(1.005, 10) };
     assert_eq!(find(&recipe.record(), "latency_ns").verdict, Some(Verdict::Equivalent));
 }

@@ -24,13 +24,14 @@ pub(super) struct TrialPair<'a> {
     pub(super) reference: &'a TrialRecord,
 }
 
-/// Every performance unit in which both sides ended well, in order.
+/// Every unit of that purpose in which both sides ended well, in order.
 pub(super) fn trial_pairs<'a>(
     units: &'a [UnitRecord],
+    purpose: Purpose,
     contrast: &Contrast,
 ) -> impl Iterator<Item = TrialPair<'a>> {
     let Contrast { candidate, reference, .. } = *contrast;
-    units.iter().filter(|unit| unit.purpose == Purpose::Performance).filter_map(move |unit| {
+    units.iter().filter(move |unit| unit.purpose == purpose).filter_map(move |unit| {
         let of = |case| unit.trials.iter().find(|t| t.case == case && t.outcome == Outcome::Ok);
         Some(TrialPair { unit, candidate: of(candidate)?, reference: of(reference)? })
     })
@@ -79,8 +80,13 @@ pub(super) struct LatencyPairs {
 impl LatencyPairs {
     /// `cpu_time`: CPU time means latency for both sides (one thread, on a CPU). `None` where no unit has
     /// samples of both sides.
-    pub(super) fn of(units: &[UnitRecord], contrast: &Contrast, cpu_time: bool) -> Option<Self> {
-        let times: Vec<_> = trial_pairs(units, contrast)
+    pub(super) fn of(
+        units: &[UnitRecord],
+        purpose: Purpose,
+        contrast: &Contrast,
+        cpu_time: bool,
+    ) -> Option<Self> {
+        let times: Vec<_> = trial_pairs(units, purpose, contrast)
             .map(|pair| {
                 let of = |trial| SteadyTimes::of(trial, pair.unit);
                 (pair.unit.unit, of(pair.candidate), of(pair.reference))

@@ -1,0 +1,108 @@
+//! Whether a latency that was found worse is found so again, by the same rule on fresh units alone. One false
+//! finding in a hundred is one a night on a farm; two in a row are one in ten thousand.
+
+use super::cost::rule;
+use super::reason::Reason;
+use super::units::{LatencyPairs, ratios};
+use super::{ContrastRow, ContrastView, Evidence, Verdict};
+use crate::record::Purpose;
+use stats::sequential::{Call, Next, Path, decide, look};
+
+/// The row of a latency, with what fresh units say of a `worse`: it stays, or becomes inconclusive.
+pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, cpu_time: bool) -> ContrastRow {
+    let (Some(Verdict::Worse), Evidence::Ratio(evidence)) = (row.verdict, &row.evidence) else { return row };
+    let Some(reason) = fresh(view, cpu_time, evidence.ratio) else { return row };
+    if matches!(reason, Reason::NotReproduced { .. }) {
+        row.verdict = Some(Verdict::Inconclusive);
+    }
+    row.reasons.insert(0, reason);
+    row
+}
+
+fn fresh(view: &ContrastView<'_>, cpu_time: bool, first: f64) -> Option<Reason> {
+    let plan = &view.record.plan;
+    let rule = rule(plan)?;
+    let pairs = LatencyPairs::of(&view.record.units, Purpose::Confirmation, &view.cases, cpu_time);
+    let log_ratios = pairs.and_then(|found| ratios(&found.pairs)).unwrap_or_default();
+    let units = log_ratios.len();
+    let path = Path { log_ratios: &log_ratios, rule };
+    let most = usize::try_from(plan.suite.max_units).unwrap_or(usize::MAX);
+    match decide(&[path]).ok()? {
+        Next::Continue { units: next } if next <= most => Some(Reason::NotConfirmed { units, next }),
+        Next::Continue { .. } if units == 0 => Some(Reason::NotConfirmed { units, next: most }),
+        Next::Continue { .. } | Next::Stop => {
+            let found = look(&log_ratios, &rule).ok()?;
+            let ratio = found.paired.mean.exp();
+            Some(match found.call {
+                Call::Higher => Reason::Confirmed { ratio, units },
+                _ => Reason::NotReproduced { first, ratio, units },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Recipe, find};
+    use super::*;
+    use crate::record::RunRecord;
+    use protocol::UnitId;
+
+    /// A candidate 5 % slower in ten units, and what fresh units show.
+    fn row(fresh: f64, units: usize) -> (Option<Verdict>, Option<Reason>) {
+        let mut record = Recipe::two(1.05, 10).record();
+        let again: RunRecord = Recipe::two(fresh, units).seeded(2).record();
+        record.units.extend(again.units.into_iter().map(|unit| crate::record::UnitRecord {
+            unit: UnitId(100 + unit.unit.0),
+            purpose: Purpose::Confirmation,
+            ..unit
+        }));
+        let row = find(&record, "latency_ns");
+        (row.verdict, row.reasons.first().cloned())
+    }
+
+    #[test]
+    fn a_true_loss_is_found_again() {
+        let (verdict, reason) = row(1.05, 6);
+        assert_eq!(verdict, Some(Verdict::Worse));
+        assert!(matches!(reason, Some(Reason::Confirmed { units: 6, ratio }) if ratio > 1.03), "{reason:?}");
+    }
+
+    #[test]
+    fn what_is_not_found_again_is_no_finding() {
+        for fresh in [1.0, 0.9] {
+            let (verdict, reason) = row(fresh, 6);
+            assert_eq!(verdict, Some(Verdict::Inconclusive), "{fresh}");
+            let told = reason.unwrap().to_string();
+            assert!(told.starts_with("not reproduced: +"), "{told}");
+        }
+    }
+
+    #[test]
+    fn without_time_it_stands_and_says_so() {
+        for units in [0, 1, 5] {
+            let (verdict, reason) = row(1.05, units);
+            assert_eq!(verdict, Some(Verdict::Worse));
+            assert_eq!(reason, Some(Reason::NotConfirmed { units, next: 6 }));
+        }
+    }
+
+    #[test]
+    fn the_first_finding_is_read_from_its_own_units() {
+        let alone = find(&Recipe::two(1.05, 10).record(), "latency_ns");
+        let mut record = Recipe::two(1.05, 10).record();
+        let again = Recipe::two(1.5, 6).record().units.into_iter();
+        let fresh = again.map(|u| crate::record::UnitRecord { purpose: Purpose::Confirmation, ..u });
+        record.units.extend(fresh);
+        let both = find(&record, "latency_ns");
+        assert_eq!((both.evidence, both.candidate), (alone.evidence, alone.candidate));
+    }
+
+    #[test]
+    fn nothing_else_asks_for_fresh_units() {
+        for ratio in [0.9, 1.0] {
+            let row = find(&Recipe::two(ratio, 10).record(), "latency_ns");
+            assert!(!row.reasons.iter().any(|r| matches!(r, Reason::NotConfirmed { .. })), "{row:?}");
+        }
+    }
+}

@@ -19,7 +19,6 @@ impl Failure {
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let hint = match error.kind() {
             io::ErrorKind::StorageFull => "; free space on the device and run again",
-            io::ErrorKind::NotFound => "; push it to the device again",
             _ => "",
         };
         Self::new(FailKind::Io, format!("{}: {error}{hint}", path.display()))

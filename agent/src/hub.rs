@@ -77,7 +77,7 @@ pub(crate) struct Hub {
     chunk: Vec<u8>,
     held: Vec<u8>,
     queue: VecDeque<Request>,
-    /// The answer to the host's hello; gone once it is given.
+    /// The answer to the host's hello, which may be a refusal; gone once it is given.
     hello: Option<Box<AgentMessage>>,
     /// A request is being worked on: beat, and take a cancel.
     busy: bool,
@@ -93,7 +93,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Nothing heard yet; `hello` is the answer to the host's hello.
+    /// Nothing heard yet; `hello` is the answer to the host's hello. A refusal is the last thing said.
     ///
     /// # Errors
     /// Signals cannot be redirected.
@@ -258,7 +258,13 @@ impl Hub {
     fn greet(&mut self, message: &HostMessage) -> Result<(), End> {
         match message {
             HostMessage::Hello { protocol } if *protocol == PROTOCOL_VERSION => match self.hello.take() {
-                Some(hello) => self.send(&hello),
+                Some(hello) => {
+                    self.send(&hello)?;
+                    match *hello {
+                        AgentMessage::Refused { reason, .. } => Err(End::Protocol(reason)),
+                        _ => Ok(()),
+                    }
+                }
                 None => Ok(()),
             },
             other => {

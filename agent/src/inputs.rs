@@ -6,6 +6,7 @@ use protocol::{Artifact, DType, FailKind, Inputs, Rng, Sha256Hex, TensorFile, Te
 use runtimes::Session;
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     os::unix::fs::FileExt,
 };
 
@@ -16,7 +17,13 @@ const RANDOM_INTEGERS: f32 = 10.0;
 /// reads it again, out of the page cache.
 pub(crate) fn open_verified(artifact: &Artifact) -> Result<(File, u64), Failure> {
     let path = &artifact.path;
-    let failed = |e: std::io::Error| Failure::file(path, &e);
+    let failed = |e: std::io::Error| match e.kind() {
+        ErrorKind::NotFound => {
+            let message = format!("{}: is missing; push it to the device again", path.display());
+            Failure::new(FailKind::HashMismatch, message)
+        }
+        _ => Failure::file(path, &e),
+    };
     // A pipe or a device would block or never end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(Failure::new(FailKind::Io, format!("{}: not a regular file", path.display())));
@@ -265,7 +272,10 @@ mod tests {
         let kind = |artifact: &Artifact| open_verified(artifact).unwrap_err().kind;
         let other = Artifact { sha256: Sha256Hex::of_bytes(b"other"), ..artifact.clone() };
         assert_eq!(kind(&other), FailKind::HashMismatch);
-        assert_eq!(kind(&Artifact { path: folder.path().join("none"), ..artifact.clone() }), FailKind::Io);
+        assert_eq!(
+            kind(&Artifact { path: folder.path().join("none"), ..artifact.clone() }),
+            FailKind::HashMismatch
+        );
         assert_eq!(kind(&Artifact { path: folder.path().into(), ..artifact.clone() }), FailKind::Io);
         let tensor = |shape: Vec<u64>| Inputs::Files {
             files: vec![TensorFile { file: artifact.clone(), dtype: DType::U8, shape }],

@@ -80,10 +80,6 @@ fn serve(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    if let Err(problem) = options::pin(&options.cores) {
-        log::plain(&format!("bench-agent: {problem}"));
-        return ExitCode::from(EXIT_USAGE);
-    }
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         log::line("waiting for a hello on stdin; see --help");
     }

@@ -3,7 +3,7 @@
 //! holder that lost its host is told from one that works for another.
 
 use crate::{clock, device::start_ticks, log};
-use protocol::HOST_SILENCE_LIMIT_MS;
+use protocol::{HOST_SILENCE_LIMIT_MS, LOCK_FILE};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
@@ -15,8 +15,6 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
 };
-
-const FILE: &str = "agent.lock";
 
 /// How often a newcomer looks again; `flock` has no time limit of its own.
 pub(crate) const RETRY_MS: u64 = 100;
@@ -57,7 +55,7 @@ impl Lock {
         if heard_ns.saturating_sub(self.noted_ns) >= clock::ms(NOTE_MS)
             && let Err(e) = self.write(heard_ns)
         {
-            log::line(format_args!("{FILE}: {e}"));
+            log::line(format_args!("{LOCK_FILE}: {e}"));
         }
     }
 
@@ -120,7 +118,7 @@ impl Attempt {
     /// Prepares to take the lock of a directory, which is made if need be.
     pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let path = dir.join(FILE);
+        let path = dir.join(LOCK_FILE);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let begun_ns = clock::monotonic_ns();
         Ok(Self { path, file, first: None, begun_ns, asked: false, forced: false })

@@ -102,12 +102,12 @@ pub(crate) fn pin(cores: &[usize]) -> Result<(), String> {
     if cores.is_empty() {
         return Ok(());
     }
-    let before = sched_getaffinity(None).map_err(|e| format!("--cores: {e}"))?;
+    let before = sched_getaffinity(None).map_err(|e| format!("cores: {e}"))?;
     let mut wanted = CpuSet::new();
     cores.iter().for_each(|core| wanted.set(*core));
     // The kernel leaves out what it cannot give, and complains only when nothing is left.
     let set = sched_setaffinity(None, &wanted);
-    let got = sched_getaffinity(None).map_err(|e| format!("--cores: {e}"))?;
+    let got = sched_getaffinity(None).map_err(|e| format!("cores: {e}"))?;
     match cores.iter().find(|core| set.is_err() || !got.is_set(**core)) {
         None => Ok(()),
         Some(missing) => {
@@ -115,7 +115,7 @@ pub(crate) fn pin(cores: &[usize]) -> Result<(), String> {
                 (0..CpuSet::MAX_CPU).filter(|c| before.is_set(*c)).map(|c| c.to_string()).collect();
             let missing = cores.iter().find(|core| !before.is_set(**core)).unwrap_or(missing);
             Err(format!(
-                "--cores: core {missing} does not exist, is offline, or is kept from this process; usable are {}",
+                "cores: core {missing} does not exist, is offline, or is kept from the agent; usable are {}",
                 usable.join(",")
             ))
         }

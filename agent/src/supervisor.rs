@@ -12,7 +12,7 @@ use crate::{
     launch::Launcher,
     lock::{Attempt, ELSEWHERE, RETRY_MS, Step},
     log,
-    options::Options,
+    options::{self, Options},
     sys, unit, wire,
 };
 use protocol::{
@@ -29,9 +29,13 @@ const EXIT_INCOMPLETE: u8 = 3;
 
 /// Serves a host on stdin and stdout until it is done or gone.
 pub(crate) fn main(options: Options) -> ExitCode {
+    let pinned = options::pin(&options.cores);
     let started = Supervisor::new(options).and_then(|supervisor| {
-        let hub = Hub::new(supervisor.hello()?)?;
-        Ok((supervisor, hub))
+        let answer = match pinned {
+            Ok(()) => supervisor.hello()?,
+            Err(reason) => AgentMessage::Refused { reason, unit: None },
+        };
+        Ok((supervisor, Hub::new(answer)?))
     });
     let (mut supervisor, mut hub) = match started {
         Ok(started) => started,

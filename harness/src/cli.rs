@@ -6,8 +6,10 @@ use crate::{
     },
     exit::CommandResult,
 };
-use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
+};
+use std::{ffi::OsString, path::PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +73,34 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
+/// Flags that the plan of a run holds: they would do nothing to a run that is resumed.
+const PLANNED: [&str; 8] =
+    ["device", "runtime", "threads", "seed", "units", "time_budget", "margin", "accuracy_margin"];
+
 impl Cli {
+    /// Reads a command line, the program's name included.
+    ///
+    /// # Errors
+    /// A mistake in it, or a wish for help.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let typed = |of: &ArgMatches, id: &str| {
+            of.ids().any(|known| known == id) && of.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        if let Some((_, of)) = matches.subcommand()
+            && typed(of, "resume")
+            && let Some(flag) = PLANNED.iter().find(|flag| typed(of, flag))
+        {
+            let flag = flag.replace('_', "-");
+            return Err(command.error(
+                ErrorKind::ArgumentConflict,
+                format!("--{flag} cannot be used with --resume: a run goes on as it was planned"),
+            ));
+        }
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
     /// Does it.
     pub(crate) fn work(self) -> CommandResult {
         let Self { config, quiet, command } = self;
@@ -96,10 +125,30 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    fn read(line: &str) -> Result<Cli, String> {
+        Cli::read(line.split(' ').map(OsString::from)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_run_that_is_resumed_takes_no_other_settings() {
+        for flag in PLANNED {
+            let flag = format!("--{}", flag.replace('_', "-"));
+            let value = if flag == "--runtime" { "builtin/cpu" } else { "7" };
+            let value = if flag.ends_with("budget") { "7s" } else { value };
+            let value = if flag.ends_with("margin") { "7%" } else { value };
+            for command in ["run", "compare", "gate"] {
+                let why = read(&format!("bench {command} --resume latest {flag} {value}")).unwrap_err();
+                assert!(why.contains(&format!("{flag} cannot be used with --resume")), "{why}");
+            }
+            read(&format!("bench run m.onnx {flag} {value}")).unwrap();
+        }
+        read("bench run --resume latest --out o --cache c --agent-dir a --devices d --cache-limit 1GB")
+            .unwrap();
     }
 }

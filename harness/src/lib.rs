@@ -28,13 +28,12 @@ pub mod transport;
 mod unknown;
 mod values;
 
-use clap::Parser;
 use exit::{Exit, Failure};
 use std::process::ExitCode;
 
 /// The whole of `bench`, with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

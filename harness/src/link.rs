@@ -7,8 +7,9 @@ use crate::{
     transport::{Control, Process, ProcessEnd, TransportError},
 };
 use protocol::{
-    AgentInfo, AgentMessage, Artifact, Counts, DeviceInfo, Event, FrameError, HostMessage, LineBuffer,
-    ModelFacts, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitId, UnitSpec, encode,
+    AgentInfo, AgentMessage, Artifact, Counts, DeviceInfo, Event, FailKind, FrameError, HostMessage,
+    LineBuffer, ModelFacts, Outcome, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitId,
+    UnitSpec, encode,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,6 +117,8 @@ pub(crate) enum UnitEnd {
         /// Outputs of accuracy trials on the device.
         outputs: Vec<(PathBuf, Sha256Hex)>,
     },
+    /// A file that was pushed is not there any more, or is another one: what was measured without it does not count.
+    FileGone(String),
     /// The agent would not take it.
     Refused(String),
     /// The host cancelled it.
@@ -198,7 +201,8 @@ impl Link {
         sink: &Sink<'_>,
     ) -> Result<UnitEnd, LinkError> {
         let limit = longest(&unit) + UNIT_SLACK;
-        let mut check = Check { unit: unit.unit, received: Counts::default(), outputs: Vec::new() };
+        let mut check =
+            Check { unit: unit.unit, received: Counts::default(), outputs: Vec::new(), file_gone: None };
         self.send(HostMessage::Run { unit }).await?;
         let end = time::Instant::now() + limit;
         let mut stopping: Option<time::Instant> = None;
@@ -332,6 +336,8 @@ struct Check {
     unit: UnitId,
     received: Counts,
     outputs: Vec<(PathBuf, Sha256Hex)>,
+    /// What a worker said of it.
+    file_gone: Option<String>,
 }
 
 impl Check {
@@ -360,7 +366,10 @@ impl Check {
                     ));
                 }
                 let outputs = std::mem::take(&mut self.outputs);
-                Ok(Step::End(UnitEnd::Done { counts, outputs }))
+                Ok(Step::End(match self.file_gone.take() {
+                    Some(reason) => UnitEnd::FileGone(reason),
+                    None => UnitEnd::Done { counts, outputs },
+                }))
             }
             AgentMessage::Refused { reason, .. } => Ok(Step::End(UnitEnd::Refused(reason))),
             other @ (AgentMessage::Hello { .. } | AgentMessage::Inspected { .. }) => {
@@ -372,7 +381,12 @@ impl Check {
     fn count(&mut self, event: &Event) {
         self.received.events += 1;
         match event {
-            Event::TrialFinished { .. } => self.received.trials = self.received.trials.saturating_add(1),
+            Event::TrialFinished { outcome, .. } => {
+                self.received.trials = self.received.trials.saturating_add(1);
+                if let Outcome::Failed { kind: FailKind::HashMismatch, message } = outcome {
+                    self.file_gone.get_or_insert_with(|| message.clone());
+                }
+            }
             Event::Samples { samples, .. } => self.received.samples += samples.wall_ns.len() as u64,
             Event::Outputs { path, sha256, .. } => self.outputs.push((path.clone(), sha256.clone())),
             _ => {}

@@ -5,13 +5,14 @@ use crate::{
     client::{Agent, agent, alone, fake_model, outcomes, ping_pong, trial},
     lifecycle::{gone, kill, start_hanging_unit},
 };
-use protocol::{AgentMessage, CoolDown, Event, HostMessage, Mode, Moment, Outcome, UnitSpec};
+use protocol::{
+    AgentMessage, CoolDown, Event, HostMessage, Mode, Moment, Outcome, PROTOCOL_VERSION, UnitSpec,
+};
 use std::{
     ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -169,11 +170,15 @@ fn chosen_cores_are_the_only_ones() {
 
 #[test]
 fn a_core_that_is_not_there_is_refused() {
-    let ran = Command::new(env!("CARGO_BIN_EXE_bench-agent")).args(["--cores", "0,1023"]).output().unwrap();
-    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert_eq!(ran.status.code(), Some(2), "{words}");
+    let device = Device::new();
+    let mut command = agent();
+    command.extend(["--cores".into(), "0,1023".into()]);
+    let mut agent = Agent::start(&command, device.dir());
+    agent.send(&HostMessage::Hello { protocol: PROTOCOL_VERSION });
+    let words = agent.refusal();
     assert!(words.contains("core 1023 does not exist") && words.contains("usable are"), "{words}");
-    assert!(ran.stdout.is_empty());
+    let (status, log) = agent.wait();
+    assert_eq!(status.code(), Some(2), "{log}");
 }
 
 /// Something that ends an agent.

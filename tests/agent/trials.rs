@@ -79,8 +79,8 @@ fn files_are_checked_before_they_are_used() {
     let trials = vec![trial(other), trial(missing), trial(broken), unknown, backend, narrow];
     let ended = outcomes(&events_of(dir.path(), trials));
     let kinds: Vec<FailKind> = ended.iter().map(|(_, outcome)| failure(outcome.clone()).0).collect();
-    use FailKind::{HashMismatch, InputMismatch, Io, ModelInvalid, RuntimeMissing, Unsupported};
-    assert_eq!(kinds, [HashMismatch, Io, ModelInvalid, RuntimeMissing, Unsupported, InputMismatch]);
+    use FailKind::{HashMismatch, InputMismatch, ModelInvalid, RuntimeMissing, Unsupported};
+    assert_eq!(kinds, [HashMismatch, HashMismatch, ModelInvalid, RuntimeMissing, Unsupported, InputMismatch]);
     let (_, message) = failure(ended[1].1.clone());
     assert!(message.contains("missing") && message.contains("push"), "{message}");
 }

@@ -98,6 +98,21 @@ fn devices_are_checked_each_with_an_answer_of_its_own() {
 }
 
 #[test]
+fn what_a_device_cannot_do_as_it_is_written_down_is_a_setting_and_named() {
+    let cool_down = "cool-down = { below-celsius = 60, wait = \"1s\", zone = \"nonsense\" }";
+    for (line, words) in [
+        ("cores = [1023]", ["cores: core 1023 does not exist", "usable are 0"]),
+        (cool_down, ["cool-down: there is no thermal zone \"nonsense\"", "there are: "]),
+        ("identity = \"keys/none\"", ["identity: ", "keys/none: No such file"]),
+    ] {
+        let scene = Scene::new();
+        scene.write("devices.toml", format!("[[device]]\nid = \"here\"\ntransport = \"local\"\n{line}\n"));
+        run(&scene, &["here"], &[]).expect(2, &words);
+        scene.run(&["devices", "check", "here"]).expect(2, &words);
+    }
+}
+
+#[test]
 fn pushed_files_are_deleted_and_old_ones_make_room() {
     let scene = farm();
     run(&scene, &["good"], &[]).expect(0, &[]);

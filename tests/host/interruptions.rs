@@ -122,8 +122,26 @@ fn a_device_that_measures_for_somebody_else_says_so() {
     let busy = scene.run(&["compare", "--suite", &suite, "--out", "others"]);
     let busy = busy.expect(3, &["measuring for another host", "--resume"]);
     assert_eq!(busy.stdout, "", "no table without a number");
+    scene
+        .run(&["devices", "clean", "local"])
+        .expect(3, &["local: nothing was deleted: agent ", " is measuring"]);
     watched.signal(Signal::INT);
     watched.finish().1.expect(3, &[]);
+    scene.run(&["devices", "clean", "local"]).expect(0, &["files deleted", " 0 B left"]);
+}
+
+#[test]
+fn a_pushed_file_that_goes_is_pushed_again_and_its_unit_repeated() {
+    let (scene, suite) = scene(8);
+    let mut watched = Watched::start(scene.command(&["run", "--suite", &suite]));
+    watched.until("performance unit 1 of");
+    for file in fs::read_dir(scene.path("cache/bench/files")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    watched.finish().1.expect(0, &["attempt 1 lost: ", "is missing; push it to the device again"]);
+    let run = scene.the_run();
+    assert_whole(&scene, &run);
+    assert_eq!(count(&run, "unit-lost"), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole runs with real agents and workers.
 
-use crate::scene::{Scene, count, journal};
+use crate::scene::{Scene, count, finish, journal};
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Rendered files of a run, by name.
@@ -40,6 +40,10 @@ fn a_comparison_ends_with_reports_that_can_be_made_again_byte_for_byte() {
     }
     scene.run(&["compare", "--resume", "latest"]).expect(0, &["has come to its end"]);
     assert!(reports(&run) == first);
+    let words = ["--units cannot be used with --resume"];
+    scene.run(&["compare", "--resume", "latest", "--units", "9"]).expect(2, &words);
+    let usual = scene.command(&["compare", "--resume", "latest"]).env("BENCH_UNITS", "9").spawn().unwrap();
+    finish(usual).expect(0, &["has come to its end"]);
     scene.run(&["report", "--format", "results-csv"]).expect(0, &["latency_ns"]);
 }
 

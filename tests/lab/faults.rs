@@ -77,3 +77,25 @@ fn a_cable_and_a_disk_that_are_pulled_leave_the_others_at_work() {
     lab.run(&["run", "--resume", "latest"]).expect(0, &["going on with"]);
     assert_eq!((units_of(&run, 2), count(&run, "finished")), (2 + UNITS, 1));
 }
+
+#[test]
+fn nobody_deletes_the_files_of_a_device_that_measures() {
+    let Some(lab) = Lab::up("files in use", &["1", "1"]) else { return };
+    let suite = suite(&lab);
+    let names = [phone(1), pi(1)].join(",");
+    let mut talk = Talk::start(lab.bench(&["run", "--suite", &suite, "--device", &names]));
+    let mut waiting = vec![("10.99.0.11-", phone(1)), ("10.99.0.101:", pi(1))];
+    while let Some(said) = talk.next() {
+        let measures = |(address, _): &(&str, String)| said.line.contains(address);
+        if said.line.contains("performance unit 1 of")
+            && let Some(at) = waiting.iter().position(measures)
+        {
+            let done = lab.run(&["devices", "clean", &waiting.remove(at).1]);
+            done.expect(3, &["nothing was deleted: agent ", " is measuring there"]);
+        }
+    }
+    talk.finish().expect(0, &[]);
+    assert_eq!((waiting.len(), count(&lab.scene.the_run(), "unit-lost")), (0, 0));
+    let done = lab.run(&["devices", "clean", &names]).expect(0, &[]);
+    assert_eq!(done.stdout.matches(", 0 B left").count(), 2, "{done:?}");
+}

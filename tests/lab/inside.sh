@@ -6,7 +6,8 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 run=$LAB_STATE/run
 disk=${LAB_DISK:-600m}
-aarch64=${LAB_AARCH64:-}
+# of the devices; nothing: this machine's
+arch=${LAB_ARCH:-}
 # when a wait ends that should have ended long before
 PATIENCE_S=20
 
@@ -61,11 +62,13 @@ plug() {
 # binfmt_misc belongs to the user namespace (Linux 6.7): the machine's own is untouched. F keeps the emulator open,
 # so that it works in roots that have none.
 emulate() {
-  local magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+  local class=02 machine=b7
+  [ "$arch" = aarch64 ] || class=01 machine=28
+  local magic="\\x7fELF\\x$class\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\x$machine\\x00"
   local mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
   mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc ||
-    die "this kernel has no binfmt_misc for a namespace (it came with 6.7): no aarch64 devices here"
-  printf ':lab-aarch64:M::%s:%s:%s:F' "$magic" "$mask" "$(static_emulator)" >/proc/sys/fs/binfmt_misc/register
+    die "this kernel has no binfmt_misc for a namespace (it came with 6.7): no $arch devices here"
+  printf ':lab-%s:M::%s:%s:%s:F' "$arch" "$magic" "$mask" "$(static_emulator "$arch")" >/proc/sys/fs/binfmt_misc/register
 }
 
 start_daemon() {
@@ -127,10 +130,11 @@ build() {
   [[ $phones -le 80 && $pis -le 80 ]] || die "at most 80 phones and 80 Pis have addresses"
   mount -t tmpfs tmpfs "$run"
   network
-  [ -z "$aarch64" ] || emulate
+  [ -z "$arch" ] || emulate
   phone_base "$run/base-phone"
   pi_base "$run/base-pi"
-  [ -z "$aarch64" ] || pi_arm64 "$run/arm64-pi"
+  [ "$arch" != aarch64 ] || pi_arm64 "$run/arm64-pi"
+  [ "$arch" != arm ] || arm_kernel "$run/tools-pi/bin"
   ssh_settings "$pis"
   start_adb_server
   for ((number = 1; number <= phones; number++)); do

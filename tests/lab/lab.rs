@@ -1,7 +1,11 @@
 //! A lab of a test's own: up with it, down with it, or the reason why there can be none. What happens in it is
 //! `lab.sh`'s business.
 
+#[path = "../common/built.rs"]
+mod built;
+
 use crate::scene::{Done, Scene, finish};
+use built::built_agent;
 use std::{
     ffi::OsStr,
     fs,
@@ -9,6 +13,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+
+/// Architectures that the devices of a lab can be of, other than this machine's.
+const FOREIGN: [&str; 2] = ["aarch64", "arm"];
 
 /// The lab, and a folder with agents for its devices.
 pub(crate) struct Lab {
@@ -46,18 +53,19 @@ impl Lab {
     /// why.
     ///
     /// # Panics
-    /// There can be no lab here, and `BENCH_TEST_REQUIRE` names `lab`, or `lab-aarch64` where that was asked for.
+    /// There can be no lab here, and `BENCH_TEST_REQUIRE` names `lab`, or `lab-ARCH` where devices of another
+    /// architecture were asked for.
     pub(crate) fn up(test: &str, words: &[&str]) -> Option<Self> {
         let scene = Scene::new();
         let lab = Self { state: scene.path("lab"), scene };
-        let aarch64 = words.contains(&"--aarch64");
-        let arch = if aarch64 { "aarch64" } else { std::env::consts::ARCH };
+        let foreign = FOREIGN.iter().find(|arch| words.contains(&format!("--{arch}").as_str()));
+        let arch = foreign.copied().unwrap_or(std::env::consts::ARCH);
         let up = || {
             let output = script(&lab.state, &[&["up"], words].concat()).output().unwrap();
             if output.status.success() { Ok(()) } else { Err(said(&output)) }
         };
         let Err(missing) = lab.take_agent(arch).and_then(|()| up()) else { return Some(lab) };
-        let kind = if aarch64 { "lab-aarch64" } else { "lab" };
+        let kind = foreign.map_or_else(|| "lab".to_owned(), |arch| format!("lab-{arch}"));
         let required = std::env::var("BENCH_TEST_REQUIRE").unwrap_or_default();
         assert!(!required.split(',').any(|r| r == kind), "{test}: {missing}");
         println!("left out: {test}: {missing}");
@@ -66,11 +74,9 @@ impl Lab {
 
     /// The static agent for an architecture, where cargo puts it.
     fn take_agent(&self, arch: &str) -> Result<(), String> {
-        let built = root().join(format!("target/{arch}-unknown-linux-gnu/agent/bench-agent"));
         let place = self.scene.path("agents").join(format!("bench-agent-{arch}"));
         fs::create_dir_all(self.scene.path("agents")).unwrap();
-        let copied = fs::copy(&built, place);
-        copied.map(drop).map_err(|e| format!("{}: {e}: run `bench agents build {arch}`", built.display()))
+        fs::copy(built_agent(arch)?, place).map(drop).map_err(|e| e.to_string())
     }
 
     /// Something is done to a device, and has happened.

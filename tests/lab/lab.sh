@@ -11,14 +11,16 @@ export LAB_ARM64=${LAB_ARM64:-/var/cache/bench-lab/arm64}
 usage() {
   cat <<'USAGE'
 lab.sh install                     install with apt-get all that the lab needs (Debian 12)
-lab.sh check [--aarch64]           say what is missing, by name
-lab.sh up [--aarch64] PHONES PIS   make a lab: phone1 is 10.99.0.11:5555, pi1 is pi@10.99.0.101
+lab.sh check [--ARCH]              say what is missing, by name
+lab.sh up [--ARCH] PHONES PIS      make a lab: phone1 is 10.99.0.11:5555, pi1 is pi@10.99.0.101
 lab.sh exec COMMAND...             run a command on the lab's network, with adb and ssh ready to use
 lab.sh fault NAME FAULT [VALUE]    do something to a device; it has happened when the command returns
 lab.sh write NAME PATH             write stdin to a device's file, as its root
 lab.sh read NAME PATH              print a device's file
 lab.sh ps NAME                     the processes of agents and workers on a device: pid, agent or worker, KiB
 lab.sh down                        end the lab
+
+ARCH is aarch64, where the devices' shells are emulated as well, or arm, where only their agents are.
 
 Faults of a device:
   link-down, link-up               its network cable
@@ -102,19 +104,21 @@ namespaces() {
 }
 
 up() {
-  local aarch64=
-  if [ "${1:-}" = --aarch64 ]; then
-    aarch64=1
-    shift
-  fi
+  local arch=
+  case ${1:-} in
+    --aarch64 | --arm)
+      arch=${1#--}
+      shift
+      ;;
+  esac
   local phones=${1:-2} pis=${2:-2}
-  needs "${aarch64:+--aarch64}" >&2 || exit 1
+  needs "${arch:+--$arch}" >&2 || exit 1
   init_pid >/dev/null && die "a lab is up already in $LAB_STATE: name another folder in LAB_STATE"
   clean_state
   mkdir -p "$LAB_STATE/log" "$LAB_STATE/run"
   keys "$pis"
   namespaces
-  if ! LAB_AARCH64=$aarch64 inside bash "$HERE/inside.sh" build "$phones" "$pis" 2>"$LAB_STATE/build.log"; then
+  if ! LAB_ARCH=$arch inside bash "$HERE/inside.sh" build "$phones" "$pis" 2>"$LAB_STATE/build.log"; then
     cat "$LAB_STATE/build.log" "$LAB_STATE"/log/* >&2
     down
     die "the lab did not come up"

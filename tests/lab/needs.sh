@@ -15,10 +15,10 @@ ARM64_PACKAGES=(
   mksh toybox zlib1g
 )
 
-# An emulator that runs in a root without its libraries; nothing when there is none.
+# An emulator of an architecture that runs in a root without its libraries; nothing when there is none.
 static_emulator() {
   local path
-  for path in /usr/bin/qemu-aarch64-static /usr/bin/qemu-aarch64; do
+  for path in "/usr/bin/qemu-$1-static" "/usr/bin/qemu-$1"; do
     if [ -x "$path" ] && ! ldd "$path" 2>/dev/null | grep -q '=>'; then
       echo "$path"
       return
@@ -39,8 +39,10 @@ needs() {
     program=${pair% *}
     [ -e "$program" ] || say "$program (package ${pair#* })"
   done
+  if [ -n "${1:-}" ]; then
+    static_emulator "${1#--}" >/dev/null || say "a static qemu-${1#--} (package qemu-user of bookworm-backports)"
+  fi
   if [ "${1:-}" = --aarch64 ]; then
-    static_emulator >/dev/null || say "a static qemu-aarch64 (package qemu-user of bookworm-backports)"
     [ -e "$LAB_ARM64/.complete" ] || say "programs for arm64 in $LAB_ARM64 (lab.sh install)"
   fi
   [ $missing = 0 ] || echo "lab.sh install gets all of it on Debian 12"

@@ -1,6 +1,6 @@
 # The file systems of phones and Pis: one common layer of each kind, and a writable layer per device with what is
 # its own. Runs inside the lab; sourced by inside.sh.
-# shellcheck shell=bash disable=SC2154 # run, disk and aarch64 are set there
+# shellcheck shell=bash disable=SC2154 # run, disk and arch are set there
 
 # Copies programs with the libraries they are linked to, each to its own path below a root.
 copy_libraries() {
@@ -25,7 +25,7 @@ phone_base() {
   chmod 1777 "$base/tmp"
   cp -L "$adbd" "$base/system/bin/adbd"
   copy_libraries "$base" "$adbd" /usr/bin/toybox
-  if [ -n "$aarch64" ]; then
+  if [ "$arch" = aarch64 ]; then
     cp "$LAB_ARM64/bin/toybox" "$base/system/bin/"
     cp "$LAB_ARM64/usr/lib/klibc/bin/mksh" "$base/system/bin/sh"
     cp -a "$LAB_ARM64/lib" "$base/"
@@ -42,8 +42,19 @@ phone_base() {
   printf 'root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/data/local/tmp:/system/bin/sh\n' >"$base/etc/passwd"
   printf 'root:x:0:\nshell:x:2000:\n' >"$base/etc/group"
   phone_tools "$base/system/bin"
+  [ "$arch" != arm ] || arm_kernel "$base/system/bin"
   phone_services "$base/data/fake"
   phone_sensors "$base/sys"
+}
+
+# A kernel that says it is a 32-bit ARM's: that is how a device is told to need such an agent.
+arm_kernel() {
+  rm -f "$1/uname"
+  put "$1/uname" <<'SCRIPT'
+#!/bin/sh
+if [ "$*" = -m ]; then echo armv7l; else exec toybox uname "$@"; fi
+SCRIPT
+  chmod 755 "$1/uname"
 }
 
 # Android's own programs, as scripts: properties and services are files, what is asked of `cmd` and its like is
@@ -150,7 +161,10 @@ disk_of() {
 
 phone_root() {
   local name=$1 number=${1#phone} abi=x86_64
-  [ -z "$aarch64" ] || abi=arm64-v8a
+  case $arch in
+    aarch64) abi=arm64-v8a ;;
+    arm) abi=armeabi-v7a ;;
+  esac
   mount_root "$name" "$run/base-phone"
   put "$run/$name/root/system/build.prop" <<TEXT
 ro.product.manufacturer=Example
@@ -228,7 +242,7 @@ pi_user() {
 pi_root() {
   local name=$1 root=$run/$1/root layers="$run/tools-pi:/usr"
   mount_root "$name" "$run/base-pi"
-  [ -z "$aarch64" ] || layers="$run/tools-pi:$run/arm64-pi:/usr"
+  [ "$arch" != aarch64 ] || layers="$run/tools-pi:$run/arm64-pi:/usr"
   # without an upper layer it is read-only
   mount -t overlay "$name-usr" -o "lowerdir=$layers" "$root/usr"
   echo "$name" >"$root/etc/hostname"

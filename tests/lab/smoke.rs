@@ -105,19 +105,21 @@ fn what_a_phone_says_of_itself_is_shown_harmlessly() {
 
 #[test]
 fn a_phone_and_a_pi_of_another_architecture_run_the_agent_that_is_theirs() {
-    let test = "devices of aarch64";
-    if std::env::consts::ARCH != "x86_64" {
-        println!("left out: {test}: this machine is no x86_64");
-        return;
+    for arch in ["aarch64", "arm"] {
+        let test = format!("devices of {arch}");
+        if std::env::consts::ARCH != "x86_64" {
+            println!("left out: {test}: this machine is no x86_64");
+            continue;
+        }
+        let Some(lab) = Lab::up(&test, &[&format!("--{arch}"), "1", "1"]) else { continue };
+        let names = [phone(1), pi(1)].join(",");
+        lab.run(&["compare", "--suite", "smoke", "--device", &names]).expect(0, &["report.html"]);
+        let run = lab.scene.the_run();
+        assert_all_measured(&run, 2);
+        let answered: Vec<_> = journal(&run).into_iter().filter(|e| e["entry"] == "device").collect();
+        assert!(
+            answered.iter().all(|e| e["info"]["arch"] == arch && e["info"]["emulated"] == true),
+            "{answered:?}"
+        );
     }
-    let Some(lab) = Lab::up(test, &["--aarch64", "1", "1"]) else { return };
-    let names = [phone(1), pi(1)].join(",");
-    lab.run(&["compare", "--suite", "smoke", "--device", &names]).expect(0, &["report.html"]);
-    let run = lab.scene.the_run();
-    assert_all_measured(&run, 2);
-    let answered: Vec<_> = journal(&run).into_iter().filter(|e| e["entry"] == "device").collect();
-    assert!(
-        answered.iter().all(|e| e["info"]["arch"] == "aarch64" && e["info"]["emulated"] == true),
-        "{answered:?}"
-    );
 }

@@ -42,6 +42,9 @@ pub struct DeviceInfo {
     pub features: Vec<String>,
     /// Cores that are present.
     pub cores: Vec<Core>,
+    /// Names of the thermal zones that tell a temperature, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thermal_zones: Vec<String>,
     /// Physical memory.
     pub memory_bytes: u64,
     /// Page size.

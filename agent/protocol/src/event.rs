@@ -14,7 +14,7 @@ pub enum FailKind {
     Unsupported,
     /// Inputs that do not fit the model.
     InputMismatch,
-    /// A file does not hash to what the host said.
+    /// A file that the host has pushed is missing or has another content: it has to be pushed again.
     HashMismatch,
     /// The runtime is not built in, or its library is missing.
     RuntimeMissing,

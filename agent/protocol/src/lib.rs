@@ -44,6 +44,10 @@ pub const PROTOCOL_VERSION: u32 = 2;
 /// [`PING_INTERVAL_MS`]): an unplugged cable must not leave a worker burning the battery.
 pub const HOST_SILENCE_LIMIT_MS: u64 = 15_000;
 
+/// File in an agent's directory that it holds locked from its first unit to its end. It begins with the agent's
+/// process id and the time at which that process started, in clock ticks since boot, both in decimal.
+pub const LOCK_FILE: &str = "agent.lock";
+
 /// How often the host pings, always, and the agent beats, while it works and has nothing else to say.
 pub const PING_INTERVAL_MS: u64 = 2_000;
 

@@ -83,6 +83,7 @@ fn device() -> DeviceInfo {
         arch: "aarch64".into(),
         features: vec!["asimd".into()],
         cores: vec![Core { id: 0, max_khz: Some(2_400_000) }, Core { id: 1, max_khz: None }],
+        thermal_zones: vec!["cpu-thermal".into()],
         memory_bytes: 8 << 30,
         page_bytes: 16_384,
         emulated: false,

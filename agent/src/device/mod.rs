@@ -56,6 +56,7 @@ impl Probe {
         let mut info = self.info_from(&self.root.tool("system/bin/getprop", &[]).unwrap_or_default());
         info.hostname = word(system.nodename());
         info.kernel = word(system.release());
+        info.thermal_zones = self.zone_names();
         info.arch = std::env::consts::ARCH.to_owned();
         info.features = features::features();
         info.page_bytes = rustix::param::page_size() as u64;
@@ -166,6 +167,16 @@ impl Probe {
         let dump = || self.root.tool("system/bin/dumpsys", &["thermalservice"]);
         heat::hottest(&self.zones(|_| true), named)
             .or_else(|| heat::hottest(&android::temperatures(&dump()?), named))
+    }
+
+    /// Zones that [`Self::heat`] can be asked for.
+    fn zone_names(&self) -> Vec<String> {
+        let dump = self.root.tool("system/bin/dumpsys", &["thermalservice"]).unwrap_or_default();
+        let all = self.zones(|_| true).into_iter().chain(android::temperatures(&dump));
+        let mut names: Vec<String> = all.map(|zone| zone.zone.zone).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Processes that the kernel has killed for want of memory since it started.

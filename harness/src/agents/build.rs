@@ -15,8 +15,10 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// What the agent is called among the binaries of the sources.
 const BINARY: &str = "bench-agent";
 
-/// Ends up in every agent: it must start on a device that has no C library of ours.
-const STATIC: &str = "-C target-feature=+crt-static";
+/// Static, for an agent must start on a device that has no C library of ours. Small, for it is pushed: no tables for
+/// unwinding, which nothing reads where a panic ends the process, and no symbols (cargo's profile cannot say that while
+/// another profile of this package keeps some).
+const FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no -C strip=symbols";
 
 /// A way to build for an instruction set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +126,7 @@ impl Builder {
             .args(["build", "--locked", "--profile", "agent", "--no-default-features", "--bin", BINARY])
             .args(["--target", recipe.target, "--message-format", "json-render-diagnostics"])
             .args(quiet.then_some("--quiet"))
-            .env(format!("{prefix}_RUSTFLAGS"), STATIC)
+            .env(format!("{prefix}_RUSTFLAGS"), FLAGS)
             // these would take the place of ours
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")

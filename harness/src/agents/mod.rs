@@ -195,7 +195,10 @@ mod tests {
         put(here, &own);
         let why = agents.find(here).unwrap_err();
         assert!(why.contains("is not static: it asks the device for /lib"), "{why}");
-        put(here, own.get(..100).unwrap());
-        assert!(agents.find(here).is_err(), "cut off");
+        for left in [100, 1000, own.len() / 2, own.len() - 1] {
+            put(here, own.get(..left).unwrap());
+            let why = agents.find(here).unwrap_err();
+            assert!(why.contains("is damaged") || why.contains("is cut off"), "{left}: {why}");
+        }
     }
 }

@@ -20,7 +20,8 @@ pub(crate) struct Args {
     /// Data for the models: an .npz, .npy or .csv file, or a suite whose data is taken [default: random]
     #[arg(long, value_name = "FILE|SUITE")]
     data: Option<String>,
-    /// Go on with a run that was cut off, as it was planned: its folder, its name, or `latest`
+    /// Go on with a run that was cut off, as it was planned: its folder, its name, or `latest`; of the settings only
+    /// those count that tell where things are
     #[arg(long, value_name = "RUN", conflicts_with_all = ["base", "head", "data"])]
     resume: Option<String>,
     #[command(flatten)]

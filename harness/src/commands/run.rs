@@ -31,7 +31,8 @@ pub(crate) struct MeasureArgs {
     /// Only variants with this in their name; may be repeated
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     filter: Vec<String>,
-    /// Go on with a run that was cut off, as it was planned: its folder, its name, or `latest`
+    /// Go on with a run that was cut off, as it was planned: its folder, its name, or `latest`; of the settings only
+    /// those count that tell where things are
     #[arg(long, value_name = "RUN", conflicts_with_all = ["models", "suite", "filter"])]
     resume: Option<String>,
     #[command(flatten, next_help_heading = "Settings")]

@@ -15,9 +15,9 @@ use crate::{
 };
 use datasets::did_you_mean;
 use expression::{Candidate, Expression};
-use protocol::CoolDown;
+use protocol::{CoolDown, DeviceInfo};
 use reports::record::DevicePlan;
-use std::{env, ffi::OsString, time::Duration};
+use std::{env, ffi::OsString, fs, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 /// A transport that has not found its devices within this time finds none: a server that hangs hides nothing
@@ -53,6 +53,13 @@ impl Treatment {
             args.push("--fixed-performance".into());
         }
         args
+    }
+
+    /// Why a device cannot be treated so, as far as it says itself; its agent looks at the cores.
+    pub(crate) fn misfit(&self, device: &DeviceInfo) -> Option<String> {
+        let zone = self.cool_down.as_ref()?.zone.as_deref()?;
+        let known: Vec<&str> = device.thermal_zones.iter().map(String::as_str).collect();
+        (!known.contains(&zone)).then(|| format!("cool-down: {}", unknown("thermal zone", zone, &known)))
     }
 }
 
@@ -253,9 +260,12 @@ impl Registry {
     /// Opens a device; nothing is connected yet.
     ///
     /// # Errors
-    /// Its address makes no sense to its transport.
+    /// Its address makes no sense to its transport, or the key to log in with is not there.
     pub(crate) fn open(&self, known: Known) -> Result<Device, String> {
         let kind = self.kind(known.transport).ok_or_else(|| format!("no transport {}", known.transport))?;
+        if let Some(key) = &known.reach.identity {
+            fs::metadata(key).map_err(|e| format!("identity: {}: {e}", key.display()))?;
+        }
         let transport = (kind.open)(&known.reach, &self.options)?;
         let cache_limit = known.cache_limit.unwrap_or(self.cache_limit).0;
         Ok(Device { way: Guarded::new(transport), cache_limit, known })

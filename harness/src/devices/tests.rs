@@ -68,7 +68,7 @@ tags = ["phone"]
 fn registry() -> Registry {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("devices.toml");
-    std::fs::write(&path, FILE).unwrap();
+    fs::write(&path, FILE).unwrap();
     let written = file::read(&path, KINDS).unwrap();
     Registry::new(KINDS, written, Options::default(), Size(7))
 }

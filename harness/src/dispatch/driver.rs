@@ -159,6 +159,10 @@ impl Driver {
                 return Err(trouble);
             }
         };
+        if let Some(reason) = self.device.known.treatment.misfit(&hello.device) {
+            link.close().await;
+            return Err(trouble(reason, Remedy::Setting));
+        }
         match pushed {
             Some((file, path)) if hello.agent.sha256 != file.sha256 => {
                 link.abandon().await;
@@ -278,6 +282,12 @@ impl Driver {
                 *session = Some(open);
                 self.tell(DispatchEvent::UnitCancelled { device, unit, attempt }).await
             }
+            Ok(UnitEnd::FileGone(reason)) => {
+                // whoever connects anew is given its files anew
+                open.link.close().await;
+                let trouble = Trouble { reason, remedy: Remedy::TryAgain };
+                self.tell(DispatchEvent::UnitLost { device, unit, attempt, trouble }).await
+            }
             Ok(UnitEnd::Refused(reason)) => {
                 *session = Some(open);
                 let trouble = Trouble { reason, remedy: Remedy::Device };
@@ -340,12 +350,16 @@ fn is_no_agent(error: &LinkError, end: Option<ProcessEnd>) -> bool {
 /// Also how the agent ended, where that is known.
 async fn given_up(link: Link, error: &LinkError) -> (Trouble, Option<ProcessEnd>) {
     let remedy = match error {
-        LinkError::Version(_) => Remedy::Setting,
-        LinkError::Refused(_) => Remedy::Device,
+        LinkError::Version(_) | LinkError::Refused(_) => Remedy::Setting,
         _ => Remedy::TryAgain,
     };
     let (end, ending) = link.abandon().await;
-    (Trouble { reason: format!("{error}{ending}"), remedy }, end)
+    let reason = match error {
+        // the whole reason already
+        LinkError::Refused(reason) => reason.clone(),
+        _ => format!("{error}{ending}"),
+    };
+    (Trouble { reason, remedy }, end)
 }
 
 impl From<TransportError> for Trouble {

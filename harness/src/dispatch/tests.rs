@@ -287,6 +287,23 @@ async fn a_crashing_candidate_leaves_nothing_to_compare_after_two_units() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pushed_file_that_stays_missing_gives_the_device_up_and_is_no_result_of_the_model() {
+    let words = "outcome = { outcome = \"failed\", kind = \"hash-mismatch\", message = \"it is missing\" }";
+    let scene = Scene::new(&[&script_for(OTHER, words)]);
+    let (measured, record) = scene.run().await;
+    let (_, reason) = measured.ended.lost.first().unwrap();
+    assert_eq!(reason, "it is missing");
+    assert_eq!(
+        record.losses.iter().filter(|l| l.contains("it is missing")).count(),
+        3,
+        "{:?}",
+        record.losses
+    );
+    let trials = record.units.iter().flat_map(|u| &u.trials);
+    assert!(trials.clone().all(|t| t.case == 0) && trials.count() == 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interruption_ends_the_unit_and_the_run_can_be_resumed() {
     for at in [0, 2, 5] {
         let scene = Scene::new(&[&format!("fault = [{{ kind = \"hang\", at = {at} }}]")]);

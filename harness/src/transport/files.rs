@@ -2,11 +2,15 @@
 //! the transports whose device is this machine. The work is done off the event loop.
 
 use super::{Content, HostFile, Moved, Pending, Pushed, Tidied, TransportError};
-use protocol::{Sha256, Sha256Hex};
+use protocol::{LOCK_FILE, Sha256, Sha256Hex};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    io::Errno,
+};
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -18,8 +22,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Folder of pushed files below the cache folder.
 const FILES: &str = "files";
 
+/// Folder below the cache folder in which agents work.
+const AGENTS: &str = "agent";
+
 /// How a file is called until it is whole.
 const PART: &str = ".part-";
+
+/// What is read of the file that an agent locks: its process id stands first.
+const NOTE_BYTES: u64 = 40;
 
 /// A part that nobody has written to for so long belongs to a transfer that broke.
 const PART_AGE: Duration = Duration::from_secs(3600);
@@ -67,20 +77,25 @@ pub(super) fn pull<'a>(from: &Path, sha256: &Sha256Hex, to: &Path, moved: &Moved
     })
 }
 
-/// Deletes the files that were not used for longest, and parts that nobody has written to for long.
+/// Deletes the files that were not used for longest, and parts that nobody has written to for long; nothing while
+/// an agent measures there, and none begins meanwhile.
 pub(super) fn tidy<'a>(
     cache: &Path,
     keep: &[Sha256Hex],
     limit_bytes: u64,
     spare: Duration,
 ) -> Pending<'a, Tidied> {
-    let (folder, keep) = (cache.join(FILES), keep.to_vec());
+    let (folder, agents, keep) = (cache.join(FILES), cache.join(AGENTS), keep.to_vec());
     off_loop(move || {
         let kept = |path: &Path| keep.iter().any(|sha256| path.ends_with(sha256.as_str()));
         let mut files = listed(&folder).map_err(|e| failed("reading", &folder, 0, e))?;
         files.sort();
         let mut tidied =
             Tidied { left_bytes: files.iter().map(|(_, bytes, _)| bytes).sum(), ..Tidied::default() };
+        let _lock = match lock(&agents) {
+            Ok(lock) => lock,
+            Err(busy) => return Ok(Tidied { busy: Some(busy), ..tidied }),
+        };
         for (used, bytes, path) in files {
             let is_part = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PART.as_bytes()));
             let doomed = if is_part {
@@ -98,6 +113,20 @@ pub(super) fn tidy<'a>(
         }
         Ok(tidied)
     })
+}
+
+/// Holds the lock that agents take in their folder, where there has been one; the error is who has it, in words.
+fn lock(folder: &Path) -> Result<Option<File>, String> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(folder.join(LOCK_FILE));
+    let Ok(file) = opened else { return Ok(None) };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
+        return Ok(Some(file));
+    }
+    let mut note = String::new();
+    file.take(NOTE_BYTES).read_to_string(&mut note).unwrap_or_default();
+    let pid = note.split(' ').next().and_then(|pid| pid.parse::<u32>().ok());
+    Err(pid.map_or_else(|| "an agent".to_owned(), |pid| format!("agent {pid}")))
 }
 
 /// Pushed files: last use, size, path. One that goes while they are listed is not one of them.

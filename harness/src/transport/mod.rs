@@ -75,7 +75,7 @@ pub trait Transport: Send + Sync {
 
     /// Deletes pushed files, least recently used first, until at most `limit_bytes` are left; files named in
     /// `keep`, and those that were used within `spare`, stay whatever their size. Also deletes what broken
-    /// transfers left.
+    /// transfers left. While an agent measures there, nothing is deleted: it may belong to another host.
     fn tidy<'a>(&'a self, keep: &'a [Sha256Hex], limit_bytes: u64, spare: Duration) -> Pending<'a, Tidied>;
 
     /// After the device was lost: drops the connection, makes a new one, and returns when the device answers. One try;
@@ -84,7 +84,7 @@ pub trait Transport: Send + Sync {
 }
 
 /// What [`Transport::tidy`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
     /// Files deleted.
     pub files: u64,
@@ -92,6 +92,8 @@ pub struct Tidied {
     pub freed_bytes: u64,
     /// Bytes of pushed files that are left.
     pub left_bytes: u64,
+    /// The agent that is measuring there, in words: nothing was deleted.
+    pub busy: Option<String>,
 }
 
 /// What a device says before an agent runs on it.

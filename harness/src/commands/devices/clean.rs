@@ -1,5 +1,5 @@
-//! `bench devices clean`: pushed files go, least recently used first; the next run pushes what it needs. Files that
-//! another host measures with at that moment go too.
+//! `bench devices clean`: pushed files go, least recently used first; the next run pushes what it needs. A
+//! device on which an agent measures at that moment, for whichever host, keeps all of them.
 
 use super::Selected;
 use crate::{
@@ -44,7 +44,14 @@ pub(super) async fn work(settings: &Settings, keep: Size) -> CommandResult {
     let mut exits = Vec::new();
     for (_, tidied, id) in all {
         match tidied {
-            Ok(Tidied { files, freed_bytes, left_bytes }) => print(&format!(
+            Ok(Tidied { busy: Some(agent), .. }) => {
+                say(&format!(
+                    "error: {id}: nothing was deleted: {agent} is measuring there, and needs its files; wait until it \
+                     is done, or stop it"
+                ));
+                exits.push(Exit::Incomplete);
+            }
+            Ok(Tidied { files, freed_bytes, left_bytes, busy: None }) => print(&format!(
                 "{id}: {files} files deleted, {} freed, {} left\n",
                 human_bytes(freed_bytes),
                 human_bytes(left_bytes)

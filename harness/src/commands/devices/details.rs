@@ -70,6 +70,9 @@ fn text(known: &Known, greeting: &Greeting) -> String {
     let emulated = if device.emulated { ", emulated" } else { "" };
     line("cpu", format!("{}, {} cores, {}{emulated}", device.cpu, device.cores.len(), device.arch));
     line("features", device.features.join(" "));
+    if !device.thermal_zones.is_empty() {
+        line("zones", device.thermal_zones.join(", "));
+    }
     line("memory", human_bytes(device.memory_bytes));
     line("system", format!("{}, kernel {}, {}", device.os, device.kernel, device.hostname));
     line("agent", format!("{} ({})", hello.agent.version, hello.agent.sha256.short()));

@@ -39,7 +39,7 @@ enum Action {
         #[command(flatten)]
         selected: Selected,
     },
-    /// Delete pushed files from devices, also those that another computer measures with now
+    /// Delete pushed files from devices on which nobody measures
     Clean(clean::Args),
     /// Connect a phone on the network
     Connect(connect::Address),

@@ -143,11 +143,17 @@ pub(super) fn kill(note: &str) -> String {
     )
 }
 
-/// Prints the time, then time of last use, size and name of every pushed file. On the way, forgets the notes of
-/// programs that are gone. More files than a command line can name are listed too.
+/// Prints `agent` and a process id when an agent holds the lock of the folder it works in. The lock itself cannot be
+/// asked for by every shell; its file names a process by id and time of start, in whatever form somebody left it.
+const HOLDER: &str = r#"( set -f; [ -f agent/agent.lock ] || exit; set -- $(head -c 40 agent/agent.lock)
+p=${1#"${1%%[!0]*}"}; t=${2#"${2%%[!0]*}"}; case $p:$t in :*|*:|*[!0-9:]*) exit;; esac
+s=$(cat "/proc/$p/stat") || exit; set -- ${s##*) }; [ "${20}" = "$t" ] && echo "agent $p" ) 2>/dev/null"#;
+
+/// Prints the time, then who is measuring there, then time of last use, size and name of every pushed file. On the
+/// way, forgets the notes of programs that are gone. More files than a command line can name are listed too.
 pub(super) fn list(cache: &str) -> String {
     format!(
-        "date +%s; cd {cache} || exit 1; for n in run/*; do kill -0 \"$(cat \"$n\")\" || rm -f \"$n\"; done \
+        "date +%s; cd {cache} || exit 1; {HOLDER}; for n in run/*; do kill -0 \"$(cat \"$n\")\" || rm -f \"$n\"; done \
          2>/dev/null; cd files && find . -maxdepth 1 -type f -exec stat -c '%Y %s %n' {{}} + 2>/dev/null; true"
     )
 }
@@ -165,9 +171,13 @@ pub(super) fn choose(
     files.sort_unstable();
     let mut tidied = Tidied {
         left_bytes: files.iter().fold(0, |sum, (_, bytes, _)| sum.saturating_add(*bytes)),
+        busy: listing.lines().nth(1).and_then(holder),
         ..Tidied::default()
     };
     let mut doomed = Vec::new();
+    if tidied.busy.is_some() {
+        return (tidied, doomed);
+    }
     for (used, bytes, name) in files {
         let broken = name.len() > SHA256_CHARS && used.saturating_add(PART_AGE_S) < now;
         let kept = keep.iter().any(|sha256| name.starts_with(sha256.as_str()))
@@ -183,6 +193,12 @@ pub(super) fn choose(
 }
 
 const SHA256_CHARS: usize = 64;
+
+/// What [`HOLDER`] printed, in words.
+fn holder(line: &str) -> Option<String> {
+    let pid: u32 = line.strip_prefix("agent ")?.parse().ok()?;
+    Some(format!("agent {pid}"))
+}
 
 /// Time, size and name, of a file whose name is one of ours.
 fn listed(line: &str) -> Option<(u64, u64, &str)> {

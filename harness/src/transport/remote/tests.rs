@@ -360,7 +360,7 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
         let (ours, gone) =
             (note("ours", std::process::id().to_string()), note("gone", "999999999".to_owned()));
         let tidied = device.tidy(&[all[0].0.sha256.clone()], 2500, Duration::ZERO).await.unwrap();
-        assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000 });
+        assert_eq!(tidied, Tidied { files: 3, freed_bytes: 2004, left_bytes: 2000, busy: None });
         let spared = device.tidy(&[], 0, Duration::from_secs(3600)).await.unwrap();
         assert_eq!((spared.files, spared.left_bytes), (1, 1000), "1 was used just now");
         let left: Vec<bool> = all.iter().map(|(_, path)| path.exists()).collect();
@@ -368,6 +368,47 @@ fn the_least_recently_used_go_first_and_those_of_this_run_stay() {
         assert!(ours.exists() && !gone.exists(), "notes of programs that are gone");
         assert!(!part.exists() && scene.path().join("files/somebody else's").exists());
     });
+}
+
+/// When this very process started, as the kernel numbers it.
+fn started() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().to_owned()
+}
+
+#[test]
+fn nothing_is_deleted_while_an_agent_measures_and_no_file_makes_believe_that_one_does() {
+    let (pid, ticks) = (std::process::id(), started());
+    for shell in shells() {
+        let scene = tempfile::tempdir().unwrap();
+        on_loop(async {
+            let device = device(scene.path(), shell);
+            device.push(&HostFile::from_memory("m", vec![1; 1000]), |_| ()).await.unwrap();
+            let lock = scene.path().join("agent").join(protocol::LOCK_FILE);
+            fs::write(&lock, format!("{pid:010} {ticks:0>20} {:020}\n", 5)).unwrap();
+            let kept = device.tidy(&[], 0, Duration::ZERO).await.unwrap();
+            let busy = Some(format!("agent {pid}"));
+            assert_eq!(kept, Tidied { left_bytes: 1000, busy, ..Tidied::default() }, "{shell}");
+            for harmless in [
+                String::new(),
+                format!("{pid:010} {:020} 5\n", 1),
+                format!("{:010} {ticks:0>20} 5\n", 999_999_999),
+                format!("0000000000 {ticks:0>20}"),
+                "-n -n".to_owned(),
+                "* * *".to_owned(),
+                "$(touch owned) `touch owned` 1".to_owned(),
+                "../../etc/passwd 1".to_owned(),
+                "0x1 1 \0\u{1}".to_owned(),
+                "1".repeat(100_000),
+            ] {
+                device.push(&HostFile::from_memory("m", vec![1; 1000]), |_| ()).await.unwrap();
+                fs::write(&lock, &harmless).unwrap();
+                let tidied = device.tidy(&[], 0, Duration::ZERO).await.unwrap();
+                assert_eq!((tidied.files, tidied.busy), (1, None), "{shell}: {harmless:.80?}");
+            }
+            assert!(!scene.path().join("owned").exists());
+        });
+    }
 }
 
 #[test]

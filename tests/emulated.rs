@@ -1,15 +1,15 @@
-//! The static agent for aarch64, under emulation, predicts what the agent of this machine predicts: the
+//! The static agents for aarch64 and 32-bit ARM, under emulation, predict what the agent of this machine predicts: the
 //! same classes for every variant of the vision suite, and the same bits where arithmetic is integer.
 //!
-//! Needs `tests/build-aarch64.sh` to have run, and `qemu-aarch64`. Where they are missing the test says so
-//! by name; with `aarch64` in `BENCH_TEST_REQUIRE` it fails instead.
+//! Needs agents that `bench agents build` made, and `qemu-user`. Where one is missing the test says so by name; with
+//! `aarch64` or `arm` in `BENCH_TEST_REQUIRE` it fails instead.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at what it did not expect")]
 #![expect(clippy::print_stdout, reason = "what is left out is said by name")]
 
 #[path = "common/emulator.rs"]
 mod emulator;
 
-use emulator::emulated_agent;
+use emulator::{Emulated, emulated_agents};
 use protocol::{AgentMessage, Event, LineReader, Outcome};
 use std::{
     fs,
@@ -108,8 +108,11 @@ fn ask(command: &[String], lines: &[u8], folder: &Path) -> Answers {
 }
 
 #[test]
-fn the_emulated_agent_predicts_the_same() {
-    let Some(emulated) = emulated_agent("the_emulated_agent_predicts_the_same") else { return };
+fn emulated_agents_predict_the_same() {
+    let agents = emulated_agents("emulated_agents_predict_the_same");
+    if agents.is_empty() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let native = vec![env!("CARGO_BIN_EXE_bench-agent").to_owned()];
     let (suite, variants) = short_suite(folder.path());
@@ -117,14 +120,20 @@ fn the_emulated_agent_predicts_the_same() {
     for variant in variants {
         let lines = spec(&suite, &variant, &folder.path().join("cache"));
         let here = ask(&native, &lines, &folder.path().join("native"));
-        let there = ask(&emulated, &lines, &folder.path().join("emulated"));
-        let worst = here.values.iter().zip(&there.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        println!("{variant}: largest difference {worst:e}");
-        if variant == "tflite-int8" {
-            assert_eq!(here.digests, there.digests, "{variant}: integer arithmetic must give the same bits");
+        for Emulated { arch, command } in &agents {
+            let there = ask(command, &lines, &folder.path().join(arch));
+            compare(&format!("{variant} on {arch}"), &here, &there);
         }
-        let tolerance = if variant.contains("dynint8") { DYNAMIC_TOLERANCE } else { TOLERANCE };
-        assert!(worst <= tolerance, "{variant}: outputs differ by {worst}");
-        assert_eq!(here.predictions(), there.predictions(), "{variant}: predictions differ");
     }
+}
+
+fn compare(what: &str, here: &Answers, there: &Answers) {
+    let worst = here.values.iter().zip(&there.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("{what}: largest difference {worst:e}");
+    if what.starts_with("tflite-int8 ") {
+        assert_eq!(here.digests, there.digests, "{what}: integer arithmetic must give the same bits");
+    }
+    let tolerance = if what.contains("dynint8") { DYNAMIC_TOLERANCE } else { TOLERANCE };
+    assert!(worst <= tolerance, "{what}: outputs differ by {worst}");
+    assert_eq!(here.predictions(), there.predictions(), "{what}: predictions differ");
 }

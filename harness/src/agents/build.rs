@@ -18,7 +18,7 @@ const BINARY: &str = "bench-agent";
 /// Static, for an agent must start on a device that has no C library of ours. Small, for it is pushed: no tables for
 /// unwinding, which nothing reads where a panic ends the process, and no symbols (cargo's profile cannot say that while
 /// another profile of this package keeps some).
-const FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no -C strip=symbols";
+const FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=+crt-static";
 
 /// A way to build for an instruction set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct Recipe {
     rustc: Option<PathBuf>,
     /// `None`: Rust's own choice.
     linker: Option<String>,
+    /// See [`Arch`].
+    spared: &'static str,
 }
 
 impl Recipe {
@@ -78,9 +80,15 @@ impl Builder {
                 .map(|n| (*n).to_owned())
         };
         let pinned = |target| self.has_std(Path::new("rustc"), target);
+        let spared = arch.spared;
         if pinned(arch.musl) {
             // what musl needs comes with the target, and Rust's own linker knows every architecture
-            return Ok(Recipe { target: arch.musl, rustc: None, linker: Some("rust-lld".to_owned()) });
+            return Ok(Recipe {
+                target: arch.musl,
+                rustc: None,
+                linker: Some("rust-lld".to_owned()),
+                spared,
+            });
         }
         let debian = PathBuf::from(DEBIAN_RUSTC);
         let rustc = if pinned(arch.gnu) {
@@ -91,7 +99,7 @@ impl Builder {
             return Err(format!("no Rust here can build for {}. {}", arch.name, install_all(arch)));
         };
         match gcc() {
-            Some(linker) => Ok(Recipe { target: arch.gnu, rustc, linker: Some(linker) }),
+            Some(linker) => Ok(Recipe { target: arch.gnu, rustc, linker: Some(linker), spared }),
             None => Err(format!(
                 "nothing here links for {}: {} is missing. On Debian and its relatives:\n  sudo apt-get install {}",
                 arch.name, arch.gcc, arch.debian_gcc
@@ -126,7 +134,7 @@ impl Builder {
             .args(["build", "--locked", "--profile", "agent", "--no-default-features", "--bin", BINARY])
             .args(["--target", recipe.target, "--message-format", "json-render-diagnostics"])
             .args(quiet.then_some("--quiet"))
-            .env(format!("{prefix}_RUSTFLAGS"), FLAGS)
+            .env(format!("{prefix}_RUSTFLAGS"), format!("{FLAGS}{}", recipe.spared))
             // these would take the place of ours
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")

@@ -31,6 +31,8 @@ pub(crate) struct Arch {
     gnu: &'static str,
     /// Links for it.
     gcc: &'static str,
+    /// What not every processor of the kind has, and compilers use unless they are told.
+    spared: &'static str,
     /// Debian's name for it, and the packages of its compiler.
     debian: &'static str,
     debian_gcc: &'static str,
@@ -45,6 +47,7 @@ pub(crate) const ARCHES: &[Arch] = &[
         musl: "aarch64-unknown-linux-musl",
         gnu: "aarch64-unknown-linux-gnu",
         gcc: "aarch64-linux-gnu-gcc",
+        spared: "",
         debian: "arm64",
         debian_gcc: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     },
@@ -55,6 +58,8 @@ pub(crate) const ARCHES: &[Arch] = &[
         musl: "armv7-unknown-linux-musleabihf",
         gnu: "armv7-unknown-linux-gnueabihf",
         gcc: "arm-linux-gnueabihf-gcc",
+        // Rust's target goes without NEON, but not without the registers that came with it
+        spared: ",-d32",
         debian: "armhf",
         debian_gcc: "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross",
     },
@@ -65,6 +70,7 @@ pub(crate) const ARCHES: &[Arch] = &[
         musl: "x86_64-unknown-linux-musl",
         gnu: "x86_64-unknown-linux-gnu",
         gcc: "x86_64-linux-gnu-gcc",
+        spared: "",
         debian: "amd64",
         debian_gcc: "gcc libc6-dev",
     },

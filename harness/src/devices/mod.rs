@@ -170,6 +170,11 @@ impl Registry {
         Self::new(TRANSPORTS, Vec::new(), settings.options(), settings.cache_limit)
     }
 
+    /// The device of devices.toml with this id.
+    pub(crate) fn written_as(&self, id: &str) -> Option<&Known> {
+        self.written.iter().find(|known| known.id == id)
+    }
+
     /// How many devices are written down, this machine included.
     pub(crate) fn written(&self) -> usize {
         self.written.len()

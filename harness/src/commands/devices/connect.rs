@@ -1,6 +1,7 @@
 //! `bench devices connect`, `disconnect` and `pair`: phones on the network, through the adb server.
 
 use crate::{
+    devices::Registry,
     exit::{CommandResult, Exit, ExitWith, Failure},
     progress::say,
     stdout::print,
@@ -15,9 +16,28 @@ const CODE_BYTES: u64 = 64;
 /// The address of a phone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Address {
-    /// As the phone shows it under wireless debugging; the port is 5555 unless said
-    #[arg(value_name = "HOST[:PORT]")]
+    /// As the phone shows it under wireless debugging, or its id in devices.toml; the port is 5555 unless said
+    #[arg(value_name = "HOST[:PORT]|ID")]
     address: String,
+}
+
+impl Address {
+    /// Where the phone is.
+    ///
+    /// # Errors
+    /// The id is that of no phone on the network.
+    fn found(&self, registry: &Registry) -> CommandResult<String> {
+        match registry.written_as(&self.address) {
+            Some(known) if known.transport == "adb" && known.reach.address.contains(':') => {
+                Ok(known.reach.address.clone())
+            }
+            Some(known) => Err(Failure::usage(format!(
+                "{} is no phone on the network: devices.toml has it as {}:{}",
+                self.address, known.transport, known.reach.address
+            ))),
+            None => Ok(self.address.clone()),
+        }
+    }
 }
 
 /// Arguments of `pair`.
@@ -26,31 +46,27 @@ pub(super) struct Pairing {
     /// As the phone shows it beside the code; this port is another one than for connecting
     #[arg(value_name = "HOST:PORT")]
     address: String,
-    /// The six digits that the phone shows [default: asked for]
-    #[arg(value_name = "CODE")]
-    code: Option<String>,
 }
 
 /// Makes a phone known to the adb server.
-pub(super) async fn connect(Address { address }: &Address) -> CommandResult {
-    let serial = adb::connect(address).await.map_err(trouble)?;
+pub(super) async fn connect(address: &Address, registry: &Registry) -> CommandResult {
+    let serial = adb::connect(&address.found(registry)?).await.map_err(trouble)?;
     print(&format!("connected; measure on it with --device adb:{serial}\n"))?;
     Ok(Exit::Fine)
 }
 
 /// Lets a phone go.
-pub(super) async fn disconnect(Address { address }: &Address) -> CommandResult {
-    adb::disconnect(address).await.map_err(trouble)?;
+pub(super) async fn disconnect(address: &Address, registry: &Registry) -> CommandResult {
+    let address = address.found(registry)?;
+    adb::disconnect(&address).await.map_err(trouble)?;
     print(&format!("{address} is disconnected\n"))?;
     Ok(Exit::Fine)
 }
 
-/// Makes this computer known to a phone.
-pub(super) async fn pair(Pairing { address, code }: Pairing) -> CommandResult {
-    let code = match code {
-        Some(code) => code,
-        None => asked()?,
-    };
+/// Makes this computer known to a phone. The code comes from standard input: arguments can be seen by everybody
+/// on this computer.
+pub(super) async fn pair(Pairing { address }: Pairing) -> CommandResult {
+    let code = asked()?;
     adb::pair(&address, code.trim()).await.map_err(trouble)?;
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     print(&format!(

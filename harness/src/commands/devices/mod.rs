@@ -8,7 +8,7 @@ mod list;
 
 use super::{FactsFormat, block_on};
 use crate::{
-    devices::Known,
+    devices::{Known, Registry},
     exit::CommandResult,
     settings::{Layer, Settings},
 };
@@ -45,7 +45,7 @@ enum Action {
     Connect(connect::Address),
     /// Let a phone on the network go
     Disconnect(connect::Address),
-    /// Make this computer known to a phone, with the code that it shows
+    /// Make this computer known to a phone, with the code that it shows (asked for, or from standard input)
     Pair(connect::Pairing),
 }
 
@@ -109,8 +109,12 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
             let (selected, keep) = args.parts();
             block_on(clean::work(&settings(selected.or_all())?, keep))
         }
-        Some(Action::Connect(address)) => block_on(connect::connect(&address)),
-        Some(Action::Disconnect(address)) => block_on(connect::disconnect(&address)),
+        Some(Action::Connect(address)) => {
+            block_on(connect::connect(&address, &Registry::read(&settings(Vec::new())?)?))
+        }
+        Some(Action::Disconnect(address)) => {
+            block_on(connect::disconnect(&address, &Registry::read(&settings(Vec::new())?)?))
+        }
         Some(Action::Pair(pairing)) => block_on(connect::pair(pairing)),
         None if devices.is_empty() => block_on(list::show(&settings(Vec::new())?, format)),
         None => block_on(details::show(&settings(devices)?, format)),

@@ -8,6 +8,7 @@ use crate::{
     preprocess::{Decoded, Values},
 };
 use hound::{SampleFormat, WavReader};
+use protocol::Task;
 
 /// File names that count as recordings.
 pub(crate) const EXTENSIONS: &[&str] = &["wav"];
@@ -23,9 +24,10 @@ pub(crate) fn load(
     audio: &AudioSpec,
     root: &Root,
     limit: u64,
+    task: &Task,
 ) -> Result<Dataset, DataError> {
     let folder = Folder::open(root, &audio.path)?;
-    let listing = listing(spec, audio.labels.as_deref(), &folder, root, EXTENSIONS)?;
+    let listing = listing(spec, audio.labels.as_deref(), &folder, root, EXTENSIONS, task)?;
     let extractor = spec.preprocess.log_mel.map(|l| Extractor::new(l, audio.sample_rate)).transpose()?;
     let remedy = if audio.clip.is_none() { "; audio.clip brings them to one" } else { "" };
     load_files(spec, folder, listing, limit, remedy, |bytes| {

@@ -4,8 +4,10 @@
 use crate::{
     DataError, DatasetSpec, Root, did_you_mean,
     folder::{Folder, Folders},
+    labels::TextLabels,
     spec::duplicate,
 };
+use protocol::{LabelKind, Labels, Task};
 use std::{collections::BTreeSet, path::Path};
 
 /// Most bytes of a file of class names or labels.
@@ -53,11 +55,13 @@ pub(crate) fn class_of(text: &str, classes: &[String]) -> Result<u32, String> {
 }
 
 /// Files of a folder that are examples, with their classes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Listing {
     pub(crate) names: Vec<String>,
     /// As many as `names`, or none at all.
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: Labels,
+    /// As many as `names`, or none at all.
+    pub(crate) groups: Vec<String>,
     pub(crate) classes: Vec<String>,
 }
 
@@ -69,11 +73,12 @@ pub(crate) fn listing(
     folder: &Folder,
     root: &Root,
     extensions: &[&str],
+    task: &Task,
 ) -> Result<Listing, DataError> {
     let classes = declared(spec, root)?;
     let listing = match labels {
-        Some(path) => by_file(path, folder, root, classes)?,
-        None => by_folder(folder, extensions, classes)?,
+        Some(path) => by_file(path, folder, root, classes, task)?,
+        None => by_folder(folder, extensions, classes, task)?,
     };
     if listing.names.is_empty() {
         let expected = extensions.iter().map(|e| format!(".{e}")).collect::<Vec<_>>().join(", ");
@@ -85,7 +90,13 @@ pub(crate) fn listing(
     Ok(listing)
 }
 
-fn by_file(path: &Path, folder: &Folder, root: &Root, classes: Vec<String>) -> Result<Listing, DataError> {
+fn by_file(
+    path: &Path,
+    folder: &Folder,
+    root: &Root,
+    classes: Vec<String>,
+    task: &Task,
+) -> Result<Listing, DataError> {
     let file = root.file(path)?;
     let text = file.read(MAX_TEXT_BYTES)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
@@ -97,9 +108,11 @@ fn by_file(path: &Path, folder: &Folder, root: &Root, classes: Vec<String>) -> R
         header.iter().position(|h| h == name).ok_or_else(missing)
     };
     let (file_column, label_column) = (column("file")?, column("label")?);
+    let group_column = header.iter().position(|h| h == "group");
     let known: BTreeSet<&str> = folder.names().iter().map(String::as_str).collect();
     let mut seen = BTreeSet::new();
-    let (mut names, mut labels) = (Vec::new(), Vec::new());
+    let (mut names, mut groups) = (Vec::new(), Vec::new());
+    let mut labels = TextLabels::new(task).map_err(error)?;
     for (index, record) in reader.records().enumerate() {
         let row = format!("row {}", index + 2);
         let within = |problem: String| DataError::within(file.path(), &row, problem);
@@ -112,13 +125,19 @@ fn by_file(path: &Path, folder: &Folder, root: &Root, classes: Vec<String>) -> R
         if !seen.insert(name.clone()) {
             return Err(within(format!("the file {name:?} is there for the second time")));
         }
-        labels.push(class_of(record.get(label_column).unwrap_or_default(), &classes).map_err(within)?);
+        labels.push(record.get(label_column).unwrap_or_default(), &classes).map_err(within)?;
+        groups.extend(group_column.and_then(|column| record.get(column)).map(str::to_owned));
         names.push(name);
     }
-    Ok(Listing { names, labels, classes })
+    Ok(Listing { names, labels: labels.finish(), groups, classes })
 }
 
-fn by_folder(folder: &Folder, extensions: &[&str], declared: Vec<String>) -> Result<Listing, DataError> {
+fn by_folder(
+    folder: &Folder,
+    extensions: &[&str],
+    declared: Vec<String>,
+    task: &Task,
+) -> Result<Listing, DataError> {
     let wanted = |name: &&String| {
         let extension = name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default();
         extensions.contains(&extension.as_str())
@@ -126,9 +145,15 @@ fn by_folder(folder: &Folder, extensions: &[&str], declared: Vec<String>) -> Res
     let names: Vec<String> = folder.names().iter().filter(wanted).cloned().collect();
     let folders = Folders::of(&names);
     if folders.names.is_empty() {
-        return Ok(Listing { names, labels: Vec::new(), classes: declared });
+        return Ok(Listing { names, labels: Labels::None, groups: Vec::new(), classes: declared });
     }
     let error = |problem: String| DataError::file(folder.path(), problem);
+    if !matches!(task.labels(), None | Some(LabelKind::Classes)) {
+        return Err(error(
+            "has folders as classes, and this task needs other labels: name each file in a labels file"
+                .to_owned(),
+        ));
+    }
     if let Some(stray) = folders.stray {
         return Err(error(format!(
             "{stray:?} lies in no class folder, others do: move it, or name each file in a labels file"
@@ -142,8 +167,8 @@ fn by_folder(folder: &Folder, extensions: &[&str], declared: Vec<String>) -> Res
             error(format!("the folder {class:?} is none of the {} classes{hint}", classes.len()))
         })
     };
-    let labels = names.iter().map(class).collect::<Result<_, _>>()?;
-    Ok(Listing { names, labels, classes })
+    let labels = Labels::Classes(names.iter().map(class).collect::<Result<_, _>>()?);
+    Ok(Listing { names, labels, groups: Vec::new(), classes })
 }
 
 /// Folder names as classes, sorted, where sorting as text and as numbers agree.

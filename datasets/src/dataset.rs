@@ -1,7 +1,7 @@
 //! What a dataset becomes: tensors, labels, names. Plain values.
 
 use crate::{DataError, MAX_TENSOR_BYTES};
-use protocol::DType;
+use protocol::{DType, Labels};
 
 /// All examples of one model input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct TensorData {
 }
 
 /// Examples, ready to be fed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Name.
     pub name: String,
@@ -23,12 +23,14 @@ pub struct Dataset {
     pub source: String,
     /// One per model input, all with the same number of examples.
     pub inputs: Vec<TensorData>,
-    /// Index of the right class per example; empty without labels.
-    pub labels: Vec<u32>,
+    /// What is right.
+    pub labels: Labels,
     /// Names of the classes; empty when they have none.
     pub classes: Vec<String>,
     /// Names of the examples; empty when they have none.
     pub names: Vec<String>,
+    /// What belongs together, per example (its speaker, its document); empty when each stands for itself.
+    pub groups: Vec<String>,
 }
 
 impl Dataset {
@@ -54,17 +56,19 @@ impl Dataset {
                 input.bytes.len() as u64
             );
         }
-        for (what, count) in [("labels", self.labels.len()), ("names", self.names.len())] {
-            if count != 0 && count as u64 != examples {
+        let labels = self.labels.examples().unwrap_or(0);
+        for (what, count) in
+            [("labels", labels), ("names", self.names.len() as u64), ("groups", self.groups.len() as u64)]
+        {
+            if count != 0 && count != examples {
                 let problem = format!("there are {count} {what} for {examples} examples: give one for each");
                 return Err(DataError::new(&self.name, problem));
             }
         }
         let classes = self.classes.len();
-        let beyond = self.labels.iter().position(|l| classes != 0 && *l as usize >= classes);
-        if let Some(row) = beyond {
+        let beyond = |(_, label): &(usize, &u32)| classes != 0 && **label as usize >= classes;
+        if let Some((row, label)) = self.labels.classes().iter().enumerate().find(beyond) {
             let place = format!("{}, example {}", self.name, self.example_name(row));
-            let label = self.labels.get(row).copied().unwrap_or_default();
             let problem =
                 format!("the label {label} is out of range: there are {classes} classes, counted from 0");
             return Err(DataError::new(place, problem));
@@ -161,9 +165,10 @@ mod tests {
             name: "d".into(),
             source: String::new(),
             inputs: vec![tensor],
-            labels,
+            labels: Labels::Classes(labels),
             classes,
             names: vec![],
+            groups: vec![],
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     classes::Listing,
     dataset::{Collector, spread},
     file::io_words,
+    labels,
     preprocess::Decoded,
 };
 use std::{
@@ -92,21 +93,22 @@ pub(crate) fn load_files(
     remedy: &str,
     decode: impl Fn(&[u8]) -> Result<Decoded, String>,
 ) -> Result<Dataset, DataError> {
-    let Listing { names: listed, labels: known, classes } = listing;
+    let Listing { names: listed, labels: known, groups: of_groups, classes } = listing;
     let mut collector = Collector::default();
-    let (mut names, mut labels) = (Vec::new(), Vec::new());
+    let (mut names, mut groups) = (Vec::new(), Vec::new());
+    let labels = labels::pick(&known, spread(listed.len() as u64, limit).map(|i| i as usize));
     for index in spread(listed.len() as u64, limit) {
         let Some(name) = listed.get(index as usize) else { continue };
         let bytes = folder.read(name)?;
         let problem = |p: String| DataError::new(folder.place(name).display(), p);
         let example = decode(&bytes).and_then(|d| spec.preprocess.finish(d)).map_err(problem)?;
         collector.push(&example).map_err(|p| problem(format!("{p}{remedy}")))?;
-        labels.extend(known.get(index as usize));
+        groups.extend(of_groups.get(index as usize).cloned());
         names.push(name.clone());
     }
     let (name, source) = spec.title(folder.path());
     let inputs = collector.finish().into_iter().collect();
-    Ok(Dataset { name, source, inputs, labels, classes, names })
+    Ok(Dataset { name, source, inputs, labels, classes, names, groups })
 }
 
 /// Opens a .zip or .npz.

@@ -31,9 +31,10 @@ impl DatasetSpec {
                  (suites/FORMAT.md), or save the inputs as .npz",
             ),
             "npz" => Ok(Self { npz: Some(arrays_of(path)?), ..empty }),
-            "npy" => {
-                Ok(Self { npy: Some(NpySpec { inputs: vec![path], labels: None, names: None }), ..empty })
-            }
+            "npy" => Ok(Self {
+                npy: Some(NpySpec { inputs: vec![path], labels: None, names: None, groups: None }),
+                ..empty
+            }),
             "csv" => Ok(Self { csv: Some(columns_of(path)?), ..empty }),
             _ => error("is not data that can be used as it is: give .npz, .npy or .csv, or a suite (.toml)"),
         }
@@ -58,7 +59,7 @@ fn arrays_of(path: PathBuf) -> Result<NpzSpec, DataError> {
             return Err(DataError::file(&path, problem));
         }
     };
-    Ok(NpzSpec { path, inputs: vec![input], labels, names })
+    Ok(NpzSpec { path, inputs: vec![input], labels, names, groups: None })
 }
 
 fn columns_of(path: PathBuf) -> Result<CsvSpec, DataError> {
@@ -67,5 +68,5 @@ fn columns_of(path: PathBuf) -> Result<CsvSpec, DataError> {
     let header = reader.headers().map_err(|e| DataError::file(&path, format!("is not a CSV table: {e}")))?;
     let found = |names: &[&str]| header.iter().find(|h| names.contains(h)).map(str::to_owned);
     let (label, name) = (found(LABELS), found(NAMES));
-    Ok(CsvSpec { path, inputs: Vec::new(), label, name })
+    Ok(CsvSpec { path, inputs: Vec::new(), label, name, group: None })
 }

@@ -9,7 +9,7 @@ use crate::{
     spec::ImagesSpec,
 };
 use image::{DynamicImage, ImageReader, Limits};
-use protocol::DType;
+use protocol::{DType, Task};
 use std::io::Cursor;
 
 /// File names that count as images.
@@ -23,9 +23,10 @@ pub(crate) fn load(
     images: &ImagesSpec,
     root: &Root,
     limit: u64,
+    task: &Task,
 ) -> Result<Dataset, DataError> {
     let folder = Folder::open(root, &images.path)?;
-    let listing = listing(spec, images.labels.as_deref(), &folder, root, EXTENSIONS)?;
+    let listing = listing(spec, images.labels.as_deref(), &folder, root, EXTENSIONS, task)?;
     let remedy = if spec.preprocess.resize.is_none() { "; preprocess.resize brings them to one" } else { "" };
     load_files(spec, folder, listing, limit, remedy, |bytes| {
         let mut pixels = decode(bytes, images.channels)?;

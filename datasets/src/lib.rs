@@ -14,6 +14,7 @@ mod file;
 mod folder;
 mod guess;
 mod images;
+mod labels;
 mod log_mel;
 mod nearest;
 mod npy;
@@ -22,6 +23,8 @@ mod preprocess;
 mod resize;
 mod spec;
 mod table;
+
+use protocol::Task;
 
 pub use dataset::{Dataset, TensorData};
 pub use error::DataError;
@@ -41,21 +44,27 @@ pub const MAX_EXAMPLES: u64 = 1_000_000;
 pub const MAX_TENSOR_BYTES: u64 = 2 << 30;
 
 /// Reads the examples of `spec`, with its paths relative to `root`; at most `max_examples` of them,
-/// taken at even distances so that every class of a sorted folder stays represented.
+/// taken at even distances so that every class of a sorted folder stays represented. Labels are read as `task`
+/// needs them.
 ///
 /// # Errors
 /// Names the file, the row or key, and what to do.
-pub fn load(spec: &DatasetSpec, root: &Root, max_examples: Option<u64>) -> Result<Dataset, DataError> {
+pub fn load(
+    spec: &DatasetSpec,
+    root: &Root,
+    max_examples: Option<u64>,
+    task: &Task,
+) -> Result<Dataset, DataError> {
     let limit = max_examples.unwrap_or(MAX_EXAMPLES).min(MAX_EXAMPLES);
     if limit == 0 {
         return Err(DataError::new("max_examples", "is 0: at least one example is needed"));
     }
     let dataset = match spec.kind()? {
-        spec::Kind::Npz(npz) => npz::load_npz(spec, npz, root, limit),
-        spec::Kind::Npy(npy) => npz::load_npy(spec, npy, root, limit),
-        spec::Kind::Images(images) => images::load(spec, images, root, limit),
-        spec::Kind::Audio(audio) => audio::load(spec, audio, root, limit),
-        spec::Kind::Csv(csv) => table::load(spec, csv, root, limit),
+        spec::Kind::Npz(npz) => npz::load_npz(spec, npz, root, limit, task),
+        spec::Kind::Npy(npy) => npz::load_npy(spec, npy, root, limit, task),
+        spec::Kind::Images(images) => images::load(spec, images, root, limit, task),
+        spec::Kind::Audio(audio) => audio::load(spec, audio, root, limit, task),
+        spec::Kind::Csv(csv) => table::load(spec, csv, root, limit, task),
     }?;
     dataset.check()?;
     Ok(dataset)

@@ -5,6 +5,7 @@ use crate::{
     MAX_EXAMPLES, MAX_TENSOR_BYTES,
     dataset::{Encoded, sizes},
     file::io_words,
+    preprocess::to_f32,
 };
 use npyz::{DType as NpyType, Endianness, NpyHeader, Order, TypeChar};
 use protocol::DType;
@@ -79,6 +80,11 @@ impl<R: Read> Array<R> {
         self.rows
     }
 
+    /// The dimensions of an example.
+    pub(crate) fn row(&self) -> &[u64] {
+        &self.row
+    }
+
     fn row_bytes(&self) -> u64 {
         self.row.iter().product::<u64>() * self.element.size()
     }
@@ -125,6 +131,29 @@ impl<R: Read> Array<R> {
             u32::try_from(value).map_err(|_| format!("row {row}: the label {value} is not a class index"))
         };
         wide.enumerate().map(label).collect()
+    }
+
+    /// All rows as numbers, one per example.
+    pub(crate) fn into_numbers(mut self) -> Result<Vec<f64>, String> {
+        if self.row.iter().product::<u64>() != 1 {
+            return Err(format!("has {} numbers per example: one is needed", sizes(&self.row)));
+        }
+        let Element::Number(dtype) = self.element else {
+            return Err("holds text: numbers are needed".to_owned());
+        };
+        let bytes = self.read(self.rows.saturating_mul(self.row_bytes()))?;
+        let number = |b: &[u8]| match (dtype, <[u8; 8]>::try_from(b)) {
+            (DType::F64, Ok(b)) => f64::from_le_bytes(b),
+            (DType::F16 | DType::BF16 | DType::F32, _) => {
+                to_f32(dtype, b).first().map_or(f64::NAN, |v| f64::from(*v))
+            }
+            _ => integer(dtype, b) as f64,
+        };
+        let values: Vec<f64> = bytes.chunks_exact(dtype.size()).map(number).collect();
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(row) => Err(format!("row {row}: the label is not a finite number")),
+            None => Ok(values),
+        }
     }
 
     /// All rows as texts.

@@ -5,10 +5,12 @@ use crate::{
     dataset::{Collector, spread},
     did_you_mean,
     folder::{member_names, open_zip},
+    labels,
     npy::Array,
     preprocess::{Decoded, Values},
     spec::{NpySpec, NpzSpec},
 };
+use protocol::{Labels, Task};
 use std::io::Read;
 use zip::ZipArchive;
 
@@ -25,10 +27,11 @@ pub(crate) fn load_npz(
     npz: &NpzSpec,
     root: &Root,
     limit: u64,
+    task: &Task,
 ) -> Result<Dataset, DataError> {
     let file = root.file(&npz.path)?;
     let mut archive = open_zip(&file)?;
-    let mut parts = Parts::new(spec, limit);
+    let mut parts = Parts::new(spec, limit, task);
     for key in &npz.inputs {
         with_array(&mut archive, &file, key, |array| parts.input(array))?;
     }
@@ -37,6 +40,9 @@ pub(crate) fn load_npz(
     }
     if let Some(key) = &npz.names {
         with_array(&mut archive, &file, key, |array| parts.names(array))?;
+    }
+    if let Some(key) = &npz.groups {
+        with_array(&mut archive, &file, key, |array| parts.groups(array))?;
     }
     let (name, source) = spec.title(file.path());
     parts.finish(name, source, classes::declared(spec, root)?)
@@ -47,8 +53,9 @@ pub(crate) fn load_npy(
     npy: &NpySpec,
     root: &Root,
     limit: u64,
+    task: &Task,
 ) -> Result<Dataset, DataError> {
-    let mut parts = Parts::new(spec, limit);
+    let mut parts = Parts::new(spec, limit, task);
     let open = |path| -> Result<_, DataError> {
         let file = root.file(path)?;
         let array = Array::open(file.open()?, file.size()?).map_err(|p| DataError::file(file.path(), p))?;
@@ -67,6 +74,10 @@ pub(crate) fn load_npy(
     if let Some(path) = &npy.names {
         let (file, array) = open(path)?;
         parts.names(array).map_err(|p| DataError::file(file.path(), p))?;
+    }
+    if let Some(path) = &npy.groups {
+        let (file, array) = open(path)?;
+        parts.groups(array).map_err(|p| DataError::file(file.path(), p))?;
     }
     let (name, source) = title.unwrap_or_default();
     parts.finish(name, source, classes::declared(spec, root)?)
@@ -97,17 +108,19 @@ fn with_array(
 struct Parts<'a> {
     preprocess: &'a Preprocess,
     limit: u64,
+    task: &'a Task,
     /// Examples in the files, before any are left out.
     rows: Option<u64>,
     inputs: Vec<TensorData>,
-    labels: Vec<u32>,
+    labels: Labels,
     names: Vec<String>,
+    groups: Vec<String>,
 }
 
 impl<'a> Parts<'a> {
-    fn new(spec: &'a DatasetSpec, limit: u64) -> Self {
-        let preprocess = &spec.preprocess;
-        Self { preprocess, limit, rows: None, inputs: Vec::new(), labels: Vec::new(), names: Vec::new() }
+    fn new(spec: &'a DatasetSpec, limit: u64, task: &'a Task) -> Self {
+        let (preprocess, rows, inputs, labels) = (&spec.preprocess, None, Vec::new(), Labels::None);
+        Self { preprocess, limit, task, rows, inputs, labels, names: Vec::new(), groups: Vec::new() }
     }
 
     fn same_count(&mut self, rows: u64) -> Result<u64, String> {
@@ -135,8 +148,14 @@ impl<'a> Parts<'a> {
     }
 
     fn labels<R: Read>(&mut self, array: Array<R>) -> Result<(), String> {
+        let rows = self.same_count(array.rows())?;
+        self.labels = labels::of_array(array, self.task, spread(rows, self.limit))?;
+        Ok(())
+    }
+
+    fn groups<R: Read>(&mut self, array: Array<R>) -> Result<(), String> {
         self.same_count(array.rows())?;
-        self.labels = array.into_labels()?;
+        self.groups = array.into_names()?;
         Ok(())
     }
 
@@ -148,9 +167,9 @@ impl<'a> Parts<'a> {
 
     fn finish(self, name: String, source: String, classes: Vec<String>) -> Result<Dataset, DataError> {
         let rows = self.rows.unwrap_or(0);
-        let labels = pick(&self.labels, rows, self.limit);
         let names = pick(&self.names, rows, self.limit);
-        Ok(Dataset { name, source, inputs: self.inputs, labels, classes, names })
+        let groups = pick(&self.groups, rows, self.limit);
+        Ok(Dataset { name, source, inputs: self.inputs, labels: self.labels, classes, names, groups })
     }
 }
 

@@ -42,10 +42,12 @@ pub struct NpzSpec {
     /// Array of each model input, in the model's order; `["x"]` without it.
     #[serde(default = "default_inputs")]
     pub inputs: Vec<String>,
-    /// Array of class indices.
+    /// Array of what is right: class indices, or what the task needs.
     pub labels: Option<String>,
     /// Array of texts that name the examples.
     pub names: Option<String>,
+    /// Array of texts or integers, the same for examples that belong together.
+    pub groups: Option<String>,
 }
 
 fn default_inputs() -> Vec<String> {
@@ -58,10 +60,12 @@ fn default_inputs() -> Vec<String> {
 pub struct NpySpec {
     /// File of each model input, in the model's order.
     pub inputs: Vec<PathBuf>,
-    /// File of class indices.
+    /// File of what is right: class indices, or what the task needs.
     pub labels: Option<PathBuf>,
     /// File of texts that name the examples.
     pub names: Option<PathBuf>,
+    /// File of texts or integers, the same for examples that belong together.
+    pub groups: Option<PathBuf>,
 }
 
 /// Images (.png, .jpg, .jpeg, .bmp) in a folder or a .zip.
@@ -70,8 +74,8 @@ pub struct NpySpec {
 pub struct ImagesSpec {
     /// The folder or .zip.
     pub path: PathBuf,
-    /// A CSV file with the columns `file` and `label`; without it every folder within is a class, and
-    /// files directly in the folder have no label.
+    /// A CSV file with the columns `file`, `label` and, where examples belong together, `group`; without it every
+    /// folder within is a class, and files directly in the folder have no label.
     pub labels: Option<PathBuf>,
     /// Colour channels of the tensors.
     #[serde(default)]
@@ -148,10 +152,13 @@ pub struct CsvSpec {
     /// Columns that are fed, in this order; without it all that are neither label nor name.
     #[serde(default)]
     pub inputs: Vec<String>,
-    /// Column of the class: an index, or one of the names in `classes`.
+    /// Column of what is right: a class (an index, or one of the names in `classes`), or a number or text where
+    /// the task needs one.
     pub label: Option<String>,
     /// Column that names the examples.
     pub name: Option<String>,
+    /// Column that is the same for examples that belong together.
+    pub group: Option<String>,
 }
 
 pub(crate) enum Kind<'a> {
@@ -260,14 +267,14 @@ mod tests {
     use super::*;
 
     fn npz() -> NpzSpec {
-        NpzSpec { path: "a.npz".into(), inputs: default_inputs(), labels: None, names: None }
+        NpzSpec { path: "a.npz".into(), inputs: default_inputs(), labels: None, names: None, groups: None }
     }
 
     #[test]
     fn exactly_one_kind_of_data() {
         let none = DatasetSpec::default();
         assert!(none.check().unwrap_err().to_string().contains("add one of [dataset.npz]"));
-        let csv = CsvSpec { path: "a.csv".into(), inputs: vec![], label: None, name: None };
+        let csv = CsvSpec { path: "a.csv".into(), inputs: vec![], label: None, name: None, group: None };
         let two = DatasetSpec { npz: Some(npz()), csv: Some(csv), ..none };
         assert!(two.check().unwrap_err().to_string().contains("more than one"));
     }

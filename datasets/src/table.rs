@@ -4,10 +4,12 @@ use crate::{
     CsvSpec, DataError, Dataset, DatasetSpec, Root, classes,
     dataset::{Collector, spread},
     did_you_mean,
+    labels::TextLabels,
     preprocess::{Decoded, Values},
     spec::duplicate,
 };
 use csv::StringRecord;
+use protocol::Task;
 use std::io::Read;
 
 /// Most bytes of a table.
@@ -18,6 +20,7 @@ struct Columns {
     inputs: Vec<(String, usize)>,
     label: Option<usize>,
     name: Option<usize>,
+    group: Option<usize>,
 }
 
 pub(crate) fn load(
@@ -25,6 +28,7 @@ pub(crate) fn load(
     table: &CsvSpec,
     root: &Root,
     limit: u64,
+    task: &Task,
 ) -> Result<Dataset, DataError> {
     let file = root.file(&table.path)?;
     if file.size()? > MAX_TABLE_BYTES {
@@ -37,7 +41,11 @@ pub(crate) fn load(
     let header = reader.headers().map_err(|e| DataError::file(file.path(), words(&e)))?.clone();
     let columns = columns(table, &header).map_err(|p| DataError::file(file.path(), p))?;
     let mut collector = Collector::default();
-    let (mut names, mut labels) = (Vec::new(), Vec::new());
+    let (mut names, mut groups) = (Vec::new(), Vec::new());
+    let mut labels = match columns.label {
+        Some(_) => Some(TextLabels::new(task).map_err(|p| DataError::file(file.path(), p))?),
+        None => None,
+    };
     let mut wanted = spread(rows, limit).peekable();
     for (index, record) in reader.records().enumerate() {
         if wanted.peek() != Some(&(index as u64)) {
@@ -49,10 +57,10 @@ pub(crate) fn load(
         let record = record.map_err(|e| within(words(&e)))?;
         let prepared = example(&record, &columns).and_then(|d| spec.preprocess.finish(d));
         prepared.and_then(|e| collector.push(&e)).map_err(within)?;
-        if let Some(column) = columns.label {
-            let label = record.get(column).unwrap_or_default();
-            labels.push(classes::class_of(label, &classes).map_err(within)?);
+        if let (Some(column), Some(labels)) = (columns.label, &mut labels) {
+            labels.push(record.get(column).unwrap_or_default(), &classes).map_err(within)?;
         }
+        groups.extend(columns.group.map(|column| record.get(column).unwrap_or_default().to_owned()));
         if let Some(column) = columns.name {
             names.push(record.get(column).unwrap_or_default().to_owned());
         }
@@ -62,7 +70,8 @@ pub(crate) fn load(
     if inputs.is_empty() {
         return Err(DataError::file(file.path(), "holds no examples: there is no row below the header"));
     }
-    Ok(Dataset { name, source, inputs, labels, classes, names })
+    let labels = labels.map(TextLabels::finish).unwrap_or_default();
+    Ok(Dataset { name, source, inputs, labels, classes, names, groups })
 }
 
 fn reader<R: Read>(file: R) -> csv::Reader<impl Read> {
@@ -90,8 +99,10 @@ fn columns(table: &CsvSpec, header: &StringRecord) -> Result<Columns, String> {
     };
     let label = table.label.as_ref().map(position).transpose()?;
     let name = table.name.as_ref().map(position).transpose()?;
+    let group = table.group.as_ref().map(position).transpose()?;
+    let others = [label, name, group];
     let inputs: Vec<(String, usize)> = if table.inputs.is_empty() {
-        let rest = titles.iter().cloned().enumerate().filter(|(i, _)| Some(*i) != label && Some(*i) != name);
+        let rest = titles.iter().cloned().enumerate().filter(|(i, _)| !others.contains(&Some(*i)));
         rest.map(|(i, title)| (title, i)).collect()
     } else {
         table
@@ -103,7 +114,7 @@ fn columns(table: &CsvSpec, header: &StringRecord) -> Result<Columns, String> {
     if inputs.is_empty() {
         return Err("has no column of numbers beside label and name".to_owned());
     }
-    Ok(Columns { inputs, label, name })
+    Ok(Columns { inputs, label, name, group })
 }
 
 fn example(record: &StringRecord, columns: &Columns) -> Result<Decoded, String> {

@@ -5,8 +5,8 @@
 
 use datasets::{
     AudioSpec, Clip, ClipEnd, Dataset, DatasetSpec, LogMel, NpzSpec, PadEnd, PerChannel, Preprocess, Root,
-    load,
 };
+use protocol::Task;
 use std::path::{Path, PathBuf};
 
 /// Largest difference of a feature. One eight-bit step of the quantised models is 300 times as much.
@@ -30,7 +30,7 @@ fn recordings(path: &Path) -> Dataset {
     let clip = Clip { samples: 8000, pad: PadEnd::Both, cut: ClipEnd::End };
     let audio = AudioSpec { path: path.into(), labels: None, sample_rate: 8000, clip: Some(clip) };
     let spec = DatasetSpec { audio: Some(audio), preprocess: preprocess(), ..DatasetSpec::default() };
-    load(&spec, &Root::Folder(here()), None).unwrap()
+    datasets::load(&spec, &Root::Folder(here()), None, &Task::CLASSIFICATION).unwrap()
 }
 
 /// The features stored in an .npz, with names (array `names`) and labels.
@@ -40,8 +40,10 @@ fn stored(path: &Path, names: &str) -> Dataset {
         inputs: vec!["x".into()],
         labels: Some("y".into()),
         names: Some(names.into()),
+        groups: None,
     };
-    load(&DatasetSpec { npz: Some(npz), ..DatasetSpec::default() }, &Root::Folder(here()), None).unwrap()
+    let spec = DatasetSpec { npz: Some(npz), ..DatasetSpec::default() };
+    datasets::load(&spec, &Root::Folder(here()), None, &Task::CLASSIFICATION).unwrap()
 }
 
 fn feature_rows(dataset: &Dataset) -> Vec<Vec<f32>> {
@@ -58,7 +60,7 @@ fn compare(recorded: &Dataset, stored: &Dataset, file_of: impl Fn(&str) -> Strin
     for (index, name) in stored.names.iter().enumerate() {
         let file = file_of(name);
         let Some(found) = recorded.names.iter().position(|n| *n == file) else { continue };
-        assert_eq!(recorded.labels[found], stored.labels[index], "{name}");
+        assert_eq!(recorded.labels.classes()[found], stored.labels.classes()[index], "{name}");
         let pairs = ours[found].iter().zip(&theirs[index]);
         let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst <= TOLERANCE, "{name}: a feature differs by {worst}");

@@ -7,10 +7,15 @@ mod files;
 
 use datasets::*;
 use files::npy;
-use protocol::Rng;
+use protocol::{Rng, Task};
 use std::io::{Cursor, Write};
 
 const SEED: u64 = 20_260_101;
+
+/// Labels are classes.
+fn load(spec: &DatasetSpec, root: &Root, max_examples: Option<u64>) -> Result<Dataset, DataError> {
+    datasets::load(spec, root, max_examples, &Task::CLASSIFICATION)
+}
 
 /// Peak memory of this process may grow by so much over all mutations of all loaders.
 const MAX_GROWTH_BYTES: u64 = 300 << 20;
@@ -100,6 +105,7 @@ fn npz_spec() -> DatasetSpec {
         inputs: vec!["x".into()],
         labels: Some("y".into()),
         names: Some("names".into()),
+        groups: None,
     };
     let preprocess = Preprocess { scale: Some(0.5), ..Preprocess::default() };
     DatasetSpec {
@@ -187,8 +193,13 @@ fn mutated_images() {
 
 #[test]
 fn mutated_tables() {
-    let csv =
-        CsvSpec { path: "d.csv".into(), inputs: vec![], label: Some("y".into()), name: Some("n".into()) };
+    let csv = CsvSpec {
+        path: "d.csv".into(),
+        inputs: vec![],
+        label: Some("y".into()),
+        name: Some("n".into()),
+        group: None,
+    };
     let spec =
         DatasetSpec { csv: Some(csv), classes: vec!["a".into(), "b".into()], ..DatasetSpec::default() };
     let good = b"n,p,q,y\nfirst,1.5,-2e3,a\n\"second, quoted\",0,7,b\nthird,3,4,0\n";

@@ -6,7 +6,7 @@ mod files;
 
 use datasets::*;
 use files::npy;
-use protocol::DType;
+use protocol::{DType, Labels, Task};
 use std::{
     fs,
     io::{Cursor, Write},
@@ -58,12 +58,18 @@ fn wav(rate: u32, samples: &[i16]) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Labels are classes.
+fn load(spec: &DatasetSpec, root: &Root, max_examples: Option<u64>) -> Result<Dataset, DataError> {
+    datasets::load(spec, root, max_examples, &Task::CLASSIFICATION)
+}
+
 fn npz_spec(labels: Option<&str>) -> DatasetSpec {
     let npz = NpzSpec {
         path: "d.npz".into(),
         inputs: vec!["x".into()],
         labels: labels.map(str::to_owned),
         names: None,
+        groups: None,
     };
     DatasetSpec { npz: Some(npz), ..DatasetSpec::default() }
 }
@@ -79,7 +85,13 @@ fn audio_spec(clip: Option<Clip>) -> DatasetSpec {
 }
 
 fn csv_spec(label: Option<&str>) -> DatasetSpec {
-    let csv = CsvSpec { path: "t.csv".into(), inputs: vec![], label: label.map(str::to_owned), name: None };
+    let csv = CsvSpec {
+        path: "t.csv".into(),
+        inputs: vec![],
+        label: label.map(str::to_owned),
+        name: None,
+        group: None,
+    };
     DatasetSpec { csv: Some(csv), ..DatasetSpec::default() }
 }
 
@@ -98,9 +110,9 @@ fn npz_with_labels() {
     write(&dir, "d.npz", zip_of(&files));
     let dataset = load(&npz_spec(Some("y")), &root(&dir), None).unwrap();
     assert_eq!((dataset.inputs[0].dtype, dataset.inputs[0].shape.as_slice()), (DType::U8, [3, 2].as_slice()));
-    assert_eq!((dataset.labels.as_slice(), dataset.name.as_str()), ([0, 0, 0].as_slice(), "d"));
+    assert_eq!((dataset.labels.classes(), dataset.name.as_str()), ([0, 0, 0].as_slice(), "d"));
     let some = load(&npz_spec(Some("y")), &root(&dir), Some(2)).unwrap();
-    assert_eq!((some.inputs[0].bytes.as_slice(), some.labels.len()), ([1, 2, 3, 4].as_slice(), 2));
+    assert_eq!((some.inputs[0].bytes.as_slice(), some.labels.classes().len()), ([1, 2, 3, 4].as_slice(), 2));
     refused(&npz_spec(Some("z")), &dir, &["d.npz", "array \"z\"", "it holds: x, y"]);
 }
 
@@ -130,9 +142,10 @@ fn npy_files_side_by_side() {
     let dir = folder();
     write(&dir, "x.npy", npy("<f4", "2, 1", &[0; 8]));
     write(&dir, "y.npy", npy("|u1", "2,", &[1, 0]));
-    let npy_spec = NpySpec { inputs: vec!["x.npy".into()], labels: Some("y.npy".into()), names: None };
+    let npy_spec =
+        NpySpec { inputs: vec!["x.npy".into()], labels: Some("y.npy".into()), names: None, groups: None };
     let spec = DatasetSpec { npy: Some(npy_spec.clone()), ..DatasetSpec::default() };
-    assert_eq!(load(&spec, &root(&dir), None).unwrap().labels, [1, 0]);
+    assert_eq!(load(&spec, &root(&dir), None).unwrap().labels.classes(), [1, 0]);
     let two = NpySpec { inputs: vec!["x.npy".into(), "y.npy".into()], ..npy_spec };
     let both = load(&DatasetSpec { npy: Some(two), ..DatasetSpec::default() }, &root(&dir), None).unwrap();
     assert_eq!(both.inputs[1].dtype, DType::U8);
@@ -151,7 +164,7 @@ fn images_in_class_folders() {
     let dataset = load(&images_spec("i", None), &root(&dir), None).unwrap();
     assert_eq!(dataset.names, ["cat/1.png", "cat/2.PNG", "dog/1.png"]);
     assert_eq!(
-        (dataset.classes.as_slice(), dataset.labels.as_slice()),
+        (dataset.classes.as_slice(), dataset.labels.classes()),
         (["cat".into(), "dog".into()].as_slice(), [0, 0, 1].as_slice())
     );
     assert_eq!(
@@ -159,7 +172,7 @@ fn images_in_class_folders() {
         ([3, 1, 2, 1].as_slice(), [10, 10, 20, 20, 30, 30].as_slice())
     );
     let reversed = DatasetSpec { classes: vec!["dog".into(), "cat".into()], ..images_spec("i", None) };
-    assert_eq!(load(&reversed, &root(&dir), None).unwrap().labels, [1, 1, 0]);
+    assert_eq!(load(&reversed, &root(&dir), None).unwrap().labels.classes(), [1, 1, 0]);
     let other = DatasetSpec { classes: vec!["dog".into(), "cats".into()], ..images_spec("i", None) };
     refused(&other, &dir, &["folder \"cat\"", "did you mean \"cats\""]);
 }
@@ -170,7 +183,7 @@ fn a_zip_is_a_folder() {
     write(&dir, "i.zip", zip_of(&[("a/1.png", png(1, 1, 7)), ("b/1.png", png(1, 1, 9))]));
     let dataset = load(&images_spec("i.zip", None), &root(&dir), None).unwrap();
     assert_eq!(
-        (dataset.labels.as_slice(), dataset.inputs[0].bytes.as_slice()),
+        (dataset.labels.classes(), dataset.inputs[0].bytes.as_slice()),
         ([0, 1].as_slice(), [7, 9].as_slice())
     );
 }
@@ -184,7 +197,7 @@ fn images_named_in_a_labels_file() {
     let spec = DatasetSpec { classes: vec!["cat".into(), "dog".into()], ..images_spec("i", Some("l.csv")) };
     let dataset = load(&spec, &root(&dir), None).unwrap();
     assert_eq!(
-        (dataset.names.as_slice(), dataset.labels.as_slice()),
+        (dataset.names.as_slice(), dataset.labels.classes()),
         (["2.png".into(), "1.png".into()].as_slice(), [1, 0].as_slice())
     );
     for (labels, words) in [
@@ -225,7 +238,7 @@ fn image_mistakes() {
 fn unlabelled_files_have_no_labels() {
     let dir = folder();
     write(&dir, "i/1.png", png(1, 1, 1));
-    assert!(load(&images_spec("i", None), &root(&dir), None).unwrap().labels.is_empty());
+    assert!(load(&images_spec("i", None), &root(&dir), None).unwrap().labels.is_none());
 }
 
 #[test]
@@ -260,7 +273,7 @@ fn tables_and_their_mistakes() {
         (dataset.inputs[0].shape.as_slice(), &dataset.inputs[0].bytes),
         ([2, 2].as_slice(), &expected)
     );
-    assert_eq!(dataset.labels, [0, 1]);
+    assert_eq!(dataset.labels.classes(), [0, 1]);
     for (table, words) in [
         ("a,y\n1,0\nx,1\n", ["t.csv, row 3", "column \"a\": \"x\" is not a number"]),
         ("a,y\n1,0\nNaN,1\n", ["t.csv, row 3", "not a finite number"]),
@@ -286,7 +299,10 @@ fn class_names_from_a_file() {
     write(&dir, "c.txt", "cat\n\ndog\n");
     let spec = DatasetSpec { classes_file: Some("c.txt".into()), ..csv_spec(Some("y")) };
     let dataset = load(&spec, &root(&dir), None).unwrap();
-    assert_eq!((dataset.labels, dataset.classes), (vec![1], vec!["cat".to_owned(), "dog".to_owned()]));
+    assert_eq!(
+        (dataset.labels, dataset.classes),
+        (Labels::Classes(vec![1]), vec!["cat".to_owned(), "dog".to_owned()])
+    );
     write(&dir, "c.txt", "\n");
     refused(&spec, &dir, &["c.txt", "no class names"]);
 }
@@ -302,7 +318,7 @@ fn data_without_a_definition() {
         zip_of(&[("x.npy", one()), ("label.npy", npy("|u1", "1,", &[2])), ("extra.npy", one())]),
     );
     let spec = DatasetSpec::for_file(&at("a.npz")).unwrap();
-    assert_eq!(load(&spec, &root(&dir), None).unwrap().labels, [2]);
+    assert_eq!(load(&spec, &root(&dir), None).unwrap().labels.classes(), [2]);
     write(&dir, "b.npz", zip_of(&[("images.npy", one())]));
     let spec = DatasetSpec::for_file(&at("b.npz")).unwrap();
     assert_eq!((spec.declares_labels(), load(&spec, &root(&dir), None).unwrap().examples()), (false, 1));
@@ -311,7 +327,7 @@ fn data_without_a_definition() {
     assert!(error.contains("which of its arrays is the input (p, q)"), "{error}");
     write(&dir, "t.csv", "name,a,label\nfirst,1,4\n");
     let dataset = load(&DatasetSpec::for_file(&at("t.csv")).unwrap(), &root(&dir), None).unwrap();
-    assert_eq!((dataset.labels, dataset.names), (vec![4], vec!["first".to_owned()]));
+    assert_eq!((dataset.labels, dataset.names), (Labels::Classes(vec![4]), vec!["first".to_owned()]));
     let error = |path: &Path| DatasetSpec::for_file(path).unwrap_err().to_string();
     assert!(error(dir.path()).contains("describe them in a suite"));
     assert!(error(&at("x.jpg")).contains("give .npz, .npy or .csv"));
@@ -330,4 +346,80 @@ fn the_same_files_give_the_same_bytes() {
     };
     let root = Root::Folder(env!("CARGO_MANIFEST_DIR").into());
     assert_eq!(load(&spec(), &root, Some(50)).unwrap(), load(&spec(), &root, Some(50)).unwrap());
+}
+
+/// An array of f32 with this shape.
+fn floats(shape: &str, values: &[f32]) -> Vec<u8> {
+    npy("<f4", shape, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+}
+
+#[test]
+fn labels_are_what_the_task_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, "x.npy", npy("|u1", "2, 1", &[1, 2]));
+    let of = |labels: Vec<u8>, task: Task| {
+        write(&dir, "y.npy", labels);
+        write(&dir, "g.npy", npy("|u1", "2,", &[7, 7]));
+        let (y, g) = (Some("y.npy".into()), Some("g.npy".into()));
+        let npy = NpySpec { inputs: vec!["x.npy".into()], labels: y, names: None, groups: g };
+        let spec = DatasetSpec { npy: Some(npy), ..DatasetSpec::default() };
+        datasets::load(&spec, &root(&dir), None, &task).map_err(|e| e.to_string())
+    };
+    let regression = Task::Regression { value: 0 };
+    let values = of(floats("2,", &[0.5, -1.0]), regression.clone()).unwrap();
+    assert_eq!((values.labels, values.groups), (Labels::Values(vec![0.5, -1.0]), vec!["7".to_owned(); 2]));
+    let error = of(floats("2,", &[0.5, f32::NAN]), regression).unwrap_err();
+    assert!(error.contains("y.npy: row 1: the label is not a finite number"), "{error}");
+    let detection: Task = usual("detection");
+    let boxes = of(floats("2, 1, 5", &[1., 0., 0., 2., 2., -1., 0., 0., 0., 0.]), detection.clone()).unwrap();
+    let Labels::Arrays(arrays) = boxes.labels else { panic!() };
+    assert_eq!((arrays.elements, &arrays.values.unwrap()[..6]), (6, [1., 0., 0., 2., 2., 0.].as_slice()));
+    for (values, words) in [
+        ([1., 0., 0., -2., 2.], "row 0: box 0 has bounds"),
+        ([0.5, 0., 0., 2., 2.], "row 0: box 0 has the class 0.5"),
+        ([1., f32::NAN, 0., 2., 2.], "row 0: box 0 has bounds"),
+    ] {
+        let error = of(floats("2, 1, 5", &[values, values].concat()), detection.clone()).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(of(floats("2, 4", &[0.0; 8]), detection).unwrap_err().contains("holds no boxes"));
+    let error = of(floats("2, 1", &[0.0, 1.5]), usual("segmentation")).unwrap_err();
+    assert!(error.contains("row 1: a pixel has the class 1.5"), "{error}");
+    let error = of(floats("2, 1", &[0.0, f32::INFINITY]), usual("reconstruction")).unwrap_err();
+    assert!(error.contains("row 1: number 0 is not finite"), "{error}");
+    assert!(of(floats("3,", &[0.0; 3]), usual("regression")).unwrap_err().contains("has 3 rows"));
+}
+
+/// A task as it is without a word about its score.
+fn usual(name: &str) -> Task {
+    let channels = protocol::Channels::default();
+    let corners = protocol::Corners::default();
+    match name {
+        "detection" => Task::Detection { boxes: 0, classes: 1, scores: 2, count: None, corners },
+        "segmentation" => Task::Segmentation { ignored: None, channels },
+        "reconstruction" => Task::Reconstruction { peak: 1.0 },
+        _ => Task::Regression { value: 0 },
+    }
+}
+
+#[test]
+fn tables_hold_numbers_and_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, "t.csv", "a,y,who\n1,0.5,me\n2,-3,you\n");
+    let csv = CsvSpec {
+        path: "t.csv".into(),
+        inputs: vec![],
+        label: Some("y".into()),
+        name: None,
+        group: Some("who".into()),
+    };
+    let spec = DatasetSpec { csv: Some(csv), ..DatasetSpec::default() };
+    let of = |name: &str| datasets::load(&spec, &root(&dir), None, &usual(name));
+    let dataset = of("regression").unwrap();
+    assert_eq!(
+        (dataset.labels, dataset.groups),
+        (Labels::Values(vec![0.5, -3.0]), vec!["me".to_owned(), "you".to_owned()])
+    );
+    assert_eq!(dataset.inputs[0].shape, [2, 1]);
+    assert!(of("detection").unwrap_err().to_string().contains("this task needs arrays as labels"));
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::Context;
 use datasets::{Dataset, FileRef, did_you_mean};
-use protocol::{ContrastKind, Format, Precision, RuntimeId, VariantId};
+use protocol::{ContrastKind, Format, Labels, Precision, RuntimeId, VariantId};
 use reports::{
     record::{CasePlan, DatasetFacts, Plan, Subject, SuiteFacts},
     visible,
@@ -113,11 +113,9 @@ impl Selection {
                 name: suite.name.clone(),
                 title: suite.title.clone(),
                 sha256: suite.sha256.clone(),
-                task: suite.task,
+                task: suite.task.clone(),
                 margin: settings.margin.map_or(suite.compare.margin, |share| share.0),
-                accuracy_margin: settings
-                    .accuracy_margin
-                    .map_or(suite.compare.accuracy_margin, |share| share.0),
+                accuracy_margin: settings.accuracy_margin.map_or(suite.accuracy_margin(), |share| share.0),
                 max_units: settings.units.unwrap_or(suite.compare.max_units),
             },
             kinds: suite.compare.contrasts.clone(),
@@ -250,6 +248,7 @@ fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {
         labels: dataset.labels,
         classes: dataset.classes,
         names: dataset.names,
+        groups: dataset.groups,
     };
     (facts, Feed::Files(feed), files)
 }
@@ -260,9 +259,10 @@ fn random(examples: u64, seed: u64) -> (DatasetFacts, Feed, Vec<HostFile>) {
         source: format!("made by the agent from seed {seed}; the same for every variant"),
         sha256: Vec::new(),
         examples,
-        labels: Vec::new(),
+        labels: Labels::None,
         classes: Vec::new(),
         names: Vec::new(),
+        groups: Vec::new(),
     };
     (facts, Feed::Random { seed, examples }, Vec::new())
 }

@@ -1,6 +1,6 @@
 //! Values that tests of several modules start from.
 
-use protocol::{PerformanceRules, PingPong, Sha256Hex, Task, WarmUp};
+use protocol::{Labels, PerformanceRules, PingPong, Sha256Hex, Task, WarmUp};
 use reports::record::{DatasetFacts, DevicePlan, Measuring, Plan, RECORD_SCHEMA, Subject, SuiteFacts};
 
 /// A plan with one device and no cases.
@@ -17,7 +17,7 @@ pub(crate) fn plan() -> Plan {
             name: "test".to_owned(),
             title: "test".to_owned(),
             sha256: Sha256Hex::of_bytes(b""),
-            task: Task::Agreement,
+            task: Task::Agreement {},
             margin: 0.03,
             accuracy_margin: 0.01,
             max_units: 8,
@@ -27,9 +27,10 @@ pub(crate) fn plan() -> Plan {
             source: String::new(),
             sha256: Vec::new(),
             examples: 4,
-            labels: Vec::new(),
+            labels: Labels::None,
             classes: Vec::new(),
             names: Vec::new(),
+            groups: Vec::new(),
         },
         devices: vec![DevicePlan::new("fake", "fake")],
         cases: Vec::new(),

@@ -1,5 +1,5 @@
-//! What outputs say about a case, without any statistics: predictions, right or wrong per example,
-//! flips, and how far the outputs lie from those of the reference. Pure functions of the record.
+//! What outputs say about a case, without any statistics: predictions, and how far the outputs lie from those of the
+//! reference. Pure functions of the record.
 //!
 //! Conventions: a prediction is the index of the greatest value of the first output, ties go to the
 //! lowest index, and an output with a NaN predicts nothing; differences are taken in f64 over every value of every output.
@@ -14,6 +14,7 @@ const WORST: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
     values: &'a [f32],
+    elements: &'a [u64],
     stride: usize,
     first: usize,
 }
@@ -22,11 +23,12 @@ impl<'a> Outputs<'a> {
     /// `None` when the values are not there, or there are none.
     pub fn of(record: &'a OutputsRecord) -> Option<Self> {
         let values = record.values.as_deref()?;
-        let elements = |n: u64| usize::try_from(n).ok();
-        let first = elements(*record.elements.first()?)?;
-        let stride = record.elements.iter().try_fold(0usize, |sum, n| sum.checked_add(elements(*n)?))?;
-        let expected = stride.checked_mul(elements(record.examples)?)?;
-        (stride > 0 && values.len() == expected).then_some(Self { values, stride, first })
+        let count = |n: u64| usize::try_from(n).ok();
+        let first = count(*record.elements.first()?)?;
+        let stride = record.elements.iter().try_fold(0usize, |sum, n| sum.checked_add(count(*n)?))?;
+        let expected = stride.checked_mul(count(record.examples)?)?;
+        let elements = record.elements.as_slice();
+        (stride > 0 && values.len() == expected).then_some(Self { values, elements, stride, first })
     }
 
     /// Number of examples.
@@ -35,8 +37,15 @@ impl<'a> Outputs<'a> {
     }
 
     /// Elements of the first output: the classes of a classifier.
-    pub fn classes(&self) -> u64 {
-        self.first as u64
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    /// One output of each example; `None` where the model has no such output.
+    pub fn part(&self, output: usize) -> Option<impl Iterator<Item = &'a [f32]> + use<'a>> {
+        let start: u64 = self.elements.get(..output)?.iter().sum();
+        let range = start as usize..(start + self.elements.get(output)?) as usize;
+        Some(self.iter().map(move |example| example.get(range.clone()).unwrap_or_default()))
     }
 
     /// All outputs of each example, one after the other.
@@ -76,12 +85,6 @@ pub fn outputs(record: &RunRecord, case: CaseIndex) -> Option<Outputs<'_>> {
     accuracy_trial(record, case)?.outputs.as_ref().and_then(Outputs::of)
 }
 
-/// Right or wrong per example. `None` when there are no labels, or not as many as predictions.
-pub fn correct(predictions: &[Option<u32>], labels: &[u32]) -> Option<Vec<bool>> {
-    let fits = !labels.is_empty() && predictions.len() == labels.len();
-    fits.then(|| predictions.iter().zip(labels).map(|(p, label)| *p == Some(*label)).collect())
-}
-
 /// An example that the reference has right and the candidate wrong, or the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flip {
@@ -89,29 +92,12 @@ pub struct Flip {
     pub example: usize,
     /// The right class.
     pub label: u32,
+    /// The reference was right.
+    pub lost: bool,
     /// What the reference says.
     pub reference: Option<u32>,
     /// What the candidate says.
     pub candidate: Option<u32>,
-}
-
-impl Flip {
-    /// The reference was right.
-    pub fn lost(&self) -> bool {
-        self.reference == Some(self.label)
-    }
-}
-
-/// All examples on which exactly one of the two is right, in example order. Empty without labels.
-pub fn flips(candidate: &[Option<u32>], reference: &[Option<u32>], labels: &[u32]) -> Vec<Flip> {
-    let sides = candidate.iter().zip(reference).zip(labels).enumerate();
-    let all = sides.map(|(example, ((candidate, reference), label))| Flip {
-        example,
-        label: *label,
-        reference: *reference,
-        candidate: *candidate,
-    });
-    all.filter(|flip| (flip.candidate == Some(flip.label)) != flip.lost()).collect()
 }
 
 /// How far the outputs of a candidate lie from those of its reference.
@@ -281,8 +267,11 @@ mod tests {
 
     #[test]
     fn only_the_first_output_predicts() {
-        let outputs = record(&[0.0, 1.0, 9.0, 9.0, 1.0, 0.0, 9.0, 9.0], &[2, 2]);
-        assert_eq!(Outputs::of(&outputs).unwrap().predictions(), [Some(1), Some(0)]);
+        let outputs = record(&[0.0, 1.0, 9.0, 9.0, 1.0, 0.0, 8.0, 8.0], &[2, 2]);
+        let outputs = Outputs::of(&outputs).unwrap();
+        assert_eq!(outputs.predictions(), [Some(1), Some(0)]);
+        assert_eq!(outputs.part(1).unwrap().collect::<Vec<_>>(), [[9.0, 9.0], [8.0, 8.0]]);
+        assert!(outputs.part(2).is_none());
     }
 
     #[test]
@@ -330,29 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn flips_name_the_examples_that_one_side_has_right() {
-        let labels = [0, 1, 1, 0];
-        let candidate = [Some(0), Some(0), Some(1), None];
-        let reference = [Some(0), Some(1), Some(0), Some(0)];
-        let all = flips(&candidate, &reference, &labels);
-        assert_eq!(
-            all.iter().map(|f| (f.example, f.lost())).collect::<Vec<_>>(),
-            [(1, true), (2, false), (3, true)]
-        );
-        assert_eq!(correct(&candidate, &labels), Some(vec![true, false, true, false]));
-        assert_eq!(correct(&candidate, &labels[..2]), None);
-        assert_eq!(correct(&candidate, &[]), None);
-        assert!(flips(&candidate, &reference, &[]).is_empty());
-    }
-
-    #[test]
     fn a_case_is_found_in_its_accuracy_unit() {
         let record = crate::testing::Recipe::small().run().record();
         let reference = outputs(&record, 0).unwrap();
-        let labels = &record.plan.dataset.labels;
+        let labels = record.plan.dataset.labels.classes();
         let score = |case| {
-            let right = correct(&outputs(&record, case).unwrap().predictions(), labels).unwrap();
-            right.iter().filter(|r| **r).count()
+            let predictions = outputs(&record, case).unwrap().predictions();
+            predictions.iter().zip(labels).filter(|(p, label)| **p == Some(**label)).count()
         };
         assert!(score(0) > 40 && score(7) > 35, "{} {}", score(0), score(7));
         let d = differences(outputs(&record, 7).unwrap(), reference).unwrap();

@@ -5,6 +5,7 @@ pub mod accuracy;
 mod recheck;
 pub mod record;
 pub mod render;
+mod score;
 pub mod store;
 pub mod table;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `plan.json` | [`Plan`], written once before anything is measured |
 //! | `journal.jsonl` | [`Entry`] per line, append-only, each line on disk before the next unit starts; after every end of a unit a seal: a line with the hash of the seal before (at first, of `plan.json`) and of all lines since |
-//! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device |
+//! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device, and labels that are arrays |
 //!
 //! Whatever else lies there (`report.html`, `results.csv`) is rendered from these and can be made again.
 
@@ -18,10 +18,11 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Task};
+pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Labels, Task};
 
-/// Version of the record; a reader refuses every other one with words. 2: seals, waits for a cool device.
-pub const RECORD_SCHEMA: u32 = 2;
+/// Version of the record; a reader refuses every other one with words. 2: seals, waits for a cool device. 3: tasks
+/// of every kind, with their labels.
+pub const RECORD_SCHEMA: u32 = 3;
 
 /// Everything decided before the first measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,11 +109,12 @@ pub struct SuiteFacts {
     pub title: String,
     /// Hash of the TOML text; of the empty text when ad hoc.
     pub sha256: Sha256Hex,
-    /// Kind of task.
+    /// Kind of task, and by which score it is judged.
+    #[serde(flatten)]
     pub task: Task,
     /// Relative change of a cost (latency, memory, size) that matters, e.g. 0.03.
     pub margin: f64,
-    /// Drop of the task score that is still acceptable, e.g. 0.01 for one percentage point.
+    /// Drop of the task score that is still acceptable, in its unit, e.g. 0.01 for one percentage point.
     pub accuracy_margin: f64,
     /// Most units per device.
     pub max_units: u32,
@@ -129,12 +131,15 @@ pub struct DatasetFacts {
     pub sha256: Vec<Sha256Hex>,
     /// Number of examples.
     pub examples: u64,
-    /// Index of the right class per example; empty without labels.
-    pub labels: Vec<u32>,
+    /// What is right, example by example.
+    pub labels: Labels,
     /// Names of the classes; empty when they have none.
     pub classes: Vec<String>,
     /// Names of the examples; empty when they have none.
     pub names: Vec<String>,
+    /// Examples with the same text belong together (a speaker, a document); empty when each stands for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// A device of the run.

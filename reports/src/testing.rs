@@ -3,7 +3,7 @@
 //! number here was ever seen on a device.
 
 use crate::record::{
-    CasePlan, Contrast, ContrastKind, DatasetFacts, DevicePlan, Entry, Measuring, Plan, Purpose,
+    CasePlan, Contrast, ContrastKind, DatasetFacts, DevicePlan, Entry, Labels, Measuring, Plan, Purpose,
     RECORD_SCHEMA, RunRecord, Subject, SuiteFacts, Task,
 };
 use crate::store::RunWriter;
@@ -110,7 +110,7 @@ impl Recipe {
 
     fn plan(&self) -> Plan {
         let mut rng = Rng::new(self.seed ^ 0xD5);
-        let labels = (0..self.examples).map(|_| rng.below(self.classes) as u32).collect();
+        let labels = Labels::Classes((0..self.examples).map(|_| rng.below(self.classes) as u32).collect());
         let hash = |text: &str| Sha256Hex::of_bytes(text.as_bytes());
         let case = |fake: &FakeCase| CasePlan {
             variant: fake.variant.parse().expect("a variant id"),
@@ -133,7 +133,7 @@ impl Recipe {
                 name: "vision".into(),
                 title: "Clothes in 28×28 grey pixels".into(),
                 sha256: hash("vision"),
-                task: Task::Classification,
+                task: Task::CLASSIFICATION,
                 margin: 0.03,
                 accuracy_margin: 0.01,
                 max_units: 40,
@@ -146,6 +146,7 @@ impl Recipe {
                 labels,
                 classes: (0..self.classes).map(|c| format!("class {c}")).collect(),
                 names: (0..self.examples).map(|i| format!("test/{i:05}")).collect(),
+                groups: Vec::new(),
             },
             devices: vec![DevicePlan::new("local", "local")],
             cases: self.cases.iter().map(case).collect(),
@@ -269,7 +270,7 @@ impl Recipe {
 
     fn accuracy_unit(&self, run: &mut FakeRun, unit: u32, rng: &mut Rng) {
         let mut events = vec![state_event(Moment::Before, unit, rng)];
-        let logits = self.reference_logits(&run.plan.dataset.labels, rng);
+        let logits = self.reference_logits(run.plan.dataset.labels.classes(), rng);
         for (trial, fake) in self.cases.iter().enumerate() {
             let trial = trial as u32;
             let values: Vec<f32> =

@@ -156,6 +156,66 @@ pub(crate) fn change_interval(low: f64, high: f64) -> String {
     }
 }
 
+/// A difference of scores in words: percentage points for shares.
+pub(crate) fn amount(difference: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => format!("{:.2} percentage points", difference * 100.0),
+        Unit::Db => format!("{difference:.2} dB"),
+        _ => format!("{difference:.4}"),
+    }
+}
+
+/// A difference of scores, short: percentage points for shares, else in the unit.
+pub(crate) fn difference(difference: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => points(difference),
+        Unit::Db => format!("{}{THIN}dB", signed(difference, 2)),
+        _ => signed(difference, 4),
+    }
+}
+
+/// The two ends of an interval, as [`difference`].
+pub(crate) fn difference_interval(low: f64, high: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => points_interval(low, high),
+        Unit::Db => format!("{} … {}", signed(low, 2), difference(high, unit)),
+        _ => format!("{} … {}", signed(low, 4), signed(high, 4)),
+    }
+}
+
+/// How a score stands at an axis: decimals, factor, and the unit with a comma in front.
+pub(crate) fn score_scale(unit: Unit) -> (usize, f64, &'static str) {
+    match unit {
+        Unit::Fraction => (1, 100.0, ", %"),
+        Unit::Db => (1, 1.0, ", dB"),
+        _ => (3, 1.0, ""),
+    }
+}
+
+/// With a capital in front.
+pub(crate) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// A score: shares in percent.
+pub(crate) fn score(score: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => percent(score, 2),
+        Unit::Db => format!("{}{THIN}dB", number(score, 2)),
+        _ => number(score, 4),
+    }
+}
+
+/// The two ends of the interval of a score.
+pub(crate) fn score_interval(low: f64, high: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => percent_interval(low, high),
+        Unit::Db => format!("{} … {}", number(low, 2), score(high, unit)),
+        _ => format!("{} … {}", number(low, 4), number(high, 4)),
+    }
+}
+
 /// A difference of shares in percentage points.
 pub(crate) fn points(difference: f64) -> String {
     format!("{}{THIN}pp", signed(difference * 100.0, 2))
@@ -186,7 +246,7 @@ pub(crate) fn value(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Ns => time(value),
         Unit::Bytes => bytes(value),
-        Unit::Fraction => number(value, 4),
+        Unit::Fraction | Unit::Coefficient => number(value, 4),
         Unit::Db => format!("{}{THIN}dB", number(value, 1)),
         Unit::Output if value != 0.0 && value.abs() < 0.001 => format!("{value:.2e}").replace('-', "−"),
         Unit::Output => number(value, 4),

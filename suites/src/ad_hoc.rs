@@ -47,7 +47,7 @@ pub(crate) fn suite_of(variants: Vec<Variant>, data: Option<&str>) -> Result<Sui
         title: names.join(", "),
         origin: AD_HOC.to_owned(),
         sha256: Sha256Hex::of_bytes(b""),
-        task: if labelled { Task::Classification } else { Task::Agreement },
+        task: if labelled { Task::CLASSIFICATION } else { Task::Agreement {} },
         variants,
         runtimes: vec![RuntimeId { runtime: "builtin".to_owned(), backend: "cpu".to_owned() }],
         threads: 1,

@@ -33,7 +33,8 @@ struct Definition {
     title: Option<Spanned<String>>,
     model: Spanned<String>,
     reference: Spanned<String>,
-    task: Option<Spanned<Task>>,
+    task: Option<Spanned<String>>,
+    score: Option<Spanned<toml::Table>>,
     runtimes: Option<Spanned<Vec<Spanned<String>>>>,
     threads: Option<Spanned<u16>>,
     #[serde(rename = "variant", default)]
@@ -77,7 +78,12 @@ pub(crate) fn parse(text: &str, file: &str, origin: &str, root: Root) -> Result<
     variants.iter_mut().for_each(|variant| variant.reference = reference);
     let dataset = definition.dataset.as_ref().map(|d| parser.dataset(d)).transpose()?;
     let measure = definition.measure.map(|m| parser.rules(&m, Measure::check).map(|()| m.into_inner()));
-    let compare = definition.compare.map(|c| parser.rules(&c, Compare::check).map(|()| c.into_inner()));
+    let compare = definition.compare.as_ref();
+    let compare = compare.map(|c| parser.rules(c, Compare::check).map(|()| c.get_ref().clone()));
+    let task = parser.task(definition.task.as_ref(), definition.score.as_ref(), dataset.as_ref())?;
+    if let Some(compare) = &definition.compare {
+        parser.rules(compare, |compare| compare.check_score(&task))?;
+    }
     let name = parser.name("name", &definition.name)?;
     let title = definition.title.as_ref().map(|t| parser.name("title", t)).transpose()?;
     Ok(Suite {
@@ -85,7 +91,7 @@ pub(crate) fn parse(text: &str, file: &str, origin: &str, root: Root) -> Result<
         name,
         origin: origin.to_owned(),
         sha256: Sha256Hex::of_bytes(text.as_bytes()),
-        task: parser.task(definition.task.as_ref(), dataset.as_ref())?,
+        task,
         variants,
         runtimes: parser.runtimes(definition.runtimes.as_ref())?,
         threads: parser.threads(definition.threads.as_ref())?,
@@ -205,22 +211,49 @@ impl Parser<'_> {
         check(defined.get_ref()).map_err(|(key, problem)| self.at(defined, &format!("{key}: {problem}")))
     }
 
+    /// The task by its name, with what `[score]` says of it.
     fn task(
         &self,
-        defined: Option<&Spanned<Task>>,
+        defined: Option<&Spanned<String>>,
+        score: Option<&Spanned<toml::Table>>,
         dataset: Option<&DatasetSpec>,
     ) -> Result<Task, SuiteError> {
         let labelled = dataset.is_some_and(DatasetSpec::declares_labels);
-        match defined {
-            None if labelled => Ok(Task::Classification),
-            None => Ok(Task::Agreement),
-            Some(task) if *task.get_ref() == Task::Classification && !labelled => {
-                let problem = "task: classification needs labels: name them in [dataset], or set \
-                               task = \"agreement\" to compare with the reference only";
-                Err(self.at(task, problem))
-            }
-            Some(task) => Ok(*task.get_ref()),
+        let name = match defined {
+            Some(task) => task.get_ref().as_str(),
+            None if labelled => "classification",
+            None => "agreement",
+        };
+        if let Some(task) = defined.filter(|task| !Task::NAMES.contains(&task.get_ref().as_str())) {
+            let (hint, known) = (did_you_mean(name, Task::NAMES), Task::NAMES.join(", "));
+            return Err(self.at(task, &format!("task: {name:?} is not known{hint}: there are {known}")));
         }
+        let mut table = score.map(|s| s.get_ref().clone()).unwrap_or_default();
+        let wrong = |problem: &str| match (score, defined) {
+            (Some(score), _) => self.at(score, problem),
+            (None, Some(task)) => self.at(task, problem),
+            (None, None) => self.error(None, problem),
+        };
+        if table.insert("task".to_owned(), name.into()).is_some() {
+            return Err(wrong("score.task: belongs above the tables, as task"));
+        }
+        let task = Task::deserialize(table)
+            .map_err(|e| wrong(&format!("score, of the task {name}: {}", with_nearest(e.message()))))?;
+        task.check().map_err(|(key, problem)| wrong(&format!("score.{key}: {problem}")))?;
+        if task.labels().is_some() && !labelled {
+            let problem = format!(
+                "task: {name} needs labels: name them in [dataset], or set task = \"agreement\" to compare with \
+                 the reference only"
+            );
+            return Err(wrong(&problem));
+        }
+        let nameless = dataset.is_none_or(|d| d.classes.is_empty() && d.classes_file.is_none());
+        if matches!(task, Task::Text { alphabet: None, .. }) && nameless {
+            return Err(wrong(
+                "score.alphabet: give one character for each value of a step, or dataset.classes",
+            ));
+        }
+        Ok(task)
     }
 }
 

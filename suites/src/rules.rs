@@ -1,11 +1,14 @@
 //! How much is measured and what counts as a difference: `[measure]` and `[compare]`, with their
 //! defaults and limits.
 
-use protocol::{ContrastKind, PerformanceRules, PingPong, WarmUp};
+use protocol::{ContrastKind, PerformanceRules, PingPong, Task, Unit, WarmUp};
 use serde::Deserialize;
 
 /// No wait within a trial may be longer.
 const MAX_MS: u64 = 3_600_000;
+
+/// No margin of a score in dB may be wider.
+const MAX_DB: f64 = 100.0;
 
 /// No count may be higher.
 const MAX_COUNT: u32 = 1_000_000;
@@ -63,8 +66,9 @@ pub struct Burst {
 pub struct Compare {
     /// Relative change of latency, memory or size that matters.
     pub margin: f64,
-    /// Drop of the task score that is still acceptable.
-    pub accuracy_margin: f64,
+    /// Drop of the task score that is still acceptable, in the unit of the score. Without it
+    /// [`crate::Suite::accuracy_margin`] tells.
+    pub accuracy_margin: Option<f64>,
     /// Most units per device.
     pub max_units: u32,
     /// Which comparisons.
@@ -102,7 +106,7 @@ impl Default for Compare {
     fn default() -> Self {
         Self {
             margin: 0.03,
-            accuracy_margin: 0.01,
+            accuracy_margin: None,
             max_units: 40,
             contrasts: vec![ContrastKind::Reference, ContrastKind::Format],
         }
@@ -159,14 +163,24 @@ impl Compare {
         if !(self.margin > 0.0 && self.margin < 1.0) {
             return Err(("compare.margin", "must be between 0 and 1: 0.03 means 3 %".to_owned()));
         }
-        if !(self.accuracy_margin > 0.0 && self.accuracy_margin < 1.0) {
-            let problem = "must be between 0 and 1: 0.01 means one percentage point";
-            return Err(("compare.accuracy_margin", problem.to_owned()));
-        }
         if !(1..=1_000).contains(&self.max_units) {
             return Err(("compare.max_units", "must be between 1 and 1000".to_owned()));
         }
         Ok(())
+    }
+
+    /// The margin of the score, in its unit.
+    pub(crate) fn check_score(&self, task: &Task) -> Result<(), (&'static str, String)> {
+        let (limit, example) = match task.metric().unit {
+            Unit::Db => (MAX_DB, "0.1 means a tenth of a dB"),
+            _ => (1.0, "0.01 means one percentage point"),
+        };
+        match self.accuracy_margin {
+            Some(margin) if !(margin > 0.0 && margin < limit) => {
+                Err(("compare.accuracy_margin", format!("must be between 0 and {limit}: {example}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -209,7 +223,12 @@ mod tests {
         assert_eq!(key(Measure { warm_up, ..base() }), "measure.warm_up.agree_permille");
         let key = |c: Compare| c.check().unwrap_err().0;
         assert_eq!(key(Compare { margin: f64::NAN, ..Compare::default() }), "compare.margin");
-        assert_eq!(key(Compare { accuracy_margin: 1.0, ..Compare::default() }), "compare.accuracy_margin");
+        let score = |margin| {
+            let compare = Compare { accuracy_margin: Some(margin), ..Compare::default() };
+            [Task::CLASSIFICATION, Task::Reconstruction { peak: 1.0 }]
+                .map(|t| compare.check_score(&t).is_ok())
+        };
+        assert_eq!((score(0.0), score(0.5), score(1.0)), ([false, false], [true, true], [false, true]));
         assert_eq!(key(Compare { max_units: 0, ..Compare::default() }), "compare.max_units");
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{Compare, Measure, SuiteError};
 use datasets::{DataError, Dataset, DatasetSpec, FileRef, Root};
-use protocol::{Format, Precision, RuntimeId, Sha256Hex, Task, VariantId};
+use protocol::{Format, Precision, RuntimeId, Sha256Hex, Task, Unit, VariantId};
 use std::io::Read;
 
 /// Number of seeded random examples when neither data nor `max_examples` is given.
@@ -86,9 +86,9 @@ impl Suite {
     /// Data that cannot be read or does not fit the task.
     pub fn load_dataset(&self) -> Result<Option<Dataset>, SuiteError> {
         let Some(spec) = &self.dataset else { return Ok(None) };
-        let dataset = datasets::load(spec, &self.root, self.measure.max_examples)?;
-        if self.task == Task::Classification && dataset.labels.is_empty() {
-            let problem = "has no labels, and classification needs one per example: name them, or set \
+        let dataset = datasets::load(spec, &self.root, self.measure.max_examples, &self.task)?;
+        if self.task.labels().is_some() && dataset.labels.is_none() {
+            let problem = "has no labels, and the task needs them for every example: name them, or set \
                            task = \"agreement\" to compare with the reference only";
             return Err(DataError::new(&dataset.name, problem).into());
         }
@@ -98,6 +98,13 @@ impl Suite {
             return Err(DataError::new("measure.example", problem).into());
         }
         Ok(Some(dataset))
+    }
+
+    /// Drop of the task score that is still acceptable, in its unit: as the suite says, else one percentage
+    /// point, or a tenth of a dB.
+    pub fn accuracy_margin(&self) -> f64 {
+        let usual = if self.task.metric().unit == Unit::Db { 0.1 } else { 0.01 };
+        self.compare.accuracy_margin.unwrap_or(usual)
     }
 
     /// How many random examples are made when the suite has no data.

@@ -69,9 +69,9 @@ fn vision_data_is_balanced_and_prepared() {
     let brightest = input.bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).fold(0.0, f32::max);
     assert_eq!(brightest, 1.0);
     for class in 0..10 {
-        assert_eq!(dataset.labels.iter().filter(|l| **l == class).count(), 200, "class {class}");
+        assert_eq!(dataset.labels.classes().iter().filter(|l| **l == class).count(), 200, "class {class}");
     }
-    assert_eq!((dataset.names[0].as_str(), dataset.labels[0]), ("test-00000", 9));
+    assert_eq!((dataset.names[0].as_str(), dataset.labels.classes()[0]), ("test-00000", 9));
     assert_eq!(dataset.classes[9], "ankle boot");
 }
 
@@ -81,7 +81,7 @@ fn audio_data_becomes_features() {
     let input = &dataset.inputs[0];
     assert_eq!((input.dtype, input.shape.as_slice()), (DType::F32, [540, 61, 32, 1].as_slice()));
     for class in 0..10 {
-        assert_eq!(dataset.labels.iter().filter(|l| **l == class).count(), 54, "class {class}");
+        assert_eq!(dataset.labels.classes().iter().filter(|l| **l == class).count(), 54, "class {class}");
     }
     assert_eq!(dataset.names[0], "0/0_george_0.wav");
 }
@@ -99,7 +99,7 @@ fn smoke_is_small() {
 fn declared_precisions_are_known_to_format_contrasts() {
     for builtin in BUILTIN {
         let suite = builtin.suite().unwrap();
-        assert_eq!(suite.task, Task::Classification);
+        assert_eq!(suite.task, Task::CLASSIFICATION);
         for variant in &suite.variants {
             let expected = match variant.id.variant.rsplit('-').next() {
                 Some("fp32") => Precision::Fp32,

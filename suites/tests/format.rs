@@ -44,7 +44,7 @@ fn every_block_parses() {
         [1; 3]
     );
     assert_eq!([kinds(|d| d.audio.is_some()), kinds(|d| d.csv.is_some())], [1; 2]);
-    assert_eq!(suites[0].task, Task::Agreement, "no data, no labels");
+    assert_eq!(suites[0].task, Task::Agreement {}, "no data, no labels");
 }
 
 /// The blocks of `[measure]` and `[compare]` show the defaults, but for what has none.

@@ -1,7 +1,7 @@
 //! What a wrong definition is told: file, line, key, what to do.
 #![expect(clippy::unwrap_used, reason = "a test may stop at what should not happen")]
 
-use protocol::Task;
+use protocol::{Labels, Task};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -67,7 +67,7 @@ fn a_mistake_is_told_with_its_line_and_key() {
             "model = \"m\"\ntask = \"classification\"",
             ":4:8: task: classification needs labels",
         ),
-        ("model = \"m\"", "model = \"m\"\ntask = \"clasification\"", "did you mean `classification`?"),
+        ("model = \"m\"", "model = \"m\"\ntask = \"clasification\"", "did you mean \"classification\"?"),
         (
             "[[variant]]\nid = \"b\"",
             "[measure]\nmin_ms = 9\nmax_ms = 8\n[[variant]]\nid = \"b\"",
@@ -127,15 +127,15 @@ fn data_is_checked_against_the_task() {
     fs::write(&path, format!("{GOOD}{labelled}")).unwrap();
     let suite = lookup(at).unwrap();
     assert_eq!(
-        (suite.task, suite.load_dataset().unwrap().unwrap().labels),
-        (Task::Classification, vec![0, 1])
+        (&suite.task, suite.load_dataset().unwrap().unwrap().labels),
+        (&Task::CLASSIFICATION, Labels::Classes(vec![0, 1]))
     );
     fs::write(&path, format!("{GOOD}{labelled}[measure]\nexample = 2\n")).unwrap();
     let error = lookup(at).unwrap().load_dataset().unwrap_err().to_string();
     assert!(error.contains("measure.example: is 2, and there are 2 examples"), "{error}");
     fs::write(&path, format!("{GOOD}[dataset.npz]\npath = \"d.npz\"\n")).unwrap();
     let suite = lookup(at).unwrap();
-    assert_eq!((suite.task, suite.load_dataset().unwrap().unwrap().examples()), (Task::Agreement, 6));
+    assert_eq!((&suite.task, suite.load_dataset().unwrap().unwrap().examples()), (&Task::Agreement {}, 6));
     fs::write(&path, GOOD).unwrap();
     let suite = lookup(at).unwrap();
     assert!(suite.load_dataset().unwrap().is_none() && suite.random_examples() == 64);
@@ -150,11 +150,11 @@ fn models_on_the_command_line() {
     let ids: Vec<String> = suite.variants.iter().map(|v| v.id.to_string()).collect();
     assert_eq!(ids, ["ad-hoc@tflite-a", "ad-hoc@onnx-b", "ad-hoc@tflite-a-2"]);
     assert_eq!(
-        (suite.variants[1].reference, suite.task, suite.load_dataset().unwrap()),
-        (0, Task::Agreement, None)
+        (suite.variants[1].reference, &suite.task, suite.load_dataset().unwrap()),
+        (0, &Task::Agreement {}, None)
     );
     let suite = ad_hoc(&models, at("t.csv").to_str()).unwrap();
-    assert_eq!(suite.load_dataset().unwrap().unwrap().labels, [0, 1]);
+    assert_eq!(suite.load_dataset().unwrap().unwrap().labels.classes(), [0, 1]);
     let suite = ad_hoc(&models, Some("audio")).unwrap();
     assert_eq!(suite.load_dataset().unwrap().unwrap().examples(), 540);
 

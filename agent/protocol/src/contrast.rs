@@ -1,17 +1,7 @@
-//! What outputs mean and what is compared with what: words that suites are written in and runs are
-//! recorded in. The agent needs none of them.
+//! What is compared with what: words that suites are written in and runs are recorded in. The agent needs none of
+//! them.
 
 use serde::{Deserialize, Serialize};
-
-/// What outputs mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// Top-1 over the first output.
-    Classification,
-    /// No labels: agreement with the reference only.
-    Agreement,
-}
 
 /// Position of a case in the plan of a run.
 pub type CaseIndex = usize;

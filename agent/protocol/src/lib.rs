@@ -15,9 +15,10 @@ mod model;
 mod order;
 mod rng;
 mod spec;
+mod task;
 mod tensor;
 
-pub use contrast::{CaseIndex, Contrast, ContrastKind, Task};
+pub use contrast::{CaseIndex, Contrast, ContrastKind};
 pub use device::{Battery, Cooling, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
 pub use event::{
     Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,
@@ -33,6 +34,10 @@ pub use rng::Rng;
 pub use spec::{
     Artifact, CoolDown, Inputs, MAX_COOL_DOWN_MS, MAX_TRIALS, Mode, PerformanceRules, PingPong, Schedule,
     SpecError, TensorFile, TrialSpec, UnitSpec, WarmUp,
+};
+pub use task::{
+    Averaging, BOX_NUMBERS, Channels, Corners, Decode, LabelArrays, LabelKind, Labels, MAX_ALPHABET, Task,
+    TextUnit,
 };
 pub use tensor::{DType, Quantization, TensorInfo};
 

@@ -13,6 +13,8 @@ pub enum Unit {
     Bytes,
     /// A share between 0 and 1.
     Fraction,
+    /// Between −1 and 1, or a chance: not counted in points.
+    Coefficient,
     /// Decibel.
     Db,
     /// Same unit as the model's output.
@@ -40,26 +42,67 @@ pub struct Metric {
     pub better: Direction,
     /// One line for people.
     pub title: &'static str,
+    /// A word or two, for the head of a column.
+    pub short: &'static str,
 }
 
-const fn entry(name: &'static str, unit: Unit, better: Direction, title: &'static str) -> Metric {
-    Metric { name, unit, better, title }
+const fn entry(
+    name: &'static str,
+    unit: Unit,
+    better: Direction,
+    short: &'static str,
+    title: &'static str,
+) -> Metric {
+    Metric { name, unit, better, title, short }
 }
 
 /// The list. A new metric is a line here, and one place in the agent or in the scores.
 pub const METRICS: &[Metric] = &[
-    entry("latency_ns", Unit::Ns, Direction::Lower, "latency, steady state"),
-    entry("first_inference_ns", Unit::Ns, Direction::Lower, "first inference"),
-    entry("load_ns", Unit::Ns, Direction::Lower, "load"),
-    entry("compile_ns", Unit::Ns, Direction::Lower, "compile"),
-    entry("init_ns", Unit::Ns, Direction::Lower, "load and compile"),
-    entry("memory_peak_bytes", Unit::Bytes, Direction::Lower, "peak memory"),
-    entry("model_bytes", Unit::Bytes, Direction::Lower, "model size"),
-    entry("accuracy_top1", Unit::Fraction, Direction::Higher, "top-1 accuracy"),
-    entry("agreement_top1", Unit::Fraction, Direction::Higher, "top-1 agreement with the reference"),
-    entry("max_abs_error", Unit::Output, Direction::Lower, "largest absolute difference from the reference"),
-    entry("cosine", Unit::Fraction, Direction::Higher, "cosine with the reference"),
-    entry("sqnr_db", Unit::Db, Direction::Higher, "signal to quantisation noise against the reference"),
+    entry("latency_ns", Unit::Ns, Direction::Lower, "latency", "latency, steady state"),
+    entry("first_inference_ns", Unit::Ns, Direction::Lower, "first inference", "first inference"),
+    entry("load_ns", Unit::Ns, Direction::Lower, "load", "load"),
+    entry("compile_ns", Unit::Ns, Direction::Lower, "compile", "compile"),
+    entry("init_ns", Unit::Ns, Direction::Lower, "init", "load and compile"),
+    entry("memory_peak_bytes", Unit::Bytes, Direction::Lower, "memory", "peak memory"),
+    entry("model_bytes", Unit::Bytes, Direction::Lower, "size", "model size"),
+    entry("accuracy_top1", Unit::Fraction, Direction::Higher, "accuracy", "top-1 accuracy"),
+    entry("accuracy_topk", Unit::Fraction, Direction::Higher, "accuracy", "top-k accuracy"),
+    entry("f1", Unit::Fraction, Direction::Higher, "F1", "F1"),
+    entry("roc_auc", Unit::Coefficient, Direction::Higher, "ROC AUC", "area under the ROC curve"),
+    entry("mean_iou", Unit::Fraction, Direction::Higher, "mIoU", "mean intersection over union"),
+    entry(
+        "mean_ap",
+        Unit::Fraction,
+        Direction::Higher,
+        "mAP",
+        "mean average precision, overlap 0.50 to 0.95",
+    ),
+    entry("wer", Unit::Fraction, Direction::Lower, "WER", "word error rate"),
+    entry("cer", Unit::Fraction, Direction::Lower, "CER", "character error rate"),
+    entry("spearman", Unit::Coefficient, Direction::Higher, "Spearman", "Spearman’s rank correlation"),
+    entry("psnr_db", Unit::Db, Direction::Higher, "PSNR", "peak signal-to-noise ratio"),
+    entry(
+        "agreement_top1",
+        Unit::Fraction,
+        Direction::Higher,
+        "agreement",
+        "top-1 agreement with the reference",
+    ),
+    entry(
+        "max_abs_error",
+        Unit::Output,
+        Direction::Lower,
+        "max abs",
+        "largest absolute difference from the reference",
+    ),
+    entry("cosine", Unit::Fraction, Direction::Higher, "cosine", "cosine with the reference"),
+    entry(
+        "sqnr_db",
+        Unit::Db,
+        Direction::Higher,
+        "SQNR",
+        "signal to quantisation noise against the reference",
+    ),
 ];
 
 /// The metric of that name.
@@ -79,7 +122,7 @@ mod tests {
                 Unit::Ns => "_ns",
                 Unit::Bytes => "_bytes",
                 Unit::Db => "_db",
-                Unit::Fraction | Unit::Output => "",
+                Unit::Fraction | Unit::Coefficient | Unit::Output => "",
             };
             assert!(m.name.ends_with(suffix), "{}", m.name);
         }

@@ -5,6 +5,7 @@ use crate::{
     stdout::print,
     values::human_bytes,
 };
+use protocol::Unit;
 use std::fmt::Write;
 use suites::{BUILTIN, Suite};
 
@@ -93,6 +94,14 @@ fn show(suite: &Suite) -> CommandResult<String> {
     );
     line("units", format!("at most {}", compare.max_units));
     line("margin", format!("{} % of a cost", 100.0 * compare.margin));
-    line("", format!("{} percentage points of the task score", 100.0 * compare.accuracy_margin));
+    let (margin, score) = (suite.accuracy_margin(), suite.task.metric());
+    line(
+        "",
+        match score.unit {
+            Unit::Fraction => format!("{} percentage points of {}", 100.0 * margin, score.title),
+            Unit::Db => format!("{margin} dB of {}", score.title),
+            _ => format!("{margin} of {}", score.title),
+        },
+    );
     Ok(out)
 }

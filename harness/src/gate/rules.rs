@@ -15,7 +15,22 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What a gate looks at without rules of its own. Start-up is shown in the report and left out here: few suites
 /// are about it.
-const USUAL: &[&str] = &["latency_ns", "memory_peak_bytes", "model_bytes", "accuracy_top1", "agreement_top1"];
+const USUAL: &[&str] = &[
+    "latency_ns",
+    "memory_peak_bytes",
+    "model_bytes",
+    "accuracy_top1",
+    "accuracy_topk",
+    "f1",
+    "roc_auc",
+    "mean_iou",
+    "mean_ap",
+    "wer",
+    "cer",
+    "spearman",
+    "psnr_db",
+    "agreement_top1",
+];
 
 /// Rules and exceptions.
 #[derive(Debug, Deserialize)]
@@ -82,7 +97,7 @@ impl Rules {
             suite: None,
             device: None,
             fail: Fail::Worse,
-            // a run has either accuracy or agreement
+            // a run has one score, or agreement
             optional: true,
         };
         Self { gates: USUAL.iter().map(gate).collect(), allowed: Vec::new() }

@@ -144,20 +144,26 @@ struct Point {
     onnx: bool,
 }
 
-/// Accuracy with Wilson's interval against median latency, one point per case.
-fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
+fn points(view: &View<'_>, factor: f64) -> Vec<Point> {
     let point = |case: usize| {
         let (_, summary) = view.case(case)?;
-        let accuracy = summary.accuracy_top1?;
+        let score = summary.score?;
         let facts = view.record.facts.get(case)?.as_ref();
         Some(Point {
             name: view.name(case),
             latency: Distribution::of(view.record, case)?.median(),
-            accuracy: (accuracy.interval.low * 100.0, accuracy.point * 100.0, accuracy.interval.high * 100.0),
+            accuracy: (score.interval.low * factor, score.point * factor, score.interval.high * factor),
             onnx: facts.is_some_and(|f| f.format == protocol::Format::Onnx),
         })
     };
-    let points: Vec<Point> = (0..view.plan().cases.len()).filter_map(point).take(MAX_ROWS).collect();
+    (0..view.plan().cases.len()).filter_map(point).take(MAX_ROWS).collect()
+}
+
+/// The score with its interval against median latency, one point per case.
+fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
+    let metric = view.plan().suite.task.metric();
+    let (decimals, factor, symbol) = text::score_scale(metric.unit);
+    let points = points(view, factor);
     let root = SVGBackend::with_string(svg, (WIDTH, 480)).into_drawing_area();
     root.fill(&WHITE)?;
     if points.is_empty() {
@@ -175,7 +181,10 @@ fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
     );
     let y = span(fold(|p| p.accuracy.0, f64::min, f64::INFINITY), fold(|p| p.accuracy.2, f64::max, 0.0));
     let mut chart = ChartBuilder::on(&root)
-        .caption("Accuracy against latency", (FONT, 17).into_font().color(&BLACK))
+        .caption(
+            format!("{} against latency", text::capital(metric.short)),
+            (FONT, 17).into_font().color(&BLACK),
+        )
         .margin(14)
         .margin_right(150)
         .x_label_area_size(44)
@@ -186,9 +195,9 @@ fn accuracy_latency(view: &View<'_>, svg: &mut String) -> Drawn {
         .light_line_style(TRANSPARENT)
         .bold_line_style(BAND)
         .x_desc(format!("latency p50, {}", scale.symbol))
-        .y_desc("top-1, % (95 % interval)")
+        .y_desc(format!("{}{symbol} (95 % interval)", metric.short))
         .x_label_formatter(&|v| text::number(*v, 0))
-        .y_label_formatter(&|v| text::number(*v, 1))
+        .y_label_formatter(&|v| text::number(*v, decimals))
         .label_style((FONT, 13).into_font().color(&GREY))
         .draw()?;
     let place = |p: &Point| (scale.scaled(p.latency), p.accuracy.1);

@@ -40,13 +40,14 @@ fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), Re
         .iter()
         .partition(|c| c.contrast.kind == ContrastKind::Reference && c.answer != Answer::Same);
     let mut left = MAX_CHARS.saturating_sub(page.chars().count() + RESERVE);
-    table(&mut page, &mut left, &moved);
+    let score = view.plan().suite.task.metric().short;
+    table(&mut page, &mut left, score, &moved);
     if !rest.is_empty() {
         page.push_str(&format!(
             "<details><summary>{} more</summary>\n\n",
             text::counted(rest.len(), "comparison")
         ));
-        table(&mut page, &mut left, &rest);
+        table(&mut page, &mut left, score, &rest);
         page.push_str("</details>\n\n");
     }
     page.push_str(&footer(&view));
@@ -55,11 +56,13 @@ fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), Re
 }
 
 /// As many rows as there is room for.
-fn table(page: &mut String, left: &mut usize, contrasts: &[&ContrastView<'_>]) {
+fn table(page: &mut String, left: &mut usize, score: &str, contrasts: &[&ContrastView<'_>]) {
     if contrasts.is_empty() {
         return;
     }
-    page.push_str("| ship it? | variant | against | latency | 98 % interval | accuracy | memory | size |\n");
+    page.push_str(&format!(
+        "| ship it? | variant | against | latency | 98 % interval | {score} | memory | size |\n"
+    ));
     page.push_str("|---|---|---|--:|--:|--:|--:|--:|\n");
     let mut written = 0;
     for contrast in contrasts {

@@ -37,7 +37,8 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
         }
         page.push_str(&format!("\n{}\n", title(&view, kind)));
         let listed = &contrasts[..contrasts.len().min(MAX_CONTRASTS)];
-        page.push_str(&if options.width >= WIDE { wide(listed, options) } else { narrow(listed, options) });
+        let rows = if options.width >= WIDE { wide } else { narrow };
+        page.push_str(&rows(&view, listed, options));
         if listed.len() < contrasts.len() {
             page.push_str(&format!(
                 "{} more in results.csv\n",
@@ -62,7 +63,7 @@ fn title(view: &View<'_>, kind: ContrastKind) -> String {
     }
 }
 
-fn wide(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
+fn wide(view: &View<'_>, contrasts: &[&ContrastView<'_>], options: &Options) -> String {
     let mut table = Table::new();
     table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(options.width);
@@ -71,7 +72,7 @@ fn wide(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
         "variant",
         "latency",
         "98 % interval",
-        "accuracy",
+        view.plan().suite.task.metric().short,
         "memory",
         "size",
         "units",
@@ -99,7 +100,7 @@ fn wide(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn narrow(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
+fn narrow(view: &View<'_>, contrasts: &[&ContrastView<'_>], options: &Options) -> String {
     let mut page = String::new();
     for contrast in contrasts {
         let head = format!(" {:<16} {}", answer(contrast.answer), contrast.label());
@@ -109,7 +110,8 @@ fn narrow(contrasts: &[&ContrastView<'_>], options: &Options) -> String {
         let interval = if latency.interval.is_empty() { "" } else { &format!(" ({})", latency.interval) };
         let first = format!("   latency {}{interval}", cell(&latency));
         let second = format!(
-            "   accuracy {}  memory {}  size {}",
+            "   {} {}  memory {}  size {}",
+            view.plan().suite.task.metric().short,
             cell(&contrast.shown_quality()),
             cell(&contrast.shown("memory_peak_bytes")),
             cell(&contrast.shown("model_bytes"))
@@ -162,8 +164,9 @@ fn footer(view: &View<'_>, width: u16) -> String {
         view.counts().into_iter().map(|(v, n)| format!("{} {n} {}", symbol(v), v.word())).collect();
     // what belongs together is not parted
     let counts: Vec<String> = counts.iter().map(|count| count.replace(' ', "\u{202f}")).collect();
-    let accuracy = text::points(suite.accuracy_margin).replace('+', "");
-    let margins = format!("margin ±{}, accuracy ±{accuracy}", text::percent(suite.margin, 1));
+    let score = suite.task.metric();
+    let accepted = text::difference(suite.accuracy_margin, score.unit).replace('+', "");
+    let margins = format!("margin ±{}, {} ±{accepted}", text::percent(suite.margin, 1), score.short);
     let mut page = "\n".to_owned();
     push_wrapped(&mut page, &format!("{}   {margins}", counts.join("  ")), width);
     let losses = &view.record.losses;

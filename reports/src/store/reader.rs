@@ -5,11 +5,14 @@ use super::fold::{Fold, Known};
 use super::journal::{Line, Lines};
 use super::seal::Chain;
 use super::{JOURNAL_FILE, MAX_OUTPUTS_BYTES, MAX_PLAN_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed};
-use crate::record::{OutputsRecord, Plan, RECORD_SCHEMA, RunRecord};
-use protocol::{Sha256Hex, UnitId};
+use crate::record::{Labels, OutputsRecord, Plan, RECORD_SCHEMA, RunRecord};
+use protocol::{Sha256Hex, Unit, UnitId};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
+
+/// Widest margin of a score in dB.
+const MAX_MARGIN_DB: f64 = 100.0;
 
 /// Reads a run, finished or not. Memory grows with the samples of the whole units, not with what was
 /// lost.
@@ -19,7 +22,7 @@ use std::path::Path;
 /// system refused. What was merely
 /// cut off is a loss in the record, not an error.
 pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
-    let (plan, chain) = read_plan(dir)?;
+    let (mut plan, chain) = read_plan(dir)?;
     let scan = scan(dir, &plan, chain)?;
     let seal = scan.chain.last().clone();
     let Fold { known: Known { devices, devices_lost, facts, finished }, done, mut losses, .. } = scan.fold;
@@ -31,11 +34,21 @@ pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
             losses.push(format!("device {}: {reason}", device.id));
         }
     }
+    let examples = plan.dataset.examples;
+    if let Labels::Arrays(arrays) = &mut plan.dataset.labels {
+        match read_values(dir, &arrays.sha256, examples, &[arrays.elements]) {
+            Ok(values) => arrays.values = Some(values),
+            Err(reason) => losses.push(format!(
+                "labels: {OUTPUTS_DIR}/{}.bin {reason}; accuracy cannot be judged without it",
+                arrays.sha256.short()
+            )),
+        }
+    }
     let mut units: Vec<_> = done.into_values().collect();
     for unit in &mut units {
         let id = unit.unit;
         for outputs in unit.trials.iter_mut().filter_map(|trial| trial.outputs.as_mut()) {
-            match read_outputs(dir, outputs) {
+            match read_values(dir, &outputs.sha256, outputs.examples, &outputs.elements) {
                 Ok(values) => outputs.values = Some(values),
                 Err(reason) => losses.push(lost_outputs(id, outputs, &reason)),
             }
@@ -111,14 +124,21 @@ fn check(plan: &Plan) -> Result<(), String> {
             return Err(format!("measuring.groups[{i}]: needs cases of one device"));
         }
     }
-    for (name, margin) in [("margin", plan.suite.margin), ("accuracy_margin", plan.suite.accuracy_margin)] {
-        if !(margin.is_finite() && margin > 0.0 && margin < 1.0) {
-            return Err(format!("suite.{name}: must lie between 0 and 1"));
+    let most = if plan.suite.task.metric().unit == Unit::Db { MAX_MARGIN_DB } else { 1.0 };
+    for (name, margin, most) in
+        [("margin", plan.suite.margin, 1.0), ("accuracy_margin", plan.suite.accuracy_margin, most)]
+    {
+        if !(margin.is_finite() && margin > 0.0 && margin < most) {
+            return Err(format!("suite.{name}: must lie between 0 and {most}"));
         }
     }
+    plan.suite.task.check().map_err(|(key, problem)| format!("suite.{key}: {problem}"))?;
     let (data, n) = (&plan.dataset, plan.dataset.examples);
-    for (name, len) in [("labels", data.labels.len()), ("names", data.names.len())] {
-        if len != 0 && len as u64 != n {
+    let labels = data.labels.examples().unwrap_or(0);
+    for (name, len) in
+        [("labels", labels), ("names", data.names.len() as u64), ("groups", data.groups.len() as u64)]
+    {
+        if len != 0 && len != n {
             return Err(format!("dataset.{name}: {len} for {n} examples"));
         }
     }
@@ -183,14 +203,14 @@ pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, St
     Ok(Scan { fold, chain: sealed_chain, sealed_bytes, torn_bytes, bytes, under_way })
 }
 
-/// The values of an outputs file, when its size and hash are what the record says.
-fn read_outputs(dir: &Path, outputs: &OutputsRecord) -> Result<Vec<f32>, String> {
-    let per_example = outputs.elements.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
+/// The values of a file of outputs or labels, when its size and hash are what the record says.
+fn read_values(dir: &Path, sha256: &Sha256Hex, examples: u64, elements: &[u64]) -> Result<Vec<f32>, String> {
+    let per_example = elements.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
     let expected = per_example
-        .and_then(|n| n.checked_mul(outputs.examples)?.checked_mul(4))
+        .and_then(|n| n.checked_mul(examples)?.checked_mul(4))
         .filter(|bytes| *bytes <= MAX_OUTPUTS_BYTES)
         .ok_or("is said to be larger than an outputs file can be")?;
-    let path = outputs_path(dir, &outputs.sha256);
+    let path = outputs_path(dir, sha256);
     // opening a pipe would wait for somebody to write into it
     if !path.metadata().map_err(|e| format!("is missing ({e})"))?.is_file() {
         return Err("is no file".into());
@@ -201,7 +221,7 @@ fn read_outputs(dir: &Path, outputs: &OutputsRecord) -> Result<Vec<f32>, String>
     if bytes.len() as u64 != expected {
         return Err(format!("does not have the {expected} bytes that the record says"));
     }
-    if Sha256Hex::of_bytes(&bytes) != outputs.sha256 {
+    if Sha256Hex::of_bytes(&bytes) != *sha256 {
         return Err("is damaged: its content has another hash".into());
     }
     Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect())

@@ -1,7 +1,7 @@
 //! Runs that were written, killed, cut, damaged and taken up again.
 
 use super::*;
-use crate::record::{Entry, Purpose, RunRecord};
+use crate::record::{Entry, Labels, Purpose, RECORD_SCHEMA, RunRecord, Task};
 use crate::testing::{FakeRun, Recipe};
 use protocol::{Counts, Event, Outcome, Sha256Hex, UnitId};
 use std::io::Write;
@@ -182,10 +182,39 @@ fn lost_units_and_devices_are_told() {
 }
 
 #[test]
+fn labels_that_are_arrays_are_kept_in_a_file() {
+    let mut run = Recipe { examples: 3, ..Recipe::small() }.run();
+    run.plan.suite.task = Task::Segmentation { ignored: Some(255), channels: protocol::Channels::First };
+    run.plan.dataset.labels =
+        Labels::Arrays(protocol::LabelArrays::new(2, vec![0.0, 1.0, 255.0, 3.0, 4.0, 5.0]));
+    run.plan.dataset.groups = ["a", "a", "b"].map(String::from).to_vec();
+    let root = tempfile::tempdir().unwrap();
+    let dir = run.write(root.path());
+    let record = load(&dir).unwrap();
+    let Labels::Arrays(arrays) = &record.plan.dataset.labels else { panic!("{:?}", record.plan.dataset) };
+    assert_eq!(arrays.values.as_deref(), Some([0.0, 1.0, 255.0, 3.0, 4.0, 5.0].as_slice()));
+    assert_eq!((&record.plan, &record.losses), (&run.plan, &Vec::new()));
+    fs::write(dir.join(format!("outputs/{}.bin", arrays.sha256)), [0u8; 24]).unwrap();
+    let record = load(&dir).unwrap();
+    assert!(record.losses[0].starts_with("labels: outputs/"), "{:?}", record.losses);
+    let found = crate::verdict::verdicts(&record);
+    assert!(
+        found
+            .rows
+            .iter()
+            .filter(|r| r.metric.name == "mean_iou")
+            .all(|r| r.verdict == Some(crate::verdict::Verdict::Invalid))
+    );
+}
+
+#[test]
 fn what_cannot_be_a_record_is_refused_with_words() {
     for schema in [99, 1] {
         let error = with_plan(|plan| plan["schema"] = schema.into()).unwrap_err().to_string();
-        assert!(error.contains(&format!("the record has schema {schema}, this version reads 2")), "{error}");
+        assert!(
+            error.contains(&format!("the record has schema {schema}, this version reads {RECORD_SCHEMA}")),
+            "{error}"
+        );
     }
     let error = with_plan(|plan| plan["cases"][3]["device"] = 5.into()).unwrap_err().to_string();
     assert!(error.contains("cases[3].device: there is no device 5"), "{error}");
@@ -193,7 +222,8 @@ fn what_cannot_be_a_record_is_refused_with_words() {
     assert!(error.contains("contrasts[0]: there is no case 800"), "{error}");
     let error = with_plan(|plan| plan["suite"]["margin"] = (-1.0).into()).unwrap_err().to_string();
     assert!(error.contains("suite.margin"), "{error}");
-    let error = with_plan(|plan| plan["dataset"]["labels"] = vec![1].into()).unwrap_err().to_string();
+    let error =
+        with_plan(|plan| plan["dataset"]["labels"]["classes"] = vec![1].into()).unwrap_err().to_string();
     assert!(error.contains("dataset.labels: 1 for 60 examples"), "{error}");
     let nowhere = tempfile::tempdir().unwrap();
     assert!(matches!(load(nowhere.path()), Err(StoreError::NoRun(_))));

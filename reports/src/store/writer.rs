@@ -5,10 +5,10 @@ use super::journal::Journal;
 use super::reader::{outputs_path, read_plan, scan};
 use super::seal::Chain;
 use super::{
-    JOURNAL_FILE, MAX_OUTPUTS_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed, part_of, remove_leftover,
-    sync_parent, write_atomic,
+    JOURNAL_FILE, MAX_OUTPUTS_BYTES, MAX_PLAN_BYTES, OUTPUTS_DIR, PLAN_FILE, StoreError, failed, part_of,
+    remove_leftover, sync_parent, write_atomic,
 };
-use crate::record::{Entry, Plan, Purpose};
+use crate::record::{Entry, Labels, Plan, Purpose};
 use protocol::{Sha256, Sha256Hex, UnitId};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -175,8 +175,23 @@ fn stage(staging: &Path, plan: &Plan) -> Result<Chain, StoreError> {
     let mut text =
         serde_json::to_vec_pretty(plan).map_err(|e| failed(&path, "writing")(io::Error::other(e)))?;
     text.push(b'\n');
+    if text.len() as u64 > MAX_PLAN_BYTES {
+        let reason =
+            format!("a plan has at most {MAX_PLAN_BYTES} bytes: use fewer examples, or shorter labels");
+        return Err(StoreError::Refused { path, reason });
+    }
     write_atomic(&path, &text)?;
     write_atomic(&staging.join(JOURNAL_FILE), b"")?;
+    if let Labels::Arrays(arrays) = &plan.dataset.labels
+        && let Some(bytes) = arrays.bytes()
+    {
+        let path = outputs_path(staging, &arrays.sha256);
+        if bytes.len() as u64 > MAX_OUTPUTS_BYTES {
+            let reason = format!("labels are at most {MAX_OUTPUTS_BYTES} bytes");
+            return Err(StoreError::Refused { path, reason });
+        }
+        write_atomic(&path, &bytes)?;
+    }
     Ok(Chain::of_plan(&text))
 }
 

@@ -8,7 +8,7 @@ use crate::record::{CasePlan, Plan};
 use crate::verdict::{CaseSummary, LatencySummary};
 use polars::prelude::AnyValue;
 use protocol::ModelFacts;
-use stats::Percentile;
+use stats::{Estimate, Percentile};
 
 pub(super) const TABLE: Table = Table { name: "cases", row: "one case", columns: || infos(&cells()), frames };
 
@@ -26,6 +26,11 @@ impl<'a> Row<'a> {
 
     fn facts(&self) -> Option<&'a ModelFacts> {
         self.source.record.facts.get(self.case)?.as_ref()
+    }
+
+    /// The score, where it is top-1 accuracy.
+    fn top1(&self) -> Option<Estimate> {
+        self.summary.score.filter(|_| self.run().suite.task.metric().name == "accuracy_top1")
     }
 
     fn latency(&self, get: fn(&LatencySummary) -> Option<f64>) -> AnyValue<'static> {
@@ -83,9 +88,15 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
         cell("first_inference_ns", Number, |r| number(r.summary.first_inference_ns)),
         cell("startup_overhead_ns", Number, |r| number(r.summary.startup_overhead_ns)),
         cell("memory_peak_bytes", Number, |r| number(r.summary.memory_peak_bytes)),
-        cell("accuracy_top1", Number, |r| number(r.summary.accuracy_top1.map(|e| e.point))),
-        cell("accuracy_top1_low", Number, |r| number(r.summary.accuracy_top1.map(|e| e.interval.low))),
-        cell("accuracy_top1_high", Number, |r| number(r.summary.accuracy_top1.map(|e| e.interval.high))),
+        cell("accuracy_top1", Number, |r| number(r.top1().map(|e| e.point))),
+        cell("accuracy_top1_low", Number, |r| number(r.top1().map(|e| e.interval.low))),
+        cell("accuracy_top1_high", Number, |r| number(r.top1().map(|e| e.interval.high))),
+        cell("score_metric", Text, |r| {
+            r.summary.score.map_or(AnyValue::Null, |_| text(r.run().suite.task.metric().name))
+        }),
+        cell("score", Number, |r| number(r.summary.score.map(|e| e.point))),
+        cell("score_low", Number, |r| number(r.summary.score.map(|e| e.interval.low))),
+        cell("score_high", Number, |r| number(r.summary.score.map(|e| e.interval.high))),
         cell("nodes", Integer, |r| integer(r.summary.proof.as_ref().map(|p| u64::from(p.nodes_total)))),
         cell("nodes_on_backend", Integer, |r| {
             integer(r.summary.proof.as_ref().map(|p| u64::from(p.nodes_on_backend)))

@@ -34,7 +34,7 @@ impl<'a> Row<'a> {
     fn decision(&self) -> Option<Interval> {
         match &self.row.evidence {
             Evidence::Ratio(e) => e.decision,
-            Evidence::Accuracy(e) => Some(e.difference.interval),
+            Evidence::Score(e) => Some(e.difference.interval),
             Evidence::Share(_) | Evidence::Exact | Evidence::None => None,
         }
     }
@@ -43,7 +43,7 @@ impl<'a> Row<'a> {
     fn interval(&self) -> Option<Interval> {
         match &self.row.evidence {
             Evidence::Ratio(e) => Some(e.plain),
-            Evidence::Accuracy(e) => Some(e.difference.interval),
+            Evidence::Score(e) => Some(e.difference.interval),
             Evidence::Share(e) => Some(e.interval),
             Evidence::Exact | Evidence::None => None,
         }
@@ -52,7 +52,7 @@ impl<'a> Row<'a> {
     fn margin(&self) -> Option<f64> {
         match &self.row.evidence {
             Evidence::Ratio(e) => Some(e.margin),
-            Evidence::Accuracy(e) => Some(e.margin),
+            Evidence::Score(e) => Some(e.margin),
             Evidence::Share(_) | Evidence::Exact | Evidence::None => None,
         }
     }
@@ -124,14 +124,14 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
 
 fn difference(row: &ContrastRow) -> Option<f64> {
     match &row.evidence {
-        Evidence::Accuracy(e) => Some(e.difference.point),
+        Evidence::Score(e) => Some(e.difference.point),
         _ => None,
     }
 }
 
 fn examples(r: &Row<'_>) -> Option<u64> {
     match &r.row.evidence {
-        Evidence::Accuracy(e) => Some(e.table.n()),
+        Evidence::Score(e) => Some(e.examples),
         Evidence::Share(_) => Some(r.plan().dataset.examples),
         _ => None,
     }

@@ -5,11 +5,11 @@ use super::SHOWN_LEVEL;
 use super::cost::{first_inference_ns, init_ns, memory_peak_bytes};
 use super::guard::{failure, is_contended};
 use super::quality::Answers;
+use super::score;
 use super::units::{SteadyTimes, steady_samples};
-use crate::accuracy::correct;
 use crate::record::{CaseIndex, Purpose, RunRecord, TrialRecord, UnitRecord};
 use protocol::{BackendProof, Outcome};
-use stats::{Estimate, Interval, Percentile, effective_sample_size, order_statistic_interval, wilson};
+use stats::{Estimate, Interval, Percentile, effective_sample_size, order_statistic_interval};
 
 /// One case of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +40,8 @@ pub struct CaseSummary {
     pub memory_peak_range: Option<(f64, f64)>,
     /// Size of the model file, bytes.
     pub model_bytes: u64,
-    /// Share of labelled examples that are right, with Wilson's interval at [`SHOWN_LEVEL`].
-    pub accuracy_top1: Option<Estimate>,
+    /// The score of the task, with its interval at [`SHOWN_LEVEL`].
+    pub score: Option<Estimate>,
     /// Where the nodes of the first trial that loaded ran.
     pub proof: Option<BackendProof>,
     /// Performance trials in which other work took the core. 0 where that cannot be told.
@@ -123,17 +123,11 @@ pub(super) fn summary(
         memory_peak_bytes: peaks.map(|p| p.median),
         memory_peak_range: peaks.map(|p| (p.min, p.max)),
         model_bytes: plan.map_or(0, |c| c.model_bytes),
-        accuracy_top1: answers.as_ref().ok().and_then(|a| accuracy(record, a)),
+        score: answers.as_ref().ok().and_then(|a| score::of_case(record, a.outputs)),
         proof: all.iter().find_map(|(_, t)| t.loaded.as_ref()).map(|l| l.proof.clone()),
         contended: good.iter().filter(|(u, t)| one_thread && is_contended(t, u)).count(),
         latency,
     }
-}
-
-fn accuracy(record: &RunRecord, answers: &Answers<'_>) -> Option<Estimate> {
-    let correct = correct(&answers.predictions, &record.plan.dataset.labels)?;
-    let right = correct.iter().filter(|right| **right).count();
-    wilson(right as u64, correct.len() as u64, SHOWN_LEVEL).ok()
 }
 
 fn latency(good: &[(&UnitRecord, &TrialRecord)]) -> Option<LatencySummary> {

@@ -1,8 +1,8 @@
 //! Keeps `METHODOLOGY.md` true: every constant it names must have the value that it gives.
 
 use super::{
-    ACCURACY_ALPHA, CONTENTION, DETERMINISTIC_UNITS, LEAST_EFFECT_SHARE, MARGIN_ALPHA, MAX_LOST_SHARE,
-    SHOWN_LEVEL, Verdict,
+    ACCURACY_ALPHA, CONTENTION, DETERMINISTIC_UNITS, LEAST_EFFECT_SHARE, LEAST_EXAMPLES, MARGIN_ALPHA,
+    MAX_LOST_SHARE, MAX_RESAMPLES, SHOWN_LEVEL, SHOWN_RESAMPLES, Verdict,
 };
 use stats::sequential::{
     DECISION_LEVEL, DETECTION_POWER, DIFFERENCE_CUTOFFS, EQUIVALENCE_CUTOFFS, EQUIVALENCE_LEVEL, LOOKS,
@@ -35,6 +35,9 @@ fn constants_are_as_documented() {
         ("SHOWN_LEVEL", SHOWN_LEVEL),
         ("MAX_UNITS", MAX_UNITS as f64),
         ("MIN_UNITS", MIN_UNITS as f64),
+        ("LEAST_EXAMPLES", LEAST_EXAMPLES as f64),
+        ("MAX_RESAMPLES", f64::from(MAX_RESAMPLES)),
+        ("SHOWN_RESAMPLES", f64::from(SHOWN_RESAMPLES)),
         ("DETERMINISTIC_UNITS", DETERMINISTIC_UNITS as f64),
     ] {
         says(&format!("`{name}` = {value}"));

@@ -10,11 +10,14 @@ mod cost;
 mod guard;
 mod quality;
 mod reason;
+mod score;
 mod sequential;
 mod units;
 
 #[cfg(test)]
 mod document;
+#[cfg(test)]
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +44,15 @@ pub const ACCURACY_ALPHA: f64 = 0.01;
 pub const MARGIN_ALPHA: f64 = 0.05;
 /// Confidence of intervals that are shown for one proportion.
 pub const SHOWN_LEVEL: f64 = 0.95;
+/// With fewer examples (or groups, or examples of either kind) a score that is resampled is shown and not judged.
+pub const LEAST_EXAMPLES: usize = 20;
+/// Resamples for a score without a formula, and as many exchanges; fewer where they would take more than
+/// [`RESAMPLING_STEPS`].
+pub const MAX_RESAMPLES: u32 = 10_000;
+/// Resamples for the interval of one case, and the least of a comparison.
+pub const SHOWN_RESAMPLES: u32 = 1_000;
+/// About a second of work, counted and not timed: the same record gives the same number everywhere.
+const RESAMPLING_STEPS: u64 = 1_000_000_000;
 /// Fresh processes with exactly the same peak from which memory counts as deterministic.
 pub const DETERMINISTIC_UNITS: usize = 3;
 
@@ -120,7 +132,7 @@ pub enum Evidence {
     /// Paired units.
     Ratio(Box<RatioEvidence>),
     /// Paired examples.
-    Accuracy(Box<AccuracyEvidence>),
+    Score(Box<ScoreEvidence>),
 }
 
 /// Evidence about a cost, from one pair of values per unit. All intervals are ratios, candidate over
@@ -156,31 +168,67 @@ pub struct RatioEvidence {
     pub least_effect: f64,
 }
 
-/// Evidence about accuracy, from the same examples through both.
+/// Evidence about the score of the task, from the same examples through both. Differences are candidate −
+/// reference in the unit of the score, whichever way is better.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AccuracyEvidence {
-    /// Who has what right.
-    pub table: PairedTable,
-    /// Candidate − reference, with Tango's interval at 1 − 2 · [`ACCURACY_ALPHA`].
+pub struct ScoreEvidence {
+    /// How it was come by.
+    pub method: Method,
+    /// Examples compared.
+    pub examples: u64,
+    /// The difference, with its interval at 1 − 2 · [`ACCURACY_ALPHA`].
     pub difference: Estimate,
-    /// Tango's interval at 1 − 2 · [`MARGIN_ALPHA`]: inside ± margin is equivalent.
+    /// Interval at 1 − 2 · [`MARGIN_ALPHA`]: inside ± margin is equivalent. Where it was resampled, wider by what
+    /// so many examples can hide.
     pub equivalence: Interval,
-    /// McNemar's mid-p test. Better and worse are read from it.
-    pub mid_p: PValues,
-    /// McNemar's exact test, for reading.
-    pub exact: PValues,
+    /// Of "no difference". Better and worse are read from it.
+    pub p: PValues,
     /// p-value of "worse by the margin or more".
     pub non_inferiority_p: f64,
     /// True if that is below [`MARGIN_ALPHA`]: what a gate asks.
     pub non_inferior: bool,
-    /// Least drop that so many examples show with chance 0.9, as a share.
-    pub smallest_visible_drop: f64,
-    /// The margin, as a share.
+    /// Least loss that so many examples show with chance 0.9.
+    pub smallest_visible: f64,
+    /// The margin.
     pub margin: f64,
-    /// Never called better or worse below this, as a share.
+    /// Never called better or worse below this.
     pub least_effect: f64,
-    /// Examples that exactly one of the two has right, in order.
+    /// Examples that exactly one of the two has right, in order; of scores of right and wrong.
     pub flips: Vec<Flip>,
+    /// Examples that got worse, the worst first; of other scores, where one example has a score.
+    pub moved: Vec<Moved>,
+}
+
+/// How a difference of scores was judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Right and wrong: Tango's interval, McNemar's mid-p test.
+    Table {
+        /// Who has what right.
+        table: PairedTable,
+        /// McNemar's exact test, for reading.
+        exact: PValues,
+    },
+    /// Areas under the ROC curve: DeLong's normal interval and test.
+    DeLong,
+    /// BCa interval of a bootstrap by pairs; answers exchanged at random for the test.
+    Resampled {
+        /// How often.
+        resamples: u32,
+        /// Groups that were drawn whole, where the data has some.
+        groups: Option<usize>,
+    },
+}
+
+/// An example and what it is worth by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moved {
+    /// Index of the example.
+    pub example: usize,
+    /// Score of the candidate.
+    pub candidate: f64,
+    /// Score of the reference.
+    pub reference: f64,
 }
 
 /// Draws every conclusion there is from the units that are complete.
@@ -214,8 +262,8 @@ impl ContrastView<'_> {
         }
     }
 
-    fn task(&self) -> Task {
-        self.record.plan.suite.task
+    fn task(&self) -> &Task {
+        &self.record.plan.suite.task
     }
 
     fn row(&self, metric: &'static Metric) -> ContrastRow {

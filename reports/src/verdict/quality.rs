@@ -1,34 +1,25 @@
-//! Rows for what a variant is worth: accuracy on labelled examples, and how far its outputs are from the
+//! Rows for what a variant is worth: its score on labelled examples, and how far its outputs are from the
 //! reference's. Paired by example; both sides saw the same bytes.
 
 use super::guard::{self, failure};
 use super::reason::{Reason, Side};
+use super::score::{self, NoEvidence};
 use super::{
-    ACCURACY_ALPHA, AccuracyEvidence, ContrastRow, ContrastView, Evidence, LEAST_EFFECT_SHARE, MARGIN_ALPHA,
-    SHOWN_LEVEL, Verdict,
+    ACCURACY_ALPHA, ContrastRow, ContrastView, Evidence, LEAST_EXAMPLES, MARGIN_ALPHA, SHOWN_LEVEL, Verdict,
 };
-use crate::accuracy::{Differences, Flip, Outputs, accuracy_trial, correct, differences, flips, outputs};
-use crate::record::{CaseIndex, Purpose, RunRecord, Task};
-use protocol::{Direction, Metric, metric};
-use stats::sequential::DETECTION_POWER;
-use stats::{
-    PairedTable, StatsError, clopper_pearson, mcnemar_exact, mcnemar_mid_p, smallest_visible_drop,
-    tango_interval, tango_non_inferiority, wilson,
-};
+use crate::accuracy::{Differences, Outputs, accuracy_trial, differences, outputs};
+use crate::record::{CaseIndex, Purpose, RunRecord};
+use protocol::{Metric, metric};
+use stats::{clopper_pearson, wilson};
 
 /// Outputs of a case and what they answer.
 pub(super) struct Answers<'a> {
-    outputs: Outputs<'a>,
+    pub(super) outputs: Outputs<'a>,
     /// Class per example, see [`Outputs::predictions`].
     pub(super) predictions: Vec<Option<u32>>,
 }
 
 impl<'a> Answers<'a> {
-    /// Elements of the first output.
-    fn classes(&self) -> u64 {
-        self.outputs.classes()
-    }
-
     /// From the trial that stands for the case; why not, in words.
     pub(super) fn of(record: &'a RunRecord, case: CaseIndex) -> Result<Self, String> {
         if let Some(outputs) = outputs(record, case) {
@@ -45,20 +36,17 @@ impl<'a> Answers<'a> {
 }
 
 /// Both sides' outputs, differences and what to know about them.
-struct Sides<'a> {
-    candidate: &'a Answers<'a>,
-    reference: &'a Answers<'a>,
+pub(super) struct Sides<'a> {
+    pub(super) candidate: &'a Answers<'a>,
+    pub(super) reference: &'a Answers<'a>,
     differences: Differences,
     notes: Vec<Reason>,
 }
 
 pub(super) fn rows(view: &ContrastView<'_>, answers: &[Result<Answers<'_>, String>]) -> Vec<ContrastRow> {
-    let labelled = view.task() == Task::Classification;
-    let names: &[&str] = match labelled {
-        true => &["accuracy_top1", "agreement_top1", "max_abs_error", "cosine", "sqnr_db"],
-        false => &["agreement_top1", "max_abs_error", "cosine", "sqnr_db"],
-    };
-    let metrics = names.iter().filter_map(|name| metric(name));
+    let score = Some(view.task().metric()).filter(|m| m.name != "agreement_top1");
+    let others = ["agreement_top1", "max_abs_error", "cosine", "sqnr_db"];
+    let metrics = score.into_iter().chain(others.into_iter().filter_map(metric));
     match sides(view, answers) {
         Ok(sides) => metrics.map(|m| row(view, m, &sides)).collect(),
         Err(reasons) => {
@@ -70,12 +58,9 @@ pub(super) fn rows(view: &ContrastView<'_>, answers: &[Result<Answers<'_>, Strin
     }
 }
 
-/// With labels, accuracy is judged and the rest is shown; without, agreement is all there is to judge.
+/// With labels, the score is judged and the rest is shown; without, agreement is all there is to judge.
 fn is_judged(view: &ContrastView<'_>, metric: &Metric) -> bool {
-    match view.task() {
-        Task::Classification => metric.name == "accuracy_top1",
-        Task::Agreement => metric.name == "agreement_top1",
-    }
+    metric.name == view.task().metric().name
 }
 
 fn sides<'a>(
@@ -126,87 +111,42 @@ fn row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> C
         ..view.row(metric)
     };
     match metric.name {
-        "accuracy_top1" => accuracy_row(view, metric, sides),
         "agreement_top1" => agreement_row(view, metric, sides),
         "max_abs_error" => shown(sides.differences.max_abs_error),
         "cosine" => shown(sides.differences.cosine),
-        _ => shown(sides.differences.sqnr_db),
+        "sqnr_db" => shown(sides.differences.sqnr_db),
+        _ => score_row(view, metric, sides),
     }
 }
 
-fn accuracy_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> ContrastRow {
-    let labels = &view.record.plan.dataset.labels;
+fn score_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides<'_>) -> ContrastRow {
     let invalid = |how: String| {
         let reasons = vec![Reason::OutputsDiffer { how }];
         ContrastRow { verdict: Some(Verdict::Invalid), reasons, ..view.row(metric) }
     };
-    let classes = sides.candidate.classes().min(sides.reference.classes());
-    if let Some(label) = labels.iter().find(|label| u64::from(**label) >= classes) {
-        return invalid(format!("a label is {label}, and the models tell {classes} classes apart, from 0"));
-    }
-    let right = |answers: &Answers<'_>| correct(&answers.predictions, labels);
-    let (Some(candidate), Some(reference)) = (right(sides.candidate), right(sides.reference)) else {
-        return invalid(format!("{} labels for {} examples", labels.len(), sides.differences.examples));
+    let ((candidate, reference), found) = match score::evidence(view, sides) {
+        Ok(found) => found,
+        Err(how) => return invalid(how),
     };
-    let flips = flips(&sides.candidate.predictions, &sides.reference.predictions, labels);
-    let margin = view.record.plan.suite.accuracy_margin;
-    let found = PairedTable::count(&candidate, &reference).and_then(|table| evidence(table, margin, flips));
-    let evidence = match found {
-        Ok(evidence) => evidence,
-        Err(error) => return invalid(error.to_string()),
-    };
-    let (verdict, reason) = judge(&evidence, metric.better, sides.differences.identical);
-    let share = |right: u64| Some(right as f64 / evidence.table.n() as f64);
-    ContrastRow {
-        candidate: share(evidence.table.both + evidence.table.gained),
-        reference: share(evidence.table.both + evidence.table.lost),
+    let with = |verdict, reason: Option<Reason>| ContrastRow {
+        candidate: Some(candidate),
+        reference: Some(reference),
         verdict: Some(verdict),
         reasons: reason.into_iter().chain(sides.notes.iter().cloned()).collect(),
-        p_value: Some(evidence.mid_p.two_sided),
-        evidence: Evidence::Accuracy(Box::new(evidence)),
         ..view.row(metric)
-    }
-}
-
-fn evidence(table: PairedTable, margin: f64, flips: Vec<Flip>) -> Result<AccuracyEvidence, StatsError> {
-    let non_inferiority_p = tango_non_inferiority(&table, margin)?;
-    // one flip where none was seen: no difference is not proof that there can be none
-    let discordant = table.discordant().max(1) as f64 / table.n() as f64;
-    Ok(AccuracyEvidence {
-        difference: tango_interval(&table, 1.0 - 2.0 * ACCURACY_ALPHA)?,
-        equivalence: tango_interval(&table, 1.0 - 2.0 * MARGIN_ALPHA)?.interval,
-        mid_p: mcnemar_mid_p(&table)?,
-        exact: mcnemar_exact(&table)?,
-        non_inferiority_p,
-        non_inferior: non_inferiority_p < MARGIN_ALPHA,
-        smallest_visible_drop: smallest_visible_drop(discordant, table.n(), MARGIN_ALPHA, DETECTION_POWER)?,
-        margin,
-        least_effect: margin * LEAST_EFFECT_SHARE,
-        table,
-        flips,
-    })
-}
-
-fn judge(evidence: &AccuracyEvidence, better: Direction, identical: bool) -> (Verdict, Option<Reason>) {
-    let margin = evidence.margin;
-    let inside = evidence.equivalence.within(-margin, margin);
-    let within_margin = inside.then_some(Reason::WithinMargin { margin });
-    let difference = evidence.difference.point;
-    let (up, down) = match better {
-        Direction::Higher => (Verdict::Better, Verdict::Worse),
-        Direction::Lower => (Verdict::Worse, Verdict::Better),
     };
-    if identical {
-        (Verdict::Equivalent, None)
-    } else if evidence.mid_p.greater < ACCURACY_ALPHA && difference >= evidence.least_effect {
-        (up, within_margin)
-    } else if evidence.mid_p.less < ACCURACY_ALPHA && difference <= -evidence.least_effect {
-        (down, within_margin)
-    } else if inside {
-        (Verdict::Equivalent, None)
-    } else {
-        let (examples, visible) = (evidence.table.n(), evidence.smallest_visible_drop);
-        (Verdict::Inconclusive, Some(Reason::UndecidedExamples { examples, visible }))
+    match found {
+        Ok(evidence) => {
+            let (verdict, reason) = score::judge(&evidence, metric, sides.differences.identical);
+            let p_value = Some(evidence.p.two_sided);
+            ContrastRow { p_value, evidence: Evidence::Score(Box::new(evidence)), ..with(verdict, reason) }
+        }
+        Err(_) if sides.differences.identical => with(Verdict::Equivalent, None),
+        Err(NoEvidence::TooFew(found)) => {
+            let reason = Reason::TooFewExamples { found, needed: LEAST_EXAMPLES };
+            with(Verdict::Inconclusive, Some(reason))
+        }
+        Err(NoEvidence::Invalid(how)) => invalid(how),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Why a verdict is what it is, and what a reader must know about it. Sentences name the side; whoever
 //! prints them knows its variant.
 
+use crate::text::amount;
+use protocol::Unit;
 use std::fmt;
 
 /// Which side of a contrast.
@@ -100,13 +102,29 @@ pub enum Reason {
     UndecidedExamples {
         /// Examples.
         examples: u64,
-        /// Least drop they show, as a share.
+        /// Least loss they show.
         visible: f64,
+        /// What it is counted in.
+        unit: Unit,
+    },
+    /// Fewer examples, groups, or examples of a kind, than a call takes.
+    TooFewExamples {
+        /// How many there are.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
     },
     /// Better or worse for certain, and yet inside the margin.
     WithinMargin {
         /// The margin, as a share.
         margin: f64,
+    },
+    /// The same of a score.
+    WithinScoreMargin {
+        /// The margin.
+        margin: f64,
+        /// What it is counted in.
+        unit: Unit,
     },
     /// Every output is bit for bit the same.
     Identical,
@@ -218,21 +236,19 @@ impl fmt::Display for Reason {
                 write!(f, "{units} units, a call needs {needed}: measure more")
             }
             Self::Undecided { units } => write!(f, "not decided after {units} units"),
-            Self::UndecidedExamples { examples, visible } => {
-                let points = visible * 100.0;
-                write!(f, "{examples} examples do not show a drop below {points:.2} percentage points")
+            Self::UndecidedExamples { examples, visible, unit } => {
+                write!(f, "{examples} examples do not show a loss below {}", amount(*visible, *unit))
             }
-            Self::WithinMargin { margin } => {
-                write!(f, "certain, and inside the margin of {:.3} %", margin * 100.0)
+            Self::TooFewExamples { found, needed } => {
+                write!(f, "{found} examples (groups, or of either kind), a call needs {needed}")
             }
+            Self::WithinMargin { margin } => within(f, &format!("{:.3} %", margin * 100.0)),
+            Self::WithinScoreMargin { margin, unit } => within(f, &amount(*margin, *unit)),
             Self::Identical => f.write_str("every output is bit for bit the same"),
             Self::Deterministic => f.write_str("the same number in every process"),
             Self::Contended { side, trials, of, pressure_percent } => {
-                write!(f, "other work took the core in {trials} of {of} trials of the {side}")?;
-                match pressure_percent {
-                    Some(percent) => write!(f, " (CPU pressure up to {percent:.1} %)"),
-                    None => Ok(()),
-                }
+                let pressure = in_brackets(*pressure_percent);
+                write!(f, "other work took the core in {trials} of {of} trials of the {side}{pressure}")
             }
             Self::CutShort { side, trials } => {
                 write!(f, "{trials} trials of the {side} were cut short by their time limit")
@@ -259,4 +275,13 @@ impl fmt::Display for Reason {
             }
         }
     }
+}
+
+/// What the kernel said of it, in brackets.
+fn in_brackets(percent: Option<f64>) -> String {
+    percent.map(|percent| format!(" (CPU pressure up to {percent:.1} %)")).unwrap_or_default()
+}
+
+fn within(f: &mut fmt::Formatter<'_>, margin: &str) -> fmt::Result {
+    write!(f, "certain, and inside the margin of {margin}")
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::{
-    CasePlan, ContrastKind, CooledDownRecord, DatasetFacts, DevicePlan, LoadedRecord, Measuring,
+    CasePlan, ContrastKind, CooledDownRecord, DatasetFacts, DevicePlan, Labels, LoadedRecord, Measuring,
     OutputsRecord, Plan, Purpose, RECORD_SCHEMA, Subject, SuiteFacts, TrialRecord, UnitRecord,
 };
 use proptest::prelude::*;
@@ -141,7 +141,7 @@ fn plan(cases: usize) -> Plan {
             name: "test".into(),
             title: "test".into(),
             sha256: hash(""),
-            task: Task::Classification,
+            task: Task::CLASSIFICATION,
             margin: 0.03,
             accuracy_margin: 0.01,
             max_units: 40,
@@ -151,9 +151,10 @@ fn plan(cases: usize) -> Plan {
             source: "s".into(),
             sha256: vec![hash("input")],
             examples: 0,
-            labels: Vec::new(),
+            labels: Labels::None,
             classes: Vec::new(),
             names: Vec::new(),
+            groups: Vec::new(),
         },
         devices: vec![DevicePlan::new("local", "local")],
         cases: (0..cases).map(case).collect(),
@@ -174,7 +175,7 @@ fn plan(cases: usize) -> Plan {
 /// Adds outputs over two classes: `right[case][example]`.
 fn with_answers(mut record: RunRecord, right: &[Vec<bool>]) -> RunRecord {
     let examples = right[0].len();
-    record.plan.dataset.labels = (0..examples).map(|i| (i % 2) as u32).collect();
+    record.plan.dataset.labels = Labels::Classes((0..examples).map(|i| (i % 2) as u32).collect());
     record.plan.dataset.examples = examples as u64;
     let trials = right.iter().enumerate().map(|(case, right)| {
         let scores = right.iter().enumerate().flat_map(|(i, right)| {
@@ -228,9 +229,9 @@ fn ratio(row: &ContrastRow) -> &RatioEvidence {
     }
 }
 
-fn accuracy(row: &ContrastRow) -> &AccuracyEvidence {
+fn accuracy(row: &ContrastRow) -> &ScoreEvidence {
     match &row.evidence {
-        Evidence::Accuracy(evidence) => evidence,
+        Evidence::Score(evidence) => evidence,
         other => panic!("{other:?}"),
     }
 }
@@ -447,9 +448,10 @@ fn accuracy_words_follow_the_table() {
         let row = find(&record, "accuracy_top1");
         assert_eq!(row.verdict, Some(expected), "{lost} {gained}: {row:?}");
         let evidence = accuracy(&row);
-        assert_eq!((evidence.table.lost, evidence.table.gained), (lost as u64, gained as u64));
+        let Method::Table { table, .. } = evidence.method else { panic!("{:?}", evidence.method) };
+        assert_eq!((table.lost, table.gained), (lost as u64, gained as u64));
         assert_eq!(evidence.flips.len(), lost + gained);
-        assert!(evidence.flips.iter().all(|f| (f.candidate == Some(f.label)) != f.lost()));
+        assert!(evidence.flips.iter().all(|f| (f.candidate == Some(f.label)) != f.lost));
         assert_eq!(evidence.non_inferior, evidence.equivalence.low > -0.01);
         assert!((row.candidate.unwrap() - row.reference.unwrap() - evidence.difference.point).abs() < 1e-12);
     }
@@ -460,7 +462,9 @@ fn small_test_sets_cannot_tell() {
     let record = with_answers(Recipe::two(1.0, 0).record(), &answers(100, 2, 2));
     let row = find(&record, "accuracy_top1");
     assert_eq!(row.verdict, Some(Verdict::Inconclusive));
-    assert!(matches!(row.reasons[0], Reason::UndecidedExamples { examples: 204, visible } if visible > 0.02));
+    assert!(
+        matches!(row.reasons[0], Reason::UndecidedExamples { examples: 204, visible, .. } if visible > 0.02)
+    );
 }
 
 #[test]
@@ -479,7 +483,7 @@ fn output_differences_are_shown_and_not_judged() {
 fn without_labels_agreement_is_judged() {
     for (flips, expected) in [(0, Verdict::Equivalent), (20, Verdict::Inconclusive), (100, Verdict::Worse)] {
         let mut record = with_answers(Recipe::two(1.0, 0).record(), &answers(1900 - flips, flips, 0));
-        record.plan.suite.task = Task::Agreement;
+        record.plan.suite.task = Task::Agreement {};
         assert!(verdicts(&record).rows.iter().all(|row| row.metric.name != "accuracy_top1"));
         assert_eq!(find(&record, "agreement_top1").verdict, Some(expected), "{flips}");
     }
@@ -528,7 +532,7 @@ fn summaries_are_as_measured() {
     assert_eq!(latency.tail_ratio, None);
     assert!(latency.sd_between.unwrap() > latency.sd_within.unwrap());
     assert_eq!((cases[0].init_ns, cases[0].model_bytes), (Some(3e6), 1000));
-    assert_eq!(cases[0].accuracy_top1.unwrap().point, 0.6);
+    assert_eq!(cases[0].score.unwrap().point, 0.6);
 }
 
 #[test]
@@ -537,7 +541,7 @@ fn hostile_records_do_not_panic() {
     record.plan.contrasts.push(Contrast { kind: ContrastKind::Format, candidate: 77, reference: 1 });
     record.plan.suite.margin = f64::NAN;
     record.plan.suite.accuracy_margin = -1.0;
-    record.plan.dataset.labels.push(3);
+    record.plan.dataset.labels = Labels::Classes(vec![3]);
     for burst in record.units.iter_mut().flat_map(|u| &mut u.trials).flat_map(|t| &mut t.bursts) {
         burst.batch = 0;
         burst.wall_ns = vec![0, u64::MAX];

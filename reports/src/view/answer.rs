@@ -1,5 +1,6 @@
 //! From the verdicts of one contrast to one answer: can the candidate ship instead of the reference?
 
+use super::is_cost;
 use crate::verdict::{ContrastRow, Evidence, Verdict};
 
 /// Costs that answer whether a variant can ship; the rest is shown below them.
@@ -77,7 +78,7 @@ pub(super) fn answer(rows: &[ContrastRow]) -> Answer {
     }
     // None: not judged, so costs alone decide and the report says so
     let kept = quality.map(|row| match (&row.evidence, row.verdict) {
-        (Evidence::Accuracy(e), _) if e.non_inferior => Some(true),
+        (Evidence::Score(e), _) if e.non_inferior => Some(true),
         (_, Some(Verdict::Worse)) => Some(false),
         (_, Some(Verdict::Better | Verdict::Equivalent)) => Some(true),
         _ => None,
@@ -103,6 +104,5 @@ pub(super) fn answer(rows: &[ContrastRow]) -> Answer {
 
 /// The row that says whether the task is still done as well.
 pub(super) fn quality(rows: &[ContrastRow]) -> Option<&ContrastRow> {
-    let judged = |name: &str| rows.iter().find(|row| row.metric.name == name && row.verdict.is_some());
-    judged("accuracy_top1").or_else(|| judged("agreement_top1"))
+    rows.iter().find(|row| row.verdict.is_some() && !is_cost(row))
 }

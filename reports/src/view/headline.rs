@@ -127,13 +127,14 @@ fn cost_words(metric: &str, ratio: f64) -> String {
 
 fn quality_words(row: &ContrastRow) -> Option<String> {
     match &row.evidence {
-        Evidence::Accuracy(e) => {
+        Evidence::Score(e) => {
+            let unit = row.metric.unit;
             let kept = if e.non_inferior && e.difference.point.abs() <= e.margin {
-                format!(" (within ±{})", text::points(e.margin).replace('+', ""))
+                format!(" (within ±{})", text::difference(e.margin, unit).replace('+', ""))
             } else {
                 String::new()
             };
-            Some(format!("accuracy {}{kept}", text::points(e.difference.point)))
+            Some(format!("{} {}{kept}", row.metric.short, text::difference(e.difference.point, unit)))
         }
         Evidence::Share(e) => Some(format!("{} the same top-1 answers", text::percent(e.point, 1))),
         _ => None,

@@ -4,6 +4,7 @@ use super::ContrastView;
 use crate::text;
 use crate::verdict::{ContrastRow, Evidence, RatioEvidence, Verdict};
 use protocol::{Outcome, Unit};
+use stats::Interval;
 
 /// What a cell says.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,9 +30,10 @@ impl Shown {
                 let interval = text::change_interval(e.plain.low, e.plain.high);
                 Self { verdict, change: text::change(e.ratio), interval }
             }
-            Evidence::Accuracy(e) => {
-                let interval = text::points_interval(e.difference.interval.low, e.difference.interval.high);
-                Self { verdict, change: text::points(e.difference.point), interval }
+            Evidence::Score(e) => {
+                let (Interval { low, high, .. }, unit) = (e.difference.interval, row.metric.unit);
+                let interval = text::difference_interval(low, high, unit);
+                Self { verdict, change: text::difference(e.difference.point, unit), interval }
             }
             Evidence::Share(e) => {
                 let interval = text::percent_interval(e.interval.low, e.interval.high);

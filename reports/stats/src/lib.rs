@@ -54,7 +54,7 @@ pub use paired::{Paired, log_ratios};
 pub use paired_proportion::{
     PairedTable, mcnemar_exact, mcnemar_mid_p, tango_interval, tango_non_inferiority,
 };
-pub use power::{minimum_detectable_effect, paired_power, smallest_visible_drop};
+pub use power::{minimum_detectable_effect, paired_power, smallest_visible_drop, visible_difference};
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{Percentile, loadgen_bound, order_statistic_interval, quantile_sorted};
 pub use rng::Rng;

@@ -74,8 +74,6 @@ fn rising_root(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f64 {
 /// The least accuracy drop, as a share, that `n` examples show with chance `power` in a one-sided paired
 /// test at `alpha`, where a share `discordant` of them is answered differently: (z_α + z_power)·√(d / n).
 pub fn smallest_visible_drop(discordant: f64, n: u64, alpha: f64, power: f64) -> Result<f64, StatsError> {
-    check_open_unit("alpha", alpha)?;
-    check_open_unit("power", power)?;
     if n == 0 {
         return Err(StatsError::TooFew { what: "smallest visible drop", needed: 1, got: 0 });
     }
@@ -83,7 +81,19 @@ pub fn smallest_visible_drop(discordant: f64, n: u64, alpha: f64, power: f64) ->
         let range = "between 0 and 1";
         return Err(StatsError::OutOfRange { what: "discordant share", value: discordant, range });
     }
-    Ok((-normal_quantile(alpha) + normal_quantile(power)) * (discordant / n as f64).sqrt())
+    visible_difference((discordant / n as f64).sqrt(), alpha, power)
+}
+
+/// The least difference that a one-sided test at `alpha` shows with chance `power`, where its standard error is
+/// `standard_error`: (z_α + z_power)·error.
+pub fn visible_difference(standard_error: f64, alpha: f64, power: f64) -> Result<f64, StatsError> {
+    check_open_unit("alpha", alpha)?;
+    check_open_unit("power", power)?;
+    if !(standard_error >= 0.0 && standard_error.is_finite()) {
+        let range = "at 0 or above";
+        return Err(StatsError::OutOfRange { what: "standard error", value: standard_error, range });
+    }
+    Ok((-normal_quantile(alpha) + normal_quantile(power)) * standard_error)
 }
 
 fn check_alpha(alpha: f64) -> Result<(), StatsError> {

@@ -5,13 +5,13 @@ use super::super::labels::{self, Bounds, Wanted};
 use super::super::svg::{self, Anchor, Axis};
 use super::{Page, parts};
 use crate::accuracy::Flip;
-use crate::record::{DatasetFacts, Task};
+use crate::record::DatasetFacts;
 use crate::text::{self, Scale};
-use crate::verdict::{AccuracyEvidence, Evidence};
+use crate::verdict::{Evidence, Method, Moved, ScoreEvidence};
 use crate::view::ContrastView;
 use maud::{Markup, html};
-use protocol::Format;
-use stats::Estimate;
+use protocol::{Direction, Format, Metric, Unit};
+use stats::{Estimate, Interval};
 
 /// Examples that are named per direction.
 const MAX_FLIPS: usize = 12;
@@ -27,30 +27,48 @@ pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
         return None;
     }
     let plan = page.view.plan();
-    let what = match plan.suite.task {
-        Task::Classification => {
-            "The same examples went through every variant; the right answer is the label."
+    let metric = plan.suite.task.metric();
+    let what = match plan.suite.task.labels() {
+        Some(_) => {
+            format!("The same examples went through every variant, judged by their labels: {}.", metric.title)
         }
-        Task::Agreement => {
-            "There are no labels: a variant is judged by how often its first answer is the reference’s."
-        }
+        None => "There are no labels: a variant is judged by how often its first answer is the reference’s."
+            .to_owned(),
     };
-    let labelled = judged.iter().filter_map(|c| Some((*c, accuracy_evidence(c)?)));
-    let flips: Vec<_> = labelled.filter(|(_, e)| !e.flips.is_empty()).take(MAX_BLOCKS).collect();
+    let labelled: Vec<_> = judged.iter().filter_map(|c| Some((*c, score_evidence(c)?))).collect();
+    let how = labelled.first().and_then(|(_, e)| how(e));
+    let named = |(_, e): &&(_, &ScoreEvidence)| !e.flips.is_empty() || !e.moved.is_empty();
+    let named: Vec<_> = labelled.iter().filter(named).take(MAX_BLOCKS).collect();
     Some(html! {
         p.muted {
             (what) " " (text::count(plan.dataset.examples)) " examples of " (text::clean(&plan.dataset.name)) ": "
-            (text::clean(&plan.dataset.source)) "."
+            (text::clean(&plan.dataset.source)) "." @if let Some(how) = how { " " (how) }
         }
         @for device in 0..plan.devices.len() { (chart(page, device)) }
         (paired(page, &judged))
-        @for (contrast, evidence) in flips { (flips_of(contrast, evidence, &plan.dataset)) }
+        @for (contrast, evidence) in named {
+            @if evidence.moved.is_empty() { (flips_of(contrast, evidence, &plan.dataset)) }
+            @else { (moved_of(contrast, &evidence.moved, metric, &plan.dataset)) }
+        }
     })
 }
 
-fn accuracy_evidence<'a>(contrast: &ContrastView<'a>) -> Option<&'a AccuracyEvidence> {
+/// Where the intervals come from, where that needs saying.
+fn how(evidence: &ScoreEvidence) -> Option<String> {
+    let Method::Resampled { resamples, groups } = evidence.method else { return None };
+    let what = match groups {
+        Some(groups) => text::counted(groups, "group"),
+        None => text::counted(evidence.examples as usize, "example"),
+    };
+    Some(format!(
+        "Intervals are from {} draws of {what}, p-values from as many exchanges of answers.",
+        text::count(u64::from(resamples))
+    ))
+}
+
+fn score_evidence<'a>(contrast: &ContrastView<'a>) -> Option<&'a ScoreEvidence> {
     match &contrast.quality()?.evidence {
-        Evidence::Accuracy(evidence) => Some(evidence),
+        Evidence::Score(evidence) => Some(evidence),
         _ => None,
     }
 }
@@ -83,7 +101,7 @@ fn points(page: &Page<'_>, device: usize) -> Vec<Point> {
                 name: page.view.name(case),
                 square: facts.is_some_and(|f| f.format == Format::Onnx),
                 latency: (median - half, median, median + half),
-                accuracy: summary.accuracy_top1?,
+                accuracy: summary.score?,
             })
         })
         .collect()
@@ -121,34 +139,44 @@ fn chart(page: &Page<'_>, device: usize) -> Markup {
     let (low, high) = ends(|p| p.latency.0, |p| p.latency.2);
     let x = Axis::new(scale.scaled(low.max(0.0)), scale.scaled(high), LEFT, WIDTH - RIGHT);
     let (low, high) = ends(|p| p.accuracy.interval.low, |p| p.accuracy.interval.high);
-    let y = Axis::new(low.max(0.0) * 100.0, high.min(1.0) * 100.0, HEIGHT - BOTTOM, TOP);
-    let place = |p: &Point| (x.at(scale.scaled(p.latency.1)), y.at(p.accuracy.point * 100.0));
+    let metric = page.view.plan().suite.task.metric();
+    let factor = text::score_scale(metric.unit).1;
+    let (low, high) = if factor == 1.0 { (low, high) } else { (low.max(0.0), high.min(1.0).max(low)) };
+    let y = Axis::new(low * factor, high * factor, HEIGHT - BOTTOM, TOP);
+    let place = |p: &Point| (x.at(scale.scaled(p.latency.1)), y.at(p.accuracy.point * factor));
     let body = html! {
-        (frame(&x, &y, scale))
-        @for p in &points { (marker(p, place(p), (x.at(scale.scaled(p.latency.0)), x.at(scale.scaled(p.latency.2))), &y)) }
+        (frame(&x, &y, scale, metric.unit))
+        @for p in &points { (marker(p, place(p), (x.at(scale.scaled(p.latency.0)), x.at(scale.scaled(p.latency.2))), &y, factor)) }
         @if points.len() <= MAX_NAMED { (names(&points, &place)) }
     };
     let name =
         page.view.plan().devices.get(device).map(|d| text::clean(&d.id).into_owned()).unwrap_or_default();
-    let title = format!("Accuracy against latency on {name}");
-    let about = "Up and to the left is better. Bars are 95 % intervals: Wilson’s for accuracy, from the spread between trials for latency. Circles are TFLite, squares ONNX.";
+    let title = format!("{} against latency on {name}", text::capital(metric.short));
+    let better = match metric.better {
+        Direction::Higher => "Up",
+        Direction::Lower => "Down",
+    };
+    let about = format!(
+        "{better} and to the left is better. Bars are 95 % intervals; those of latency are from the spread between trials. Circles are TFLite, squares ONNX."
+    );
     html! {
         figure {
             h3 { (title) }
-            (svg::figure(WIDTH, HEIGHT, &title, about, &body))
+            (svg::figure(WIDTH, HEIGHT, &title, &about, &body))
             figcaption { (about) }
         }
-        details { summary { "Figures behind the chart" } (twin(&points)) }
+        details { summary { "Figures behind the chart" } (twin(&points, metric)) }
     }
 }
 
-fn frame(x: &Axis, y: &Axis, scale: Scale) -> Markup {
+fn frame(x: &Axis, y: &Axis, scale: Scale, unit: Unit) -> Markup {
+    let symbol = text::score_scale(unit).2.replace(',', "");
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     let ((x_ticks, x_decimals), (y_ticks, y_decimals)) = (x.ticks(8), y.ticks(6));
     html! {
         @for tick in &y_ticks {
             (svg::line("grid", (LEFT, y.at(*tick)), (right, y.at(*tick))))
-            (svg::text("t", (LEFT - 6.0, y.at(*tick) + 4.0), Anchor::End, &format!("{} %", text::number(*tick, y_decimals))))
+            (svg::text("t", (LEFT - 6.0, y.at(*tick) + 4.0), Anchor::End, &format!("{}{symbol}", text::number(*tick, y_decimals))))
         }
         (svg::line("axis", (LEFT, bottom), (right, bottom)))
         @for tick in &x_ticks {
@@ -159,8 +187,9 @@ fn frame(x: &Axis, y: &Axis, scale: Scale) -> Markup {
     }
 }
 
-fn marker(point: &Point, at: (f64, f64), x: (f64, f64), y: &Axis) -> Markup {
-    let (low, high) = (y.at(point.accuracy.interval.low * 100.0), y.at(point.accuracy.interval.high * 100.0));
+fn marker(point: &Point, at: (f64, f64), x: (f64, f64), y: &Axis, factor: f64) -> Markup {
+    let Interval { low, high, .. } = point.accuracy.interval;
+    let (low, high) = (y.at(low * factor), y.at(high * factor));
     let color = if point.square { "color:var(--cand)" } else { "color:var(--ref)" };
     html! {
         g style=(color) {
@@ -195,36 +224,39 @@ fn short(name: &str) -> String {
     }
 }
 
-fn twin(points: &[Point]) -> Markup {
+fn twin(points: &[Point], metric: &Metric) -> Markup {
     parts::scroll(
-        "Accuracy and latency by variant",
+        "Score and latency by variant",
         &html! { table {
             thead { tr {
                 th scope="col" { "Variant" } th.n scope="col" { "Latency p50" } th.n scope="col" { "95 % interval" }
-                th.n scope="col" { "Top-1" } th.n scope="col" { "95 % interval" }
+                th.n scope="col" { (text::capital(metric.short)) } th.n scope="col" { "95 % interval" }
             } }
             tbody { @for p in points { tr {
                 th scope="row" { (p.name) }
                 td.n { (text::time(p.latency.1)) }
                 td.i { (text::time(p.latency.0)) " … " (text::time(p.latency.2)) }
-                td.n { (text::percent(p.accuracy.point, 2)) }
-                td.i { (text::percent_interval(p.accuracy.interval.low, p.accuracy.interval.high)) }
+                td.n { (text::score(p.accuracy.point, metric.unit)) }
+                td.i { (text::score_interval(p.accuracy.interval.low, p.accuracy.interval.high, metric.unit)) }
             } } }
         } },
     )
 }
 
 fn paired(page: &Page<'_>, contrasts: &[&ContrastView<'_>]) -> Markup {
-    let labelled = contrasts.iter().any(|c| accuracy_evidence(c).is_some());
+    let metric = page.view.plan().suite.task.metric();
+    let labelled = contrasts.iter().any(|c| score_evidence(c).is_some());
+    let is_table = |e: &ScoreEvidence| matches!(e.method, Method::Table { .. });
+    let table = contrasts.iter().filter_map(|c| score_evidence(c)).all(is_table);
     let table = html! { table {
         caption { "Candidate against reference, example by example" }
         thead { tr {
             th scope="col" { "Candidate" }
             @if labelled {
-                th.n scope="col" { "Top-1" span.small { "95 % interval" } }
-                th.n scope="col" { "lost / gained" }
+                th.n scope="col" { (text::capital(metric.short)) span.small { "95 % interval" } }
+                @if table { th.n scope="col" { "lost / gained" } } @else { th.n scope="col" { "Examples" } }
                 th.n scope="col" { "Difference" span.small { "98 % interval" } }
-                th.n scope="col" { "mid-p" }
+                th.n scope="col" { @if table { "mid-p" } @else { "p" } }
             }
             th.n scope="col" { "Agree" } th.n scope="col" { "Max abs" } th.n scope="col" { "Cosine" }
             th.n scope="col" { "SQNR dB" } th scope="col" { "Verdict" }
@@ -253,22 +285,28 @@ fn paired_row(page: &Page<'_>, contrast: &ContrastView<'_>, labelled: bool) -> M
 }
 
 fn labelled_cells(page: &Page<'_>, contrast: &ContrastView<'_>) -> Markup {
-    let Some(e) = accuracy_evidence(contrast) else { return html! { td colspan="4" { (text::NONE) } } };
-    let score = page.view.case(contrast.contrast.candidate).and_then(|(_, summary)| summary.accuracy_top1);
+    let Some(e) = score_evidence(contrast) else { return html! { td colspan="4" { (text::NONE) } } };
+    let score = page.view.case(contrast.contrast.candidate).and_then(|(_, summary)| summary.score);
+    let unit = page.view.plan().suite.task.metric().unit;
     let interval = e.difference.interval;
     html! {
         td.n {
-            (parts::or_none(score.map(|s| text::percent(s.point, 2))))
-            @if let Some(s) = score { span.small { (text::percent_interval(s.interval.low, s.interval.high)) } }
+            (parts::or_none(score.map(|s| text::score(s.point, unit))))
+            @if let Some(s) = score { span.small { (text::score_interval(s.interval.low, s.interval.high, unit)) } }
         }
-        td.n { (e.table.lost) " / " (e.table.gained) span.small { "of " (text::count(e.table.n())) } }
-        td.n { (text::points(e.difference.point)) span.small { (text::points_interval(interval.low, interval.high)) } }
-        td.n { (text::probability(e.mid_p.two_sided)) }
+        @if let Method::Table { table, .. } = e.method {
+            td.n { (table.lost) " / " (table.gained) span.small { "of " (text::count(table.n())) } }
+        } @else { td.n { (text::count(e.examples)) } }
+        td.n {
+            (text::difference(e.difference.point, unit))
+            span.small { (text::difference_interval(interval.low, interval.high, unit)) }
+        }
+        td.n { (text::probability(e.p.two_sided)) }
     }
 }
 
-fn flips_of(contrast: &ContrastView<'_>, evidence: &AccuracyEvidence, dataset: &DatasetFacts) -> Markup {
-    let (lost, gained): (Vec<&Flip>, Vec<&Flip>) = evidence.flips.iter().partition(|flip| flip.lost());
+fn flips_of(contrast: &ContrastView<'_>, evidence: &ScoreEvidence, dataset: &DatasetFacts) -> Markup {
+    let (lost, gained): (Vec<&Flip>, Vec<&Flip>) = evidence.flips.iter().partition(|flip| flip.lost);
     html! {
         details {
             summary {
@@ -282,6 +320,34 @@ fn flips_of(contrast: &ContrastView<'_>, evidence: &AccuracyEvidence, dataset: &
     }
 }
 
+fn name_of(dataset: &DatasetFacts, example: usize) -> String {
+    match dataset.names.get(example) {
+        Some(name) => text::clean(name).into_owned(),
+        None => example.to_string(),
+    }
+}
+
+/// Examples that got worse, for scores that an example has by itself.
+fn moved_of(contrast: &ContrastView<'_>, moved: &[Moved], metric: &Metric, dataset: &DatasetFacts) -> Markup {
+    let score = |value| text::score(value, metric.unit);
+    html! {
+        details {
+            summary { strong { (contrast.candidate) } " against " (contrast.reference) ": where it got worse" }
+            (parts::scroll("Examples that got worse", &html! { table {
+                caption { "Examples that got worse, the worst first" }
+                thead { tr {
+                    th scope="col" { "Example" } th.n scope="col" { "Reference" } th.n scope="col" { "Candidate" }
+                } }
+                tbody { @for m in moved { tr {
+                    th.name scope="row" { (name_of(dataset, m.example)) }
+                    td.n { (score(m.reference)) }
+                    td.n { (score(m.candidate)) }
+                } } }
+            } }))
+        }
+    }
+}
+
 fn flip_table(title: &str, flips: &[&Flip], dataset: &DatasetFacts) -> Markup {
     let class = |class: Option<u32>| match class {
         None => "no answer (NaN)".to_owned(),
@@ -289,10 +355,6 @@ fn flip_table(title: &str, flips: &[&Flip], dataset: &DatasetFacts) -> Markup {
             Some(name) => text::clean(name).into_owned(),
             None => c.to_string(),
         },
-    };
-    let name = |example: usize| match dataset.names.get(example) {
-        Some(name) => text::clean(name).into_owned(),
-        None => example.to_string(),
     };
     let more = flips.len().saturating_sub(MAX_FLIPS);
     parts::scroll(
@@ -305,7 +367,7 @@ fn flip_table(title: &str, flips: &[&Flip], dataset: &DatasetFacts) -> Markup {
                     th scope="col" { "Candidate says" }
                 } }
                 tbody { @for flip in flips.iter().take(MAX_FLIPS) { tr {
-                    th.name scope="row" { (name(flip.example)) }
+                    th.name scope="row" { (name_of(dataset, flip.example)) }
                     td { (class(Some(flip.label))) }
                     td { (class(flip.reference)) }
                     td { (class(flip.candidate)) }

@@ -201,7 +201,7 @@ fn basis(e: &RatioEvidence) -> String {
 fn decision(row: &ContrastRow) -> String {
     match &row.evidence {
         Evidence::Ratio(e) => e.decision.map(|i| text::change_interval(i.low, i.high)).unwrap_or_default(),
-        Evidence::Accuracy(e) => text::points_interval(e.difference.interval.low, e.difference.interval.high),
+        Evidence::Score(_) => Shown::of(row).interval,
         _ => String::new(),
     }
 }

@@ -127,7 +127,7 @@ fn lead(page: &Page<'_>, headline: &crate::view::Headline) -> Markup {
             }
             li.muted {
                 (facts(page)) " · margins ±" (text::percent(suite.margin, 1)) " cost, ±"
-                (text::points(suite.accuracy_margin).replace('+', "")) " accuracy"
+                (text::difference(suite.accuracy_margin, suite.task.metric().unit).replace('+', "")) " " (suite.task.metric().short)
             }
         }
     }

@@ -54,7 +54,7 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
                 th.n scope="col" { "Latency " (scale.symbol) }
                 th.n scope="col" { "Change" span.small { "98 % interval" } }
                 th.f scope="col" { span.sr { "Forest plot of the change in latency" } (ticks(&axis, margin)) }
-                th.n scope="col" { (quality_title(contrasts)) }
+                th.n scope="col" { (text::capital(page.view.plan().suite.task.metric().short)) }
                 th.n scope="col" { "Memory" }
                 th.n scope="col" { "Size" }
             } }
@@ -75,18 +75,14 @@ fn caption(page: &Page<'_>, kind: ContrastKind) -> Markup {
         };
     };
     let Some((plan, summary)) = page.view.case(case) else { return html! {} };
+    let metric = page.view.plan().suite.task.metric();
     let facts = [
-        summary.accuracy_top1.map(|e| format!("{} top-1", text::percent(e.point, 1))),
+        summary.score.map(|e| format!("{} {}", metric.short, text::score(e.point, metric.unit))),
         summary.memory_peak_bytes.map(|b| format!("{} peak", text::bytes(b))),
         Some(format!("{} file", text::bytes(plan.model_bytes as f64))),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     html! { b { "Against " (page.view.name(case)) } " (" (facts.join(", ")) ")" }
-}
-
-fn quality_title(contrasts: &[&ContrastView<'_>]) -> &'static str {
-    let names = contrasts.iter().filter_map(|c| c.quality()).map(|row| row.metric.name);
-    if names.into_iter().all(|name| name == "accuracy_top1") { "Accuracy" } else { "Agreement" }
 }
 
 fn row(contrast: &ContrastView<'_>, linked: bool, axis: &Axis, margin: f64, scale: Scale) -> Markup {

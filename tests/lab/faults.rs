@@ -12,7 +12,11 @@ use std::path::Path;
 pub(crate) fn units_of(run: &Path, device: u64) -> usize {
     let entries = journal(run);
     let started = |unit: &serde_json::Value| {
-        entries.iter().any(|e| e["entry"] == "unit-started" && e["unit"] == *unit && e["device"] == device)
+        let of_device = |e: &serde_json::Value| {
+            // which fresh units a finding takes depends on what was found
+            e["device"] == device && e["purpose"] != "confirmation"
+        };
+        entries.iter().any(|e| e["entry"] == "unit-started" && e["unit"] == *unit && of_device(e))
     };
     entries.iter().filter(|e| e["entry"] == "unit-done" && started(&e["unit"])).count()
 }

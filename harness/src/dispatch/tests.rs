@@ -294,7 +294,7 @@ async fn a_pushed_file_that_stays_missing_gives_the_device_up_and_is_no_result_o
     let (_, reason) = measured.ended.lost.first().unwrap();
     assert_eq!(reason, "it is missing");
     assert_eq!(
-        record.losses.iter().filter(|l| l.contains("it is missing")).count(),
+        record.losses.iter().filter(|l| l.contains("attempt") && l.contains("it is missing")).count(),
         3,
         "{:?}",
         record.losses

@@ -9,7 +9,7 @@ use protocol::Sha256Hex;
 use std::{path::Path, pin::pin, time::Duration};
 use tokio::{
     sync::watch,
-    time::{error::Elapsed, sleep, timeout},
+    time::{Instant, error::Elapsed, sleep, timeout},
 };
 
 /// A probe that takes longer is given up: `adb connect` to a dead address alone takes 10 s.
@@ -23,6 +23,9 @@ pub const SPAWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A push or pull that moves nothing for so long is given up. Links go down without a word.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often it is looked at whether something moves.
+const STALL_GLANCE: Duration = Duration::from_secs(1);
 
 /// Most bytes that are fetched of one file: as many as the record keeps of the outputs of a trial.
 pub(super) const MAX_PULL_BYTES: u64 = 1 << 30;
@@ -188,13 +191,19 @@ async fn moving<T>(
 ) -> Result<T, TransportError> {
     let (waiting, mut waits) = (Waiting::default(), 0);
     let mut work = pin!(waiting.clone().during(work));
+    let mut busy = Instant::now();
     loop {
         tokio::select! {
             biased;
             result = &mut work => return result,
-            change = timeout(STALL_LIMIT, seen.changed()) => match change {
-                Ok(Ok(())) => report(*seen.borrow_and_update())?,
-                Err(Elapsed { .. }) if waiting.waited(&mut waits) => {}
+            change = timeout(STALL_GLANCE, seen.changed()) => match change {
+                Ok(Ok(())) => {
+                    busy = Instant::now();
+                    report(*seen.borrow_and_update())?;
+                }
+                // what the host waited for is no stall, and not longer than it waited
+                Err(Elapsed { .. }) if waiting.waited(&mut waits) => busy = Instant::now(),
+                Err(Elapsed { .. }) if busy.elapsed() < STALL_LIMIT => {}
                 Ok(Err(_)) | Err(Elapsed { .. }) => {
                     return Err(TransportError::Stalled { doing: doing.to_owned(), seconds: STALL_LIMIT.as_secs() });
                 }
@@ -225,6 +234,22 @@ mod tests {
         });
         let error = on_paused_loop(moving("fetching x", endless, seen, bounded)).unwrap_err();
         assert!(error.to_string().contains("larger than 1024 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_wait_at_first_does_not_excuse_a_stall_later() {
+        let stalls: Pending<'_, ()> = Box::pin(async {
+            drop(Waiting::current().hold());
+            std::future::pending().await
+        });
+        let (_moved, seen) = Moved::new(0).into_pair();
+        let took = on_paused_loop(async {
+            let began = Instant::now();
+            let error = moving("pushing x", stalls, seen, |_| Ok(())).await.unwrap_err();
+            assert!(matches!(error, TransportError::Stalled { .. }), "{error}");
+            began.elapsed()
+        });
+        assert!(took <= STALL_LIMIT + STALL_GLANCE * 2, "{took:?}");
     }
 
     #[test]

@@ -31,7 +31,8 @@ const CLASSES: u64 = 10;
 
 /// The pretended agent.
 pub(super) struct FakeAgent {
-    pub(super) folder: PathBuf,
+    /// Where the outputs of its last trial lie.
+    pub(super) outputs: PathBuf,
     pub(super) script: Arc<Script>,
     pub(super) units: Arc<AtomicU32>,
     pub(super) stdout: DuplexStream,
@@ -199,12 +200,8 @@ impl FakeAgent {
         self.say(&AgentMessage::UnitDone { unit, counts }).await
     }
 
-    fn outputs_path(&self) -> PathBuf {
-        self.folder.join("outputs-of-the-last-trial")
-    }
-
     fn damage_outputs(&self) -> io::Result<()> {
-        fs::write(self.outputs_path(), b"damaged")
+        fs::write(&self.outputs, b"damaged")
     }
 
     /// All events of a unit.
@@ -238,7 +235,7 @@ impl FakeAgent {
         let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
         let digest = |bytes: &[u8]| Sha256Hex::of_bytes(bytes).as_str().chars().take(16).collect();
         let digests = bytes.chunks(CLASSES as usize * 4).map(digest).collect();
-        let path = self.outputs_path();
+        let path = self.outputs.clone();
         fs::write(&path, &bytes)?;
         let sha256 = Sha256Hex::of_bytes(&bytes);
         Ok([

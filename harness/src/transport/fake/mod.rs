@@ -28,6 +28,8 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// A scripted device.
 pub struct Fake {
     cache: PathBuf,
+    /// Of this device alone: several may share a cache.
+    outputs: PathBuf,
     script: Arc<Script>,
     /// Units that the device was given so far, over all agents.
     units: Arc<AtomicU32>,
@@ -37,7 +39,11 @@ pub struct Fake {
 impl Fake {
     /// Keeps files in `cache` and behaves as the script says.
     pub fn new(cache: PathBuf, script: Script) -> Self {
-        Self { cache, script: Arc::new(script), units: Arc::default(), pushes: AtomicU32::new(0) }
+        static DEVICES: AtomicU32 = AtomicU32::new(0);
+        let number = DEVICES.fetch_add(1, Ordering::Relaxed);
+        let outputs = cache.join(format!("outputs-{}-{number}", std::process::id()));
+        let (script, units, pushes) = (Arc::new(script), Arc::default(), AtomicU32::new(0));
+        Self { cache, outputs, script, units, pushes }
     }
 }
 
@@ -94,7 +100,7 @@ impl Transport for Fake {
             let (agent_out, stdout) = tokio::io::duplex(PIPE_BYTES);
             let (agent_err, stderr) = tokio::io::duplex(PIPE_BYTES);
             let agent = agent::FakeAgent {
-                folder: self.cache.clone(),
+                outputs: self.outputs.clone(),
                 script: Arc::clone(&self.script),
                 units: Arc::clone(&self.units),
                 stdout: agent_out,

@@ -299,8 +299,9 @@ async fn a_pushed_file_that_stays_missing_gives_the_device_up_and_is_no_result_o
         "{:?}",
         record.losses
     );
-    let trials = record.units.iter().flat_map(|u| &u.trials);
-    assert!(trials.clone().all(|t| t.case == 0) && trials.count() == 1);
+    // whether the other model had its turn before is the seed's to say
+    let cases: Vec<_> = record.units.iter().flat_map(|u| &u.trials).map(|t| t.case).collect();
+    assert!(cases.iter().all(|case| *case == 0) && cases.len() <= 1, "{cases:?}");
 }
 
 #[tokio::test(start_paused = true)]

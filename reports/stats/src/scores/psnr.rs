@@ -9,18 +9,18 @@ const SCORE: &str = "PSNR";
 /// What an exact image counts for, and below 0 one with a NaN. 16 bits are used up at 96 dB.
 pub const MAX_DB: f64 = 100.0;
 
-/// Mean squared error, image by image.
+/// Decibels, image by image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Psnr {
     peak: f64,
-    errors: Vec<f64>,
+    decibels: Vec<f64>,
 }
 
 impl Psnr {
     /// `peak` is the greatest possible value: 255 or 1.
     pub fn new(peak: f64) -> Result<Self, ScoreError> {
         if peak > 0.0 && peak.is_finite() {
-            Ok(Self { peak, errors: Vec::new() })
+            Ok(Self { peak, decibels: Vec::new() })
         } else {
             let problem = format!("the peak is {peak}: it must be above 0");
             Err(ScoreError::Setting { score: SCORE, problem })
@@ -30,7 +30,7 @@ impl Psnr {
     /// Adds an image: all values of all channels. An answer with a NaN or an infinity is infinitely wrong.
     pub fn push(&mut self, answer: &[f32], truth: &[f32]) -> Result<(), ScoreError> {
         check_pairs(SCORE, answer.len(), truth.len())?;
-        let example = self.errors.len();
+        let example = self.decibels.len();
         let bad =
             |problem: &str| Err(ScoreError::Example { score: SCORE, example, problem: problem.to_owned() });
         if truth.is_empty() {
@@ -41,24 +41,21 @@ impl Psnr {
         }
         let squares = answer.iter().zip(truth).map(|(a, t)| (f64::from(*a) - f64::from(*t)).powi(2));
         let error = squares.sum::<f64>() / truth.len() as f64;
-        self.errors.push(if error.is_nan() { f64::INFINITY } else { error });
+        let error = if error.is_nan() { f64::INFINITY } else { error };
+        let decibels = 20.0 * self.peak.log10() - 10.0 * error.log10();
+        self.decibels.push(decibels.clamp(-MAX_DB, MAX_DB));
         Ok(())
-    }
-
-    fn decibels(&self, error: f64) -> f64 {
-        (20.0 * self.peak.log10() - 10.0 * error.log10()).clamp(-MAX_DB, MAX_DB)
     }
 }
 
 impl Outcomes for Psnr {
     fn len(&self) -> usize {
-        self.errors.len()
+        self.decibels.len()
     }
 
     fn score(&self, at: &[usize]) -> Option<f64> {
-        let values: Vec<f64> = chosen(&self.errors, at).map(|error| self.decibels(*error)).collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        (!mean.is_nan()).then_some(mean)
+        let (sum, n) = chosen(&self.decibels, at).fold((0.0, 0u64), |(sum, n), value| (sum + value, n + 1));
+        (n > 0).then(|| sum / n as f64)
     }
 }
 

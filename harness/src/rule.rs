@@ -6,7 +6,7 @@ use protocol::CaseIndex;
 use reports::{
     record::{Purpose, RunRecord},
     store,
-    verdict::{Evidence, Reason, Verdict, Verdicts, next_step, verdicts},
+    verdict::{ContrastRow, Evidence, Reason, Verdict, latencies, next_step},
 };
 use stats::sequential::{MIN_UNITS, Next};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 pub(crate) fn rule() -> Rule {
     Arc::new(|dir: &Path, questions: &[Question]| {
         let record = store::load(dir).map_err(|e| e.to_string())?;
-        let found = verdicts(&record);
+        let found = latencies(&record);
         let answer = |question: &Question| match question.purpose {
             Purpose::Confirmation => confirm(&record, &found, question),
             _ => answer(&record, question),
@@ -26,7 +26,7 @@ pub(crate) fn rule() -> Rule {
 }
 
 /// How the latency contrasts of the groups that are asked about stand, once there is something to see.
-fn standing(record: &RunRecord, verdicts: &Verdicts, questions: &[Question]) -> Option<Standing> {
+fn standing(record: &RunRecord, rows: &[ContrastRow], questions: &[Question]) -> Option<Standing> {
     let units = questions
         .iter()
         .filter(|q| q.purpose == Purpose::Performance)
@@ -36,7 +36,7 @@ fn standing(record: &RunRecord, verdicts: &Verdicts, questions: &[Question]) -> 
     let groups = questions.iter().filter_map(|q| record.plan.measuring.groups.get(q.group));
     let cases: BTreeSet<CaseIndex> = groups.flatten().copied().collect();
     let mut found = Standing { units, decided: 0, of: 0, widest: None };
-    for row in verdicts.rows.iter().filter(|row| row.metric.name == "latency_ns") {
+    for row in rows {
         if !(cases.contains(&row.cases.candidate) && cases.contains(&row.cases.reference)) {
             continue;
         }
@@ -79,11 +79,11 @@ fn answer(record: &RunRecord, question: &Question) -> Answer {
 }
 
 /// What was found worse within a group and is not confirmed yet needs fresh units, of its two sides alone.
-fn confirm(record: &RunRecord, found: &Verdicts, question: &Question) -> Answer {
+fn confirm(record: &RunRecord, rows: &[ContrastRow], question: &Question) -> Answer {
     let Some(group) = record.plan.measuring.groups.get(question.group) else { return Answer::Decided };
     let alive = |case: CaseIndex| group.contains(&case) && !question.left_out.contains(&case);
     let (mut cases, mut more) = (BTreeSet::new(), usize::MAX);
-    for row in &found.rows {
+    for row in rows {
         let (candidate, reference) = (row.cases.candidate, row.cases.reference);
         for reason in row.reasons.iter().filter(|_| alive(candidate) && alive(reference)) {
             if let Reason::NotConfirmed { units, next } = reason {

@@ -60,6 +60,11 @@ pub(super) fn memory_peak_bytes(trial: &TrialRecord) -> Option<f64> {
     trial.memory.iter().filter_map(|reading| reading.peak_bytes).max().map(|bytes| bytes as f64)
 }
 
+/// The row of latency alone.
+pub(super) fn latency(view: &ContrastView<'_>) -> Option<ContrastRow> {
+    metric("latency_ns").map(|m| latency_row(view, m, &guard::common(view, Purpose::Performance)))
+}
+
 fn latency_row(view: &ContrastView<'_>, metric: &'static Metric, common: &Findings) -> ContrastRow {
     let mut findings = guard::latency(view);
     findings.broken.splice(0..0, common.broken.iter().cloned());

@@ -246,6 +246,15 @@ pub fn verdicts(record: &RunRecord) -> Verdicts {
     Verdicts { cases, rows }
 }
 
+/// The rows of latency alone, without q-values: what there is to know while a run is under way, for a fraction of the
+/// work.
+pub fn latencies(record: &RunRecord) -> Vec<ContrastRow> {
+    let views = record.plan.contrasts.iter().enumerate();
+    views
+        .filter_map(|(contrast, cases)| cost::latency(&ContrastView { record, contrast, cases: *cases }))
+        .collect()
+}
+
 /// One contrast of one record: what the parts of this module work on.
 #[derive(Clone, Copy)]
 struct ContrastView<'a> {

@@ -1,6 +1,6 @@
 //! One line per thing worth knowing, for pipes and CI logs. No escape sequences, nothing overwritten.
 
-use super::view::{View, device_of, left, looked};
+use super::view::{Phase, Tally, View, device_of, left, looked};
 use crate::{
     dispatch::DispatchEvent,
     values::{human_bytes, human_time},
@@ -38,15 +38,15 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
             };
             format!("{kind} {} of {planned}: {}{again}", round + 1, view.names(cases))
         }
-        DispatchEvent::UnitDone { took, .. } if device.performance.done > 0 => {
-            let performance = device.performance;
-            format!(
-                "performance unit {} of up to {} done in {}{}",
-                performance.done,
-                performance.planned,
-                human_time(*took),
-                left(view, device)
-            )
+        DispatchEvent::UnitDone { took, .. } => {
+            let (phase, Tally { done, planned }) = device.phase();
+            let kind = match phase {
+                Phase::Accuracy => return None,
+                Phase::Performance => "performance",
+                Phase::Confirmation => "confirmation",
+            };
+            let (took, left) = (human_time(*took), left(view, device));
+            format!("{kind} unit {done} of up to {planned} done in {took}{left}")
         }
         DispatchEvent::Looked { standing, .. } => looked(standing),
         DispatchEvent::UnitLost { trouble, unit, attempt, .. } => {

@@ -65,11 +65,12 @@ impl Terminal {
         let text = match (phase, planned) {
             (_, 0) => doing.clone(),
             (Phase::Accuracy, _) => format!("accuracy {done} of {planned}: {doing}"),
-            (Phase::Performance, _) => {
+            (Phase::Performance | Phase::Confirmation, _) => {
+                let kind = if phase == Phase::Confirmation { "confirming: " } else { "" };
                 let left = view.at_most_left(device).map(|left| format!(", ≤ {} left", human_time(left)));
                 let seen = device.standing.map(|s| format!(", {} of {} decided", s.decided, s.of));
                 let (left, seen) = (left.unwrap_or_default(), seen.unwrap_or_default());
-                format!("{done} of ≤ {planned} units{left}{seen}: {doing}")
+                format!("{kind}{done} of ≤ {planned} units{left}{seen}: {doing}")
             }
         };
         bar.set_message(text);

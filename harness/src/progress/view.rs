@@ -22,6 +22,8 @@ pub(super) struct DeviceView {
     pub(super) id: String,
     pub(super) accuracy: Tally,
     pub(super) performance: Tally,
+    confirmation: Tally,
+    phase: Phase,
     /// What the rule saw last.
     pub(super) standing: Option<Standing>,
     /// What it does now.
@@ -31,12 +33,15 @@ pub(super) struct DeviceView {
 }
 
 /// What a device is at.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Outputs of every example.
+    #[default]
     Accuracy,
     /// Latency and memory.
     Performance,
+    /// Latency once more.
+    Confirmation,
 }
 
 /// Units of one kind.
@@ -64,6 +69,7 @@ impl View {
             device.accuracy = Tally { done: count(Purpose::Accuracy), planned: cases as u32 };
             let planned = (groups as u32).saturating_mul(plan.suite.max_units);
             device.performance = Tally { done: count(Purpose::Performance), planned };
+            device.confirmation = Tally { done: count(Purpose::Confirmation), planned };
         }
     }
 
@@ -90,7 +96,12 @@ impl View {
             DispatchEvent::Ready { .. } => device.doing = "ready".to_owned(),
             DispatchEvent::NotReady { .. } => device.doing = "not ready".to_owned(),
             DispatchEvent::UnitStarted { purpose, .. } => {
-                if *purpose == Purpose::Performance {
+                device.phase = match purpose {
+                    Purpose::Accuracy => Phase::Accuracy,
+                    Purpose::Performance | Purpose::Profile => Phase::Performance,
+                    Purpose::Confirmation => Phase::Confirmation,
+                };
+                if device.phase != Phase::Accuracy {
                     device.began_performance.get_or_insert_with(Instant::now);
                 }
                 device.doing = names;
@@ -114,7 +125,8 @@ impl View {
         let mut took = device.took.clone();
         took.sort_unstable();
         let typical = *took.get(took.len() / 2)?;
-        let units = device.performance.planned.saturating_sub(device.performance.done);
+        let (_, tally) = device.phase();
+        let units = tally.planned.saturating_sub(tally.done);
         let by_units = typical.saturating_mul(units);
         let spent = device.began_performance.map(|at| at.elapsed()).unwrap_or_default();
         Some(self.budget.map_or(by_units, |all| by_units.min(all.saturating_sub(spent))))
@@ -138,20 +150,25 @@ impl DeviceView {
     }
 
     fn unit_done(&mut self, took: Duration) {
-        if self.began_performance.is_some() {
-            self.performance.done += 1;
+        let tally = match self.phase {
+            Phase::Accuracy => &mut self.accuracy,
+            Phase::Performance => &mut self.performance,
+            Phase::Confirmation => &mut self.confirmation,
+        };
+        tally.done += 1;
+        if self.phase != Phase::Accuracy {
             self.took.push(took);
-        } else {
-            self.accuracy.done += 1;
         }
     }
 
     /// What it is at, and how far.
     pub(super) fn phase(&self) -> (Phase, Tally) {
-        match self.began_performance {
-            Some(_) => (Phase::Performance, self.performance),
-            None => (Phase::Accuracy, self.accuracy),
-        }
+        let tally = match self.phase {
+            Phase::Accuracy => self.accuracy,
+            Phase::Performance => self.performance,
+            Phase::Confirmation => self.confirmation,
+        };
+        (self.phase, tally)
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, cpu_time:
     let Some(reason) = fresh(view, cpu_time, evidence.ratio) else { return row };
     if matches!(reason, Reason::NotReproduced { .. }) {
         row.verdict = Some(Verdict::Inconclusive);
+        // what was said of a finding that does not stand
+        row.reasons.retain(|r| !matches!(r, Reason::WithinMargin { .. } | Reason::CrossCheck { .. }));
     }
     row.reasons.insert(0, reason);
     row
@@ -51,7 +53,7 @@ mod tests {
     /// A candidate 5 % slower in ten units, and what fresh units show.
     fn row(fresh: f64, units: usize) -> (Option<Verdict>, Option<Reason>) {
         let mut record = Recipe::two(1.05, 10).record();
-        let again: RunRecord = Recipe::two(fresh, units).seeded(2).record();
+        let again: RunRecord = Recipe { seed: 2, ..Recipe::two(fresh, units) }.record();
         record.units.extend(again.units.into_iter().map(|unit| crate::record::UnitRecord {
             unit: UnitId(100 + unit.unit.0),
             purpose: Purpose::Confirmation,
@@ -76,6 +78,18 @@ mod tests {
             let told = reason.unwrap().to_string();
             assert!(told.starts_with("not reproduced: +"), "{told}");
         }
+    }
+
+    #[test]
+    fn nothing_is_certain_that_was_not_reproduced() {
+        let mut record = Recipe { own: 0.0005, ..Recipe::two(1.02, 10) }.record();
+        let certain = Reason::WithinMargin { margin: 0.03 };
+        assert!(find(&record, "latency_ns").reasons.contains(&certain));
+        let again = Recipe::two(1.0, 6).record().units.into_iter();
+        let fresh = again.map(|u| crate::record::UnitRecord { purpose: Purpose::Confirmation, ..u });
+        record.units.extend(fresh);
+        let row = find(&record, "latency_ns");
+        assert_eq!((row.verdict, row.reasons.len()), (Some(Verdict::Inconclusive), 1), "{:?}", row.reasons);
     }
 
     #[test]

@@ -15,21 +15,17 @@ use stats::sequential::Next;
 
 /// What to invent: latencies in ns per case, and noise.
 pub(super) struct Recipe {
-    latency_ns: Vec<f64>,
-    units: usize,
+    pub(super) latency_ns: Vec<f64>,
+    pub(super) units: usize,
     /// sd of what all cases of a unit share, as a log ratio.
-    shared: f64,
+    pub(super) shared: f64,
     /// sd of what each trial has to itself.
-    own: f64,
-    memory: Vec<u64>,
-    seed: u64,
+    pub(super) own: f64,
+    pub(super) memory: Vec<u64>,
+    pub(super) seed: u64,
 }
 
 impl Recipe {
-    pub(super) fn seeded(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-
     pub(super) fn two(ratio: f64, units: usize) -> Self {
         let latency_ns = vec![1e6, 1e6 * ratio];
         Self { latency_ns, units, shared: 0.2, own: 0.005, memory: vec![50 << 20, 40 << 20], seed: 1 }

@@ -60,18 +60,24 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// The first of the greatest values.
+/// The class of the greatest value; a single value tells no classes apart.
 fn top1(scores: &[f32]) -> Option<u32> {
-    if scores.len() < 2 || scores.iter().any(|score| score.is_nan()) {
-        return None;
-    }
-    let mut best = (0, f32::NEG_INFINITY);
-    for (i, score) in scores.iter().enumerate() {
-        if *score > best.1 {
-            best = (i, *score);
+    let class = greatest(scores.iter().copied()).filter(|_| scores.len() >= 2);
+    u32::try_from(class?).ok()
+}
+
+/// The first of the greatest values; `None` of nothing, and with a NaN among them.
+pub(crate) fn greatest(values: impl Iterator<Item = f32>) -> Option<usize> {
+    let mut best = None::<(usize, f32)>;
+    for (at, value) in values.enumerate() {
+        if value.is_nan() {
+            return None;
+        }
+        if best.is_none_or(|(_, most)| value > most) {
+            best = Some((at, value));
         }
     }
-    u32::try_from(best.0).ok()
+    best.map(|(at, _)| at)
 }
 
 /// The trial whose outputs stand for a case: of its first accuracy unit in which it ended well.

@@ -5,7 +5,7 @@
 //! An answer that is none (a NaN, a class that does not exist) is wrong. Labels that do not fit the outputs are an
 //! error.
 
-use crate::accuracy::Outputs;
+use crate::accuracy::{Outputs, greatest};
 use crate::record::{DatasetFacts, Labels, Task};
 use protocol::{Averaging, BOX_NUMBERS, Channels, Corners, Decode, LabelArrays, TextUnit};
 use stats::scores::{
@@ -207,20 +207,6 @@ fn segmentation(
 /// A class as a model writes it.
 fn class_of(value: f32) -> Option<u32> {
     ((0.0..65_536.0).contains(&value) && value.fract() == 0.0).then_some(value as u32)
-}
-
-/// The first of the greatest values; `None` with a NaN among them.
-fn greatest(values: impl Iterator<Item = f32>) -> Option<usize> {
-    let mut best = None::<(usize, f32)>;
-    for (at, value) in values.enumerate() {
-        if value.is_nan() {
-            return None;
-        }
-        if best.is_none_or(|(_, most)| value > most) {
-            best = Some((at, value));
-        }
-    }
-    best.map(|(at, _)| at)
 }
 
 fn bounds(corners: Corners, numbers: [f32; 4]) -> Bounds {

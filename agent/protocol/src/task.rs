@@ -281,6 +281,21 @@ impl Task {
         "agreement",
     ];
 
+    /// Every metric that [`Self::metric`] may name.
+    pub const METRICS: [&str; 11] = [
+        "accuracy_top1",
+        "accuracy_topk",
+        "f1",
+        "roc_auc",
+        "mean_iou",
+        "mean_ap",
+        "wer",
+        "cer",
+        "spearman",
+        "psnr_db",
+        "agreement_top1",
+    ];
+
     /// The metric that decides whether the task is done as well.
     pub fn metric(&self) -> &'static Metric {
         let name = match self {
@@ -382,13 +397,14 @@ mod tests {
     fn every_task_has_a_name_and_a_metric() {
         for name in Task::NAMES {
             let task = read(&format!("{{\"task\":\"{name}\"}}"));
-            assert!(task.check().is_ok() && !task.metric().name.is_empty(), "{name}");
+            assert!(task.check().is_ok() && Task::METRICS.contains(&task.metric().name), "{name}");
             assert_eq!(read(&serde_json::to_string(&task).unwrap()), task);
         }
         assert_eq!(read("{\"task\":\"classification\"}"), Task::CLASSIFICATION);
         assert_eq!(read("{\"task\":\"classification\",\"top\":5}").metric().name, "accuracy_topk");
         assert_eq!(read("{\"task\":\"classification\",\"f1\":\"macro\"}").metric().name, "f1");
         assert_eq!(read("{\"task\":\"text\",\"unit\":\"characters\"}").metric().name, "cer");
+        assert!(Task::METRICS.iter().all(|name| metric(name).is_some()));
         assert!(serde_json::from_str::<Task>("{\"task\":\"classification\",\"k\":5}").is_err());
     }
 

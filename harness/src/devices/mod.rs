@@ -250,7 +250,7 @@ impl Registry {
                 fixed_performance: planned.fixed_performance,
                 cool_down: planned.cool_down.clone(),
             };
-            if let Some(known) = self.written.iter().find(|known| known.id == planned.id) {
+            if let Some(known) = self.written_as(&planned.id) {
                 return Ok(Known { treatment, ..known.clone() });
             }
             let kind = self.kind(&planned.transport).ok_or_else(|| {

@@ -7,7 +7,7 @@ use crate::{
     agents::Agents,
     devices::Device,
     link::{Link, LinkError, Sink, UnitEnd},
-    transport::{HostFile, ProcessEnd, Program, Pushed, TransportError},
+    transport::{AGENT_DIR, HostFile, ProcessEnd, Program, Pushed, TransportError},
 };
 use protocol::{Artifact, Sha256Hex, UnitSpec};
 use std::{
@@ -143,7 +143,7 @@ impl Driver {
             (None, Some((_, path))) => Program { path: path.clone(), args: Vec::new() },
             (None, None) => return Err(trouble("the agent was not pushed", Remedy::TryAgain)),
         };
-        program.args.extend(["--dir".into(), probe.cache.join("agent").into()]);
+        program.args.extend(["--dir".into(), probe.cache.join(AGENT_DIR).into()]);
         program.args.extend(self.device.known.treatment.args());
         let process = self.device.way.spawn(&program).await?;
         let mut link = Link::new(process);

@@ -6,31 +6,16 @@ use crate::{
     unknown::unknown,
 };
 use jiff::civil::Date;
-use protocol::METRICS;
+use protocol::{METRICS, Task};
 use serde::Deserialize;
 use std::{fs, path::Path};
 
 /// Longest file of rules that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What a gate looks at without rules of its own. Start-up is shown in the report and left out here: few suites
-/// are about it.
-const USUAL: &[&str] = &[
-    "latency_ns",
-    "memory_peak_bytes",
-    "model_bytes",
-    "accuracy_top1",
-    "accuracy_topk",
-    "f1",
-    "roc_auc",
-    "mean_iou",
-    "mean_ap",
-    "wer",
-    "cer",
-    "spearman",
-    "psnr_db",
-    "agreement_top1",
-];
+/// The costs that a gate looks at without rules of its own, beside every score. Start-up is shown in the report and
+/// left out here: few suites are about it.
+const USUAL_COSTS: [&str; 3] = ["latency_ns", "memory_peak_bytes", "model_bytes"];
 
 /// Rules and exceptions.
 #[derive(Debug, Deserialize)]
@@ -100,7 +85,7 @@ impl Rules {
             // a run has one score, or agreement
             optional: true,
         };
-        Self { gates: USUAL.iter().map(gate).collect(), allowed: Vec::new() }
+        Self { gates: USUAL_COSTS.iter().chain(&Task::METRICS).map(gate).collect(), allowed: Vec::new() }
     }
 
     /// Reads a file.

@@ -1,7 +1,7 @@
 //! Files on a disk this process can reach: copied under a temporary name, verified, then renamed. Shared by
 //! the transports whose device is this machine. The work is done off the event loop.
 
-use super::{Content, HostFile, Moved, Pending, Pushed, Tidied, TransportError};
+use super::{AGENT_DIR, Content, HostFile, Moved, Pending, Pushed, Tidied, TransportError};
 use protocol::{LOCK_FILE, Sha256, Sha256Hex};
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
@@ -21,9 +21,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Folder of pushed files below the cache folder.
 const FILES: &str = "files";
-
-/// Folder below the cache folder in which agents work.
-const AGENTS: &str = "agent";
 
 /// How a file is called until it is whole.
 const PART: &str = ".part-";
@@ -85,7 +82,7 @@ pub(super) fn tidy<'a>(
     limit_bytes: u64,
     spare: Duration,
 ) -> Pending<'a, Tidied> {
-    let (folder, agents, keep) = (cache.join(FILES), cache.join(AGENTS), keep.to_vec());
+    let (folder, agents, keep) = (cache.join(FILES), cache.join(AGENT_DIR), keep.to_vec());
     off_loop(move || {
         let kept = |path: &Path| keep.iter().any(|sha256| path.ends_with(sha256.as_str()));
         let mut files = listed(&folder).map_err(|e| failed("reading", &folder, 0, e))?;

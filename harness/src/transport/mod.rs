@@ -42,6 +42,9 @@ use tokio::{
 /// A result that is on its way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send + 'a>>;
 
+/// Folder below a device's cache folder in which agents work.
+pub(crate) const AGENT_DIR: &str = "agent";
+
 /// Bytes moved so far: a push or pull that does not send a new value here is taken for stalled.
 pub type Moved = watch::Sender<u64>;
 
@@ -313,6 +316,11 @@ impl TransportError {
             Self::Lost { .. } | Self::Stalled { .. } | Self::Damaged { .. } => Remedy::TryAgain,
         }
     }
+}
+
+/// A file of the host itself that cannot be used.
+fn on_host(doing: &'static str, path: &Path, source: io::Error) -> TransportError {
+    TransportError::Io { doing, path: path.display().to_string(), source }
 }
 
 /// What helps when a device refused in these words.

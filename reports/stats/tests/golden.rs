@@ -3,6 +3,9 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod common;
+
+use common::{list, number, numbers};
 use serde_json::Value;
 use stats::{
     Bootstrap, Clusters, Equivalence, Interval, PValues, Paired, PairedTable, Pelt, Rng, autocorrelation,
@@ -16,18 +19,6 @@ use stats::{
 fn vectors(part: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("golden/vectors.json")).unwrap();
     all[part].clone()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("a list, not {value}"))
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("a number, not {value}"))
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    list(value).iter().map(number).collect()
 }
 
 fn whole(value: &Value) -> u64 {

@@ -3,6 +3,9 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod common;
+
+use common::{list, number, numbers};
 use proptest::prelude::*;
 use serde_json::Value;
 use stats::scores::{
@@ -13,18 +16,6 @@ use stats::scores::{
 fn vectors(part: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("scores/vectors.json")).unwrap();
     all[part].clone()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("a list, not {value}"))
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("a number, not {value}"))
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    list(value).iter().map(number).collect()
 }
 
 fn floats(value: &Value) -> Vec<f32> {

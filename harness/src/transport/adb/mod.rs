@@ -13,7 +13,7 @@ mod tests;
 pub(crate) use manage::{connect, disconnect, pair, server_version};
 
 use super::{
-    Content, Found, HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,
+    Content, Found, HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError, on_host,
     remote::{Blocks, Output, Remote, RemoteDevice},
 };
 use phone::Phone;
@@ -155,8 +155,4 @@ impl Remote for Adb {
     fn reconnect(&self) -> Pending<'_, ()> {
         Box::pin(self.0.reconnect())
     }
-}
-
-fn on_host(doing: &'static str, path: &Path, source: std::io::Error) -> TransportError {
-    TransportError::Io { doing, path: path.display().to_string(), source }
 }

@@ -12,7 +12,7 @@ pub(super) use script::{arch, harmless, last_words, quote};
 
 use super::{
     HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, STALL_LIMIT, Tidied, Transport,
-    TransportError, look, waiting::Waiting,
+    TransportError, look, on_host, waiting::Waiting,
 };
 use control::RemoteControl;
 use protocol::Sha256Hex;
@@ -261,10 +261,6 @@ fn utf8(path: &Path) -> Result<&str, TransportError> {
         doing: "naming".to_owned(),
         reason: format!("{path:?} is no valid UTF-8, which paths on a device must be"),
     })
-}
-
-fn on_host(doing: &'static str, path: &Path, source: std::io::Error) -> TransportError {
-    TransportError::Io { doing, path: path.display().to_string(), source }
 }
 
 #[cfg(test)]

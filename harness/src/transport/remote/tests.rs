@@ -384,7 +384,7 @@ fn nothing_is_deleted_while_an_agent_measures_and_no_file_makes_believe_that_one
         on_loop(async {
             let device = device(scene.path(), shell);
             device.push(&HostFile::from_memory("m", vec![1; 1000]), |_| ()).await.unwrap();
-            let lock = scene.path().join("agent").join(protocol::LOCK_FILE);
+            let lock = scene.path().join(crate::transport::AGENT_DIR).join(protocol::LOCK_FILE);
             fs::write(&lock, format!("{pid:010} {ticks:0>20} {:020}\n", 5)).unwrap();
             let kept = device.tidy(&[], 0, Duration::ZERO).await.unwrap();
             let busy = Some(format!("agent {pid}"));

@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        Content, HostFile, Moved, TransportError,
+        Content, HostFile, Moved, TransportError, on_host,
         remote::{BLOCK_BYTES, Blocks, harmless},
     },
     connection::Connection,
@@ -155,8 +155,4 @@ fn unwritten(connection: &Connection, target: &mut File, to: &str, error: &io::E
     give_up(connection);
     let reason = if full { "No space left on device".to_owned() } else { reason };
     TransportError::Refused { doing, reason }
-}
-
-fn on_host(doing: &'static str, path: &Path, source: io::Error) -> TransportError {
-    TransportError::Io { doing, path: path.display().to_string(), source }
 }

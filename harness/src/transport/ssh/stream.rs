@@ -2,12 +2,12 @@
 
 use super::{
     super::{
-        Content, HostFile, Moved, Process, ProcessEnd, TransportError,
+        Content, HostFile, Moved, Process, ProcessEnd, TransportError, on_host,
         remote::{BLOCK_BYTES, Blocks, last_words},
     },
     shell::bounded,
 };
-use std::{io, path::Path};
+use std::path::Path;
 use tokio::{
     fs::File,
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -88,8 +88,4 @@ fn ended_well(end: ProcessEnd, doing: &str, errors: &[u8]) -> Result<(), Transpo
         end if said.is_empty() => Err(TransportError::Refused { doing, reason: format!("its shell {end}") }),
         _ => Err(TransportError::Refused { doing, reason: said }),
     }
-}
-
-fn on_host(doing: &'static str, path: &Path, source: io::Error) -> TransportError {
-    TransportError::Io { doing, path: path.display().to_string(), source }
 }

@@ -103,3 +103,41 @@ fn nobody_deletes_the_files_of_a_device_that_measures() {
     let done = lab.run(&["devices", "clean", &names]).expect(0, &[]);
     assert_eq!(done.stdout.matches(", 0 B left").count(), 2, "{done:?}");
 }
+
+#[test]
+fn a_folder_that_the_user_cannot_write_to_is_a_mistake_in_the_settings() {
+    let Some(lab) = Lab::up("folders that cannot be used", &["1", "1"]) else { return };
+    let suite = suite(&lab);
+    for (transport, address, cache) in
+        [("adb", "10.99.0.11:5555", "/system/bench"), ("ssh", "pi@10.99.0.101", "/usr/lib/bench")]
+    {
+        let device = format!(
+            "[[device]]\nid = \"mine\"\ntransport = \"{transport}\"\naddress = \"{address}\"\ncache = \"{cache}\"\n"
+        );
+        lab.scene.write("devices.toml", device);
+        let done = lab.run(&["run", "--suite", &suite, "--device", "mine"]);
+        done.expect(2, &["mine", cache, "cannot be used", "`cache` in devices.toml"]);
+    }
+    for (name, device) in [("phone1", phone(1)), ("pi1", pi(1))] {
+        lab.fault(&[name, "noexec"]);
+        let done = lab.run(&["run", "--suite", &suite, "--device", &device, "--out", name]);
+        done.expect(3, &["status 126", "`noexec`, name another with `cache` in devices.toml"]);
+    }
+}
+
+#[test]
+fn whoever_interrupts_a_run_does_not_wait_for_a_device_that_hangs() {
+    let Some(lab) = Lab::up("an interrupted wait", &["1", "1"]) else { return };
+    let suite = suite(&lab);
+    for (name, device) in [("phone1", phone(1)), ("pi1", pi(1))] {
+        let numbered = ["sh", "-c", "echo number $$ >&2; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_bench")];
+        let words = ["run", "--suite", &suite, "--device", &device, "--out", name];
+        let mut talk = Talk::start(lab.command(&[&numbered[..], &words].concat()));
+        let number = talk.next().unwrap().line.split(' ').next_back().unwrap().to_owned();
+        talk.until(&["performance unit 1 of"]);
+        lab.fault(&[name, "suspend"]);
+        assert!(lab.command(&["kill", "-INT", &number]).status().unwrap().success());
+        talk.finish().expect(3, &["interrupted", "bench run --resume"]);
+        lab.fault(&[name, "clear"]);
+    }
+}

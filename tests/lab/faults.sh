@@ -97,6 +97,7 @@ fault() {
     fill) fill "$name" ;;
     unmount) umount --lazy "$(disk_of "$name")" ;;
     mount) mountpoint -q "$(disk_of "$name")" || mount_disk "$name" ;;
+    noexec) mount -o remount,noexec "$(disk_of "$name")" ;;
     heat) heat "$name" "$value" ;;
     clear) clear_faults "$name" ;;
     *) die "no fault is named $what: see lab.sh --help" ;;
@@ -176,7 +177,7 @@ clear_faults() {
   full_speed "$1"
   (processes "$1" | signal CONT) >/dev/null 2>&1 || true
   mountpoint -q "$(disk_of "$1")" || mount_disk "$1"
-  mount -o "remount,size=$disk" "$(disk_of "$1")"
+  mount -o "remount,exec,size=$disk" "$(disk_of "$1")"
   heat "$1" 38
   answers "$1" 2>/dev/null || start_daemon "$1"
   [[ $1 != phone* ]] || reconnect "$(address "$1"):5555"

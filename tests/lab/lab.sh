@@ -33,6 +33,7 @@ Faults of a device:
   oom                              SIGKILL, to the largest process of ours, as the kernel would
   fill                             the disk below the cache has no space left
   unmount, mount                   the disk below the cache
+  noexec                           it forbids programs to start; until clear
   heat CELSIUS                     every sensor; from 80 on it says that it throttles
   clear                            all of these undone, the daemon started where it is gone
 Faults of the adb server (NAME is adb): kill, restart, freeze, thaw, kill-server

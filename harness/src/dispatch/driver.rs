@@ -152,9 +152,7 @@ impl Driver {
             Err(error) => {
                 let (mut trouble, end) = given_up(link, &error).await;
                 if pushed.is_some() && is_no_agent(&error, end) {
-                    trouble.reason.push_str(
-                        "; what cannot run on the device ends so: `bench agents build` makes it anew",
-                    );
+                    trouble.reason.push_str(advice(end));
                 }
                 return Err(trouble);
             }
@@ -344,6 +342,18 @@ fn is_no_agent(error: &LinkError, end: Option<ProcessEnd>) -> bool {
         LinkError::Ended => matches!(end, Some(ProcessEnd::Exited(126 | 127) | ProcessEnd::Signalled(ILL))),
         LinkError::Silent(_) => true,
         _ => false,
+    }
+}
+
+/// What to do about an agent that does not run. The status 126 is also what a folder gives from which nothing may be
+/// started.
+fn advice(end: Option<ProcessEnd>) -> &'static str {
+    match end {
+        Some(ProcessEnd::Exited(126)) => {
+            "; what cannot run on the device ends so: if its folder is mounted with `noexec`, name another with `cache` \
+             in devices.toml, else `bench agents build` makes the agent anew"
+        }
+        _ => "; what cannot run on the device ends so: `bench agents build` makes it anew",
     }
 }
 

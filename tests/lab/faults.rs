@@ -108,6 +108,11 @@ fn nobody_deletes_the_files_of_a_device_that_measures() {
 fn a_folder_that_the_user_cannot_write_to_is_a_mistake_in_the_settings() {
     let Some(lab) = Lab::up("folders that cannot be used", &["1", "1"]) else { return };
     let suite = suite(&lab);
+    for (name, device) in [("phone1", phone(1)), ("pi1", pi(1))] {
+        lab.fault(&[name, "noexec"]);
+        let done = lab.run(&["run", "--suite", &suite, "--device", &device, "--out", name]);
+        done.expect(3, &["status 126", "`noexec`, name another with `cache` in devices.toml"]);
+    }
     for (transport, address, cache) in
         [("adb", "10.99.0.11:5555", "/system/bench"), ("ssh", "pi@10.99.0.101", "/usr/lib/bench")]
     {
@@ -117,11 +122,6 @@ fn a_folder_that_the_user_cannot_write_to_is_a_mistake_in_the_settings() {
         lab.scene.write("devices.toml", device);
         let done = lab.run(&["run", "--suite", &suite, "--device", "mine"]);
         done.expect(2, &["mine", cache, "cannot be used", "`cache` in devices.toml"]);
-    }
-    for (name, device) in [("phone1", phone(1)), ("pi1", pi(1))] {
-        lab.fault(&[name, "noexec"]);
-        let done = lab.run(&["run", "--suite", &suite, "--device", &device, "--out", name]);
-        done.expect(3, &["status 126", "`noexec`, name another with `cache` in devices.toml"]);
     }
 }
 

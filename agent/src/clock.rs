@@ -7,6 +7,18 @@ pub(crate) fn monotonic_ns() -> u64 {
     read(ClockId::Monotonic)
 }
 
+/// The end of what began at `begin_ns`: now, or, with a slowdown, when it has taken so many thousandths longer than
+/// it has. Spins until then, as a slower model would work.
+pub(crate) fn end_ns(begin_ns: u64, slowdown_permille: u16) -> u64 {
+    let mut now = monotonic_ns();
+    let delay = now.saturating_sub(begin_ns).saturating_mul(u64::from(slowdown_permille)) / 1000;
+    let until = now.saturating_add(delay);
+    while now < until {
+        now = monotonic_ns();
+    }
+    now
+}
+
 /// Whose CPU time is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CpuClock {
@@ -56,5 +68,16 @@ mod tests {
         assert!(monotonic_ns() > wall);
         assert!(CpuClock::for_threads(2).now_ns() >= cpu);
         assert_eq!(ms(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_slowdown_is_a_share_of_what_was_spent_and_costs_cpu_time() {
+        let (begin, cpu) = (monotonic_ns(), CpuClock::Thread.now_ns());
+        while monotonic_ns() < begin + 200_000 {}
+        let spent = monotonic_ns() - begin;
+        let end = end_ns(begin, 1000);
+        assert!(end - begin >= 2 * spent, "twice as long, at least: {} of {spent}", end - begin);
+        assert!(CpuClock::Thread.now_ns() > cpu);
+        assert!(end_ns(end, 0) >= end);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, doctor, gate, inspect, recheck, report, run, spec, suites,
+        agents, compare, completions, devices, doctor, gate, inspect, recheck, report, run, selftest, spec,
+        suites,
     },
     exit::CommandResult,
 };
@@ -19,10 +20,11 @@ Examples:
                                      for CI: ends with 1 when a model got worse
   bench inspect a.tflite             what a model file really holds
   bench report                       the latest run once more
+  bench selftest aa --cells 30       how often is a verdict of this machine wrong?
 
 Exit codes:
   0  fine
-  1  a gate failed: see `bench gate --help`
+  1  a gate failed: see `bench gate --help`; or a selftest found errors beyond the promised rate
   2  usage or configuration
   3  incomplete: a device or a variant gave no result, or the run was interrupted
   4  nothing selected
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Agents(agents::Args),
     /// Print one trial as the agent is told it; pipes into bench-agent
     Spec(spec::Args),
+    /// Measure how often this machine calls equal models different, and what it finds of a known slowdown
+    Selftest(selftest::Args),
     /// Check that this machine can measure, and say what to do where it cannot
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -116,6 +120,7 @@ impl Cli {
             Command::Devices(args) => devices::work(args, config, quiet),
             Command::Agents(args) => agents::work(args, config, quiet),
             Command::Spec(args) => spec::work(args, config),
+            Command::Selftest(args) => selftest::work(args, config, quiet),
             Command::Doctor(args) => doctor::work(&args, config),
             Command::Completions(args) => completions::work(&args),
         }

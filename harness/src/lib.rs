@@ -19,6 +19,7 @@ mod render;
 mod rule;
 mod runs;
 mod selection;
+mod selftest;
 mod session;
 mod settings;
 mod stdout;

@@ -259,6 +259,7 @@ fn cases_and_contrasts(
                     model_path: shown_path(&entrant.file),
                     model_sha256: entrant.file.sha256.clone(),
                     model_bytes: entrant.file.bytes,
+                    slowdown_permille: entrant.slowdown_permille,
                 });
             }
         }
@@ -285,9 +286,9 @@ fn draw(
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
         .collect();
-    let groups = plan::groups(&cases, &contrasts, &memory, seed);
+    let groups = plan::groups(&cases, &contrasts, &memory, selection.together, seed);
     let mut performance = selection.measure.performance();
-    if plan::fit(&mut performance, &cases, &groups, Some(selection.budget)) {
+    if plan::fit(&mut performance, &cases, &groups, selection.budget) {
         progress.note(&format!(
             "steady state is cut to {} ms per variant and unit, so that six units fit the time budget",
             performance.min_ms
@@ -315,7 +316,8 @@ fn draw(
             groups,
             performance_deadline_ms,
             accuracy_deadline_ms,
-            time_budget_ms: u64::try_from(selection.budget.as_millis()).ok(),
+            time_budget_ms: selection.budget.and_then(|all| u64::try_from(all.as_millis()).ok()),
+            costs_only: selection.costs_only,
         },
     };
     progress.plan(&plan, &[]);

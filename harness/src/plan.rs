@@ -44,12 +44,13 @@ const STREAM_GROUPS: u64 = 4;
 const STREAM_CONFIRMATION: u64 = 5;
 
 /// Cases that are alive together, per device: the two sides of every contrast share at least one group, and
-/// no group has more cases or takes more memory than allowed, unless two cases alone do. `memory_bytes` is the
-/// memory of each device, where known.
+/// no group has more cases than `most` or takes more memory than allowed, unless two cases alone do.
+/// `memory_bytes` is the memory of each device, where known.
 pub(crate) fn groups(
     cases: &[CasePlan],
     contrasts: &[Contrast],
     memory_bytes: &[Option<u64>],
+    most: usize,
     seed: u64,
 ) -> Vec<Vec<CaseIndex>> {
     let mut all = Vec::new();
@@ -60,7 +61,7 @@ pub(crate) fn groups(
         let mut group: BTreeSet<CaseIndex> = BTreeSet::new();
         for cluster in order.into_iter().filter_map(|at| clusters.get(at as usize)) {
             let together: BTreeSet<CaseIndex> = group.union(cluster).copied().collect();
-            let fits = together.len() <= MAX_GROUP
+            let fits = together.len() <= most
                 && memory.is_none_or(|all| reckoned(cases, &together) <= all / MEMORY_SHARE);
             if fits || group.is_empty() {
                 group = together;
@@ -130,8 +131,8 @@ pub(crate) fn performance_deadline_ms(rules: &PerformanceRules) -> u64 {
 }
 
 /// An accuracy worker at work for longer than this has hung, or takes more than the whole budget.
-pub(crate) fn accuracy_deadline_ms(examples: u64, budget: Duration) -> u64 {
-    let budget = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
+pub(crate) fn accuracy_deadline_ms(examples: u64, budget: Option<Duration>) -> u64 {
+    let budget = budget.and_then(|all| u64::try_from(all.as_millis()).ok()).unwrap_or(u64::MAX);
     GRACE_MS.saturating_add(examples.saturating_mul(SLOWEST_EXAMPLE_MS)).min(budget.max(LEAST_DEADLINE_MS))
 }
 
@@ -167,8 +168,9 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
     for device in 0..plan.devices.len() {
         let here: Vec<CaseIndex> =
             (0..plan.cases.len()).filter(|i| plan.cases[*i].device == device).collect();
+        let asked = if plan.measuring.costs_only { 0 } else { here.len() as u32 };
         let mut rng = Rng::for_stream(plan.seed, &[STREAM_ACCURACY, device as u64]);
-        for (round, at) in (0u32..).zip(rng.permutation(here.len() as u32)) {
+        for (round, at) in (0u32..).zip(rng.permutation(asked)) {
             add(device, Purpose::Accuracy, round, None, vec![here[at as usize]]);
         }
         for (round, group) in rounds(plan, device, STREAM_ROUND) {
@@ -250,6 +252,7 @@ pub(crate) fn unit_spec(
             Inputs::Files { files: files.iter().map(one).collect::<Result<_, String>>()? }
         }
     };
+    let timed = matches!(mode, Mode::Performance(_));
     let trial = |case: &CaseIndex| {
         let case = plan.cases.get(*case).ok_or_else(|| format!("the plan has no case {case}"))?;
         Ok(TrialSpec {
@@ -259,12 +262,13 @@ pub(crate) fn unit_spec(
             inputs: inputs.clone(),
             mode: mode.clone(),
             deadline_ms,
+            slowdown_permille: case.slowdown_permille.filter(|_| timed),
         })
     };
     let trials = unit.cases.iter().map(trial).collect::<Result<Vec<_>, String>>()?;
     // heat changes how long a model takes, not what it answers
-    let timed = unit.purpose != Purpose::Accuracy;
-    let cool_down = plan.devices.get(unit.device).and_then(|d| d.cool_down.clone()).filter(|_| timed);
+    let waits = unit.purpose != Purpose::Accuracy;
+    let cool_down = plan.devices.get(unit.device).and_then(|d| d.cool_down.clone()).filter(|_| waits);
     Ok(UnitSpec { unit: unit.unit, seed: unit.seed, schedule, cool_down, trials })
 }
 
@@ -282,6 +286,7 @@ mod tests {
             model_path: name.to_owned(),
             model_sha256: Sha256Hex::of_bytes(name.as_bytes()),
             model_bytes,
+            slowdown_permille: None,
         }
     }
 
@@ -296,7 +301,7 @@ mod tests {
 
     fn plan(seed: u64, n: usize, max_units: u32) -> Plan {
         let (cases, contrasts) = cases(n, 0, 1000);
-        let groups = groups(&cases, &contrasts, &[None], seed);
+        let groups = groups(&cases, &contrasts, &[None], MAX_GROUP, seed);
         let mut plan = crate::testing::plan();
         plan.seed = seed;
         plan.suite.max_units = max_units;
@@ -309,7 +314,7 @@ mod tests {
     #[test]
     fn eight_cases_are_one_group() {
         let (cases, contrasts) = cases(8, 0, 50_000);
-        assert_eq!(groups(&cases, &contrasts, &[Some(4 << 30)], 1), [(0..8).collect::<Vec<_>>()]);
+        assert_eq!(groups(&cases, &contrasts, &[Some(4 << 30)], MAX_GROUP, 1), [(0..8).collect::<Vec<_>>()]);
     }
 
     #[test]
@@ -317,7 +322,7 @@ mod tests {
         for (n, memory) in [(2, None), (8, None), (9, None), (20, None), (64, None), (8, Some(1 << 28))] {
             let (cases, contrasts) = cases(n, 0, 1 << 20);
             for seed in 0..20 {
-                let groups = groups(&cases, &contrasts, &[memory], seed);
+                let groups = groups(&cases, &contrasts, &[memory], MAX_GROUP, seed);
                 for c in &contrasts {
                     let both = |g: &&Vec<usize>| g.contains(&c.candidate) && g.contains(&c.reference);
                     assert!(groups.iter().any(|g| both(&g)), "{n} cases: {c:?} is in none of {groups:?}");
@@ -330,9 +335,17 @@ mod tests {
     }
 
     #[test]
+    fn without_outputs_there_are_no_units_for_them() {
+        let mut plan = plan(1, 4, 3);
+        plan.measuring.costs_only = true;
+        let units = units(&plan);
+        assert!(units.len() == 6 && units.iter().all(|u| u.purpose != Purpose::Accuracy), "{units:?}");
+    }
+
+    #[test]
     fn memory_bounds_a_group() {
         let (cases, contrasts) = cases(8, 0, 100 << 20);
-        let groups = groups(&cases, &contrasts, &[Some(4 << 30)], 1);
+        let groups = groups(&cases, &contrasts, &[Some(4 << 30)], MAX_GROUP, 1);
         // 432 MB each: four fit into half of 4 GiB, and the pairs of formats stay together
         assert!(groups.len() > 1 && groups.iter().all(|g| g.len() <= 4), "{groups:?}");
     }
@@ -340,7 +353,7 @@ mod tests {
     #[test]
     fn a_case_without_a_contrast_is_measured_all_the_same() {
         let cases = [case("m@only", 0, 1)];
-        assert_eq!(groups(&cases, &[], &[None], 1), [vec![0]]);
+        assert_eq!(groups(&cases, &[], &[None], MAX_GROUP, 1), [vec![0]]);
     }
 
     #[test]
@@ -385,7 +398,7 @@ mod tests {
     #[test]
     fn steady_state_gives_way_to_the_budget_and_no_further() {
         let (cases, contrasts) = cases(8, 0, 1);
-        let groups = groups(&cases, &contrasts, &[None], 1);
+        let groups = groups(&cases, &contrasts, &[None], MAX_GROUP, 1);
         let mut rules = crate::testing::plan().measuring.performance;
         rules.min_ms = 1000;
         let minutes = |m: u64| Some(Duration::from_secs(60 * m));
@@ -400,6 +413,7 @@ mod tests {
     fn a_unit_names_every_file_by_its_place() {
         let mut plan = plan(1, 2, 1);
         plan.cases[1].threads = 3;
+        plan.cases[1].slowdown_permille = Some(30);
         let unit = &units(&plan)[2];
         let data = Sha256Hex::of_bytes(b"data");
         let feed = Feed::Files(vec![(data.clone(), DType::U8, vec![5, 2])]);
@@ -412,5 +426,9 @@ mod tests {
         assert_eq!((spec.trials[0].threads, spec.trials[1].threads), (1, 3));
         assert_eq!(spec.trials[1].model.path, PathBuf::from("m@v1"));
         assert!(matches!(spec.schedule, Schedule::PingPong(_)));
+        assert_eq!((spec.trials[0].slowdown_permille, spec.trials[1].slowdown_permille), (None, Some(30)));
+        let accuracy = units(&plan).into_iter().find(|u| u.cases == [1]).unwrap();
+        let spec = unit_spec(&plan, &accuracy, &feed, &places).unwrap();
+        assert_eq!((spec.check(), spec.trials[0].slowdown_permille), (Ok(()), None));
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::{
     exit::{CommandResult, ExitWith, Failure},
-    plan::Feed,
+    plan::{Feed, MAX_GROUP},
+    selftest::{self, Cells},
     settings::Settings,
     transport::{Content, HostFile},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) keep_reference: bool,
     /// Two folders with versions of the same models, the earlier one first.
     pub(crate) versions: Option<(PathBuf, PathBuf)>,
+    /// A shipped model against itself.
+    pub(crate) selftest: Option<Cells>,
 }
 
 /// A variant with its file.
@@ -54,6 +57,8 @@ pub(crate) struct Entrant {
     pub(crate) file: HostFile,
     /// Position in the selection of the one it is compared with; `None` when that one was left out.
     pub(crate) reference: Option<usize>,
+    /// The agent makes it slower on purpose.
+    pub(crate) slowdown_permille: Option<u16>,
 }
 
 /// Everything that is to be measured.
@@ -66,7 +71,12 @@ pub(crate) struct Selection {
     pub(crate) runtimes: Vec<RuntimeId>,
     pub(crate) threads: u16,
     pub(crate) measure: Measure,
-    pub(crate) budget: Duration,
+    /// `None`: as long as it takes.
+    pub(crate) budget: Option<Duration>,
+    /// Most variants that are alive together.
+    pub(crate) together: usize,
+    /// Nobody asks what the variants answer.
+    pub(crate) costs_only: bool,
     pub(crate) dataset: DatasetFacts,
     pub(crate) feed: Feed,
     /// Tensor files.
@@ -81,6 +91,9 @@ impl Selection {
     /// # Errors
     /// Names the file, key or name that is wrong, and what to do.
     pub(crate) fn load(wanted: &Wanted, settings: &Settings, seed: u64) -> CommandResult<Self> {
+        if let Some(cells) = &wanted.selftest {
+            return selftest::selection(cells, settings, seed);
+        }
         let Chosen { suite, subject, notes } = find(wanted)?;
         Ok(Self { notes, ..Self::of_suite(&suite, subject, wanted, settings, seed)? })
     }
@@ -98,7 +111,7 @@ impl Selection {
             let file = host_file(&variant.file).or_usage()?;
             let (id, format, declared) = (variant.id.clone(), variant.format, variant.precision);
             let reference = kept.iter().position(|at| *at == variant.reference);
-            entrants.push(Entrant { id, format, declared, file, reference });
+            entrants.push(Entrant { id, format, declared, file, reference, slowdown_permille: None });
         }
         let loaded = suite.load_dataset().or_usage()?;
         let (dataset, feed, data) = match loaded {
@@ -127,7 +140,9 @@ impl Selection {
             },
             threads: settings.threads.unwrap_or(suite.threads),
             measure: suite.measure.clone(),
-            budget: budget.or(of_suite).unwrap_or(DEFAULT_BUDGET),
+            budget: Some(budget.or(of_suite).unwrap_or(DEFAULT_BUDGET)),
+            together: MAX_GROUP,
+            costs_only: false,
             dataset,
             feed,
             data,
@@ -223,7 +238,11 @@ fn filter(suite: &Suite, wanted: &Wanted) -> CommandResult<Vec<usize>> {
     Ok((0..suite.variants.len()).filter(keep).collect())
 }
 
-fn host_file(file: &FileRef) -> anyhow::Result<HostFile> {
+/// A model as it is pushed.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn host_file(file: &FileRef) -> anyhow::Result<HostFile> {
     match file.shipped_bytes() {
         Some(bytes) => Ok(HostFile::from_memory(file.path().display().to_string(), bytes)),
         None => HostFile::from_path(file.path())
@@ -253,7 +272,8 @@ fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {
     (facts, Feed::Files(feed), files)
 }
 
-fn random(examples: u64, seed: u64) -> (DatasetFacts, Feed, Vec<HostFile>) {
+/// Seeded inputs, made by the agent.
+pub(crate) fn random(examples: u64, seed: u64) -> (DatasetFacts, Feed, Vec<HostFile>) {
     let facts = DatasetFacts {
         name: "random".to_owned(),
         source: format!("made by the agent from seed {seed}; the same for every variant"),
@@ -281,6 +301,10 @@ pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection
         },
         Subject::Versions { base, head, data } => {
             Wanted { versions: Some((base.into(), head.into())), data: data.clone(), ..Wanted::default() }
+        }
+        Subject::Selftest { cells, slowdown_permille } => {
+            let cells = Cells { each: *cells, slowdown_permille: slowdown_permille.clone() };
+            Wanted { selftest: Some(cells), ..Wanted::default() }
         }
     };
     let selection = Selection::load(&wanted, settings, plan.seed)?;

@@ -48,6 +48,7 @@ pub(crate) fn plan() -> Plan {
             performance_deadline_ms: 10_000,
             accuracy_deadline_ms: 10_000,
             time_budget_ms: None,
+            costs_only: false,
         },
     }
 }

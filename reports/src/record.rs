@@ -80,6 +80,13 @@ pub enum Subject {
         /// Absolute path of the data; seeded random inputs without it.
         data: Option<String>,
     },
+    /// A shipped model against itself, to measure the measuring.
+    Selftest {
+        /// Pairs of every kind on every device.
+        cells: u32,
+        /// The kinds: by how many thousandths the second of a pair is slowed down; 0: not at all.
+        slowdown_permille: Vec<u16>,
+    },
 }
 
 /// How units are measured: decided before the first one, and the same for all of them.
@@ -98,6 +105,9 @@ pub struct Measuring {
     pub accuracy_deadline_ms: u64,
     /// Measuring a device ends at the last look that fits in; `None` without a limit.
     pub time_budget_ms: Option<u64>,
+    /// Outputs are not wanted: there are no units for them, and nothing is said about them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub costs_only: bool,
 }
 
 /// The suite as far as a report needs it.
@@ -199,6 +209,9 @@ pub struct CasePlan {
     pub model_sha256: Sha256Hex,
     /// Size of the model file.
     pub model_bytes: u64,
+    /// The agent makes it so many thousandths slower on purpose; see [`protocol::TrialSpec`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_permille: Option<u16>,
 }
 
 /// What a unit is for.

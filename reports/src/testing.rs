@@ -120,6 +120,7 @@ impl Recipe {
             model_path: format!("suites/vision/{}", fake.variant.replace('@', "/")),
             model_sha256: hash(&fake.variant),
             model_bytes: fake.bytes,
+            slowdown_permille: None,
         };
         Plan {
             schema: RECORD_SCHEMA,
@@ -170,6 +171,7 @@ impl Recipe {
             performance_deadline_ms: 60_000,
             accuracy_deadline_ms: 60_000,
             time_budget_ms: None,
+            costs_only: false,
         }
     }
 

@@ -254,6 +254,7 @@ pub(crate) fn trial(model: Artifact) -> TrialSpec {
         inputs: Inputs::Random { seed: 1, examples: 1 },
         mode: Mode::Performance(rules),
         deadline_ms: 60_000,
+        slowdown_permille: None,
     }
 }
 

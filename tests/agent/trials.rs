@@ -184,6 +184,27 @@ fn a_known_allocation_is_seen_in_the_peak_of_its_phase() {
 }
 
 #[test]
+fn a_delay_that_is_asked_for_makes_every_sample_longer() {
+    let dir = tempdir().unwrap();
+    let plain = trial(fake_model(dir.path(), "m", "busy_us = 200"));
+    let slowed = TrialSpec { slowdown_permille: Some(1000), ..plain.clone() };
+    let events = events_of(dir.path(), vec![plain, slowed]);
+    assert_eq!(outcomes(&events), [(0, Outcome::Ok), (1, Outcome::Ok)]);
+    let shortest = |wanted: u32| {
+        let times = events.iter().filter_map(|event| match event {
+            Event::Samples { trial, samples } if *trial == wanted => {
+                samples.wall_ns.iter().map(|ns| ns / u64::from(samples.batch)).min()
+            }
+            Event::FirstInference { trial, wall_ns } if *trial == wanted => Some(*wall_ns),
+            _ => None,
+        });
+        times.min().expect("samples")
+    };
+    // the fake model works for at least its time: no noise makes either shorter
+    assert!(shortest(0) >= 200_000 && shortest(1) >= 400_000, "{} and {}", shortest(0), shortest(1));
+}
+
+#[test]
 fn accuracy_keeps_every_output() {
     let dir = tempdir().unwrap();
     let values: Vec<[f32; 4]> = (0..600u16).map(|i| [f32::from(i), 0.5, 0.0, 0.0]).collect();

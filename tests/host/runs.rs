@@ -213,3 +213,24 @@ fn a_gate_on_two_folders_compares_every_model_with_its_namesake() {
     gate("slow", &[quick, &["--gates", &gates][..]].concat()).expect(0, &["allowed until 2999-01-01"]);
     gate("nowhere", quick).expect(2, &["nowhere"]);
 }
+
+#[test]
+fn a_selftest_finds_a_known_slowdown_and_is_a_run_like_any_other() {
+    let scene = Scene::new();
+    let done =
+        scene.run(&["selftest", "power", "--effect", "100", "--cells", "1", "--units", "6", "--seed", "3"]);
+    let done = done.expect(0, &["100.0 %", "1 = 100.0 % (2.5 … 100.0 %)", "consistent with the promise"]);
+    let run = scene.the_run();
+    let plan = fs::read_to_string(run.join("plan.json")).unwrap();
+    assert!(
+        plan.matches("\"slowdown_permille\": 1000").count() == 1 && plan.contains("costs_only"),
+        "{plan}"
+    );
+    assert_eq!(count(&run, "finished"), 1);
+    scene.run(&["report"]).expect(0, &["latency ✗"]);
+    scene.run(&["recheck"]).expect(0, &["report.html: the same bytes"]);
+    let again = scene.run(&["selftest", "power", "--resume", "latest"]).expect(0, &["has come to its end"]);
+    assert!(again.stdout.lines().next() == done.stdout.lines().next(), "{}", again.stdout);
+    scene.run(&["selftest", "aa", "--cells", "0"]).expect(2, &["--cells"]);
+    scene.run(&["selftest", "power", "--effect", "0"]).expect(2, &["between 0.1 and 100"]);
+}

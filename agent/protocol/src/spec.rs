@@ -108,6 +108,10 @@ pub struct TrialSpec {
     /// The worker is killed when it has been at work for longer; waiting for its turn in a ping-pong unit
     /// does not count.
     pub deadline_ms: u64,
+    /// For tests of the measuring itself: every sample of a performance trial, and the first inference, is made
+    /// so many thousandths longer than it took, by work of the worker's thread. Nothing else of the trial knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_permille: Option<u16>,
 }
 
 /// Bursts of a ping-pong unit. Every block serves all live workers twice, in a random order and then
@@ -174,6 +178,8 @@ pub const MAX_COOL_DOWN_MS: u64 = 30 * 60 * 1000;
 const COOL_MILLI_CELSIUS: std::ops::RangeInclusive<i64> = 1_000..=120_000;
 /// Longest name of a thermal zone; the kernel's own limit is 20.
 const MAX_ZONE_BYTES: usize = 64;
+/// Delays that can be asked for: up to twice the time.
+const SLOWDOWN_PERMILLE: std::ops::RangeInclusive<u16> = 1..=1000;
 /// Examples of one trial.
 const MAX_EXAMPLES: u64 = 10_000_000;
 /// Elements of one example: 1 GiB of f32.
@@ -252,6 +258,15 @@ impl TrialSpec {
         }
         if self.deadline_ms == 0 || self.deadline_ms > MAX_MS {
             return error("deadline_ms", format!("1 to {MAX_MS}, not {}", self.deadline_ms));
+        }
+        if let Some(slowdown) = self.slowdown_permille {
+            if !SLOWDOWN_PERMILLE.contains(&slowdown) {
+                let (least, most) = (SLOWDOWN_PERMILLE.start(), SLOWDOWN_PERMILLE.end());
+                return error("slowdown_permille", format!("{least} to {most}, not {slowdown}"));
+            }
+            if !matches!(self.mode, Mode::Performance(_)) {
+                return error("slowdown_permille", "only performance trials can be slowed down".to_owned());
+            }
         }
         let examples = self.inputs.examples()?;
         match &self.mode {
@@ -346,6 +361,7 @@ mod tests {
             inputs: Inputs::Files { files: vec![tensor.clone(), tensor] },
             mode: Mode::Performance(rules),
             deadline_ms: 60_000,
+            slowdown_permille: None,
         }
     }
 
@@ -384,6 +400,22 @@ mod tests {
             let refused = refusal(&bad).unwrap_err();
             assert!(refused.starts_with(words), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_delay_has_bounds_and_a_place() {
+        let slowed = |permille| TrialSpec { slowdown_permille: Some(permille), ..trial() };
+        for good in [1, 1000] {
+            assert_eq!(unit(vec![trial(), slowed(good)]).check(), Ok(()));
+        }
+        assert_eq!(
+            refusal(|t| t.slowdown_permille = Some(0)),
+            "trials[1].slowdown_permille: 1 to 1000, not 0"
+        );
+        assert!(refusal(|t| t.slowdown_permille = Some(1001)).contains("not 1001"));
+        let accuracy = TrialSpec { mode: Mode::Accuracy, ..slowed(5) };
+        let alone = UnitSpec { schedule: Schedule::Alone, ..unit(vec![accuracy]) };
+        assert!(alone.check().unwrap_err().to_string().starts_with("trials[0].slowdown_permille: only"));
     }
 
     #[test]

@@ -28,7 +28,8 @@ fn tensor() -> TensorInfo {
 
 fn trial(mode: Mode, inputs: Inputs) -> TrialSpec {
     let runtime = "litert/xnnpack".parse().expect("a good name");
-    TrialSpec { runtime, model: artifact("m"), threads: 4, inputs, mode, deadline_ms: 60_000 }
+    let model = artifact("m");
+    TrialSpec { runtime, model, threads: 4, inputs, mode, deadline_ms: 60_000, slowdown_permille: None }
 }
 
 fn units() -> Vec<UnitSpec> {
@@ -46,11 +47,15 @@ fn units() -> Vec<UnitSpec> {
     };
     let wait = CoolDown { below_milli_celsius: 45_000, wait_ms: 60_000, zone: None };
     let named = CoolDown { zone: Some("cpu-thermal".into()), ..wait.clone() };
+    let slowed = TrialSpec {
+        slowdown_permille: Some(30),
+        ..trial(Mode::Performance(rules.clone()), Inputs::Files { files: files.clone() })
+    };
     let once = vec![trial(Mode::Accuracy, random.clone()), trial(Mode::Profile { iterations: 7 }, random)];
     vec![
         UnitSpec {
             cool_down: Some(wait),
-            ..unit(turns, vec![trial(Mode::Performance(rules), Inputs::Files { files })])
+            ..unit(turns, vec![trial(Mode::Performance(rules), Inputs::Files { files }), slowed])
         },
         UnitSpec { cool_down: Some(named), ..unit(Schedule::Alone, once.clone()) },
         unit(Schedule::Alone, once),

@@ -36,6 +36,8 @@ pub(super) struct Timing {
     pub(super) bursts: PingPong,
     /// Invokes per sample: settled in warm-up, the same ever after.
     pub(super) batch: u32,
+    /// By how much samples are made longer.
+    slowdown_permille: u16,
     wall_ns: Vec<u64>,
     cpu_ns: Vec<u64>,
     scratch: Vec<u64>,
@@ -51,14 +53,15 @@ pub(super) struct Place {
 
 impl Timing {
     /// All buffers at full size, and their pages touched.
-    pub(super) fn new(threads: u16, bursts: PingPong) -> Self {
+    pub(super) fn new(threads: u16, bursts: PingPong, slowdown_permille: u16) -> Self {
         let buffer = || {
             let mut buffer = vec![1; MAX_SAMPLES];
             buffer.clear();
             buffer
         };
         let cpu = CpuClock::for_threads(threads);
-        Self { cpu, bursts, batch: 1, wall_ns: buffer(), cpu_ns: buffer(), scratch: buffer() }
+        let (wall_ns, cpu_ns, scratch) = (buffer(), buffer(), buffer());
+        Self { cpu, bursts, batch: 1, slowdown_permille, wall_ns, cpu_ns, scratch }
     }
 
     /// The size of a burst that the host asked for, and no longer than `max_ns`.
@@ -87,7 +90,7 @@ impl Timing {
             for _ in 0..self.batch {
                 session.invoke()?;
             }
-            let end = clock::monotonic_ns();
+            let end = clock::end_ns(begin, self.slowdown_permille);
             let cpu_now = self.cpu.now_ns();
             wall_ns.push(end.saturating_sub(begin));
             cpu_ns.push(cpu_now.saturating_sub(cpu));
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     fn timing(burst_min_ms: u64) -> Timing {
-        Timing::new(1, PingPong { burst_min_iterations: 4, burst_min_ms })
+        Timing::new(1, PingPong { burst_min_iterations: 4, burst_min_ms }, 0)
     }
 
     #[test]

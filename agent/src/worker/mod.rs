@@ -172,7 +172,7 @@ impl Trial {
         emulated: bool,
         out: &mut Link,
     ) -> Result<Self, Failure> {
-        let timing = burst::Timing::new(spec.threads, bursts);
+        let timing = burst::Timing::new(spec.threads, bursts, spec.slowdown_permille.unwrap_or(0));
         let mut memory = MemoryMeter::new(emulated);
         memory.begin();
         let bare = memory.read(MemoryPhase::Bare);

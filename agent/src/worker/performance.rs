@@ -32,7 +32,7 @@ impl Trial {
         self.memory.begin();
         let begin = clock::monotonic_ns();
         self.session.invoke()?;
-        let wall_ns = clock::monotonic_ns() - begin;
+        let wall_ns = clock::end_ns(begin, self.spec.slowdown_permille.unwrap_or(0)) - begin;
         let reading = self.memory.read(MemoryPhase::FirstInference);
         self.stability = Stability::of(&*self.session)?;
         let mut outputs = Outputs::default();

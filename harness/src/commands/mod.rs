@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod recheck;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod selftest;
 pub(crate) mod spec;
 pub(crate) mod suites;
 

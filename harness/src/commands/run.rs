@@ -59,6 +59,7 @@ impl MeasureArgs {
             filter: self.filter,
             keep_reference: least > 1,
             versions: None,
+            selftest: None,
         };
         Measurable { wanted, resume: self.resume, settings: self.settings }
     }

@@ -77,7 +77,8 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
         return Err(Failure::usage("the suite names no runtime"));
     };
     let model = Artifact { path: model, sha256: entrant.file.sha256.clone() };
-    let trial = TrialSpec { runtime, model, threads: selection.threads, inputs, mode, deadline_ms };
+    let (threads, slowdown_permille) = (selection.threads, None);
+    let trial = TrialSpec { runtime, model, threads, inputs, mode, deadline_ms, slowdown_permille };
     let unit =
         UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, cool_down: None, trials: vec![trial] };
     let mut lines = Vec::new();

@@ -56,6 +56,7 @@ impl Scene {
             declared: None,
             file: HostFile::from_memory(*name, *bytes),
             reference: Some(0),
+            slowdown_permille: None,
         });
         let plan = testing::plan();
         let selection = Selection {
@@ -66,7 +67,9 @@ impl Scene {
             runtimes: vec!["fake/cpu".parse().unwrap()],
             threads: 1,
             measure: suites::Measure::default(),
-            budget: std::time::Duration::from_secs(3600),
+            budget: None,
+            together: crate::plan::MAX_GROUP,
+            costs_only: false,
             dataset: plan.dataset,
             feed: Feed::Random { seed: 1, examples: 4 },
             data: Vec::new(),

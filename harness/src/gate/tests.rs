@@ -24,6 +24,7 @@ fn plan() -> Plan {
         model_path: String::new(),
         model_sha256: protocol::Sha256Hex::of_bytes(b""),
         model_bytes: 1,
+        slowdown_permille: None,
     };
     plan.cases =
         vec![case("m@base", "builtin/cpu"), case("m@head", "builtin/cpu"), case("m@base", "litert/xnnpack")];

@@ -5,7 +5,7 @@ use crate::{
     values::human_time,
 };
 use protocol::{Event, SamplePhase};
-use reports::record::{CaseIndex, Plan, Purpose};
+use reports::record::{CaseIndex, CasePlan, Plan, Purpose};
 use std::time::{Duration, Instant};
 
 /// All devices, and the names of cases.
@@ -60,7 +60,8 @@ impl View {
         self.budget = plan.measuring.time_budget_ms.map(Duration::from_millis);
         self.cases = plan.cases.iter().map(|case| case.variant.to_string()).collect();
         for (index, device) in self.devices.iter_mut().enumerate() {
-            let cases = plan.cases.iter().filter(|case| case.device == index).count();
+            let asked = |case: &&CasePlan| case.device == index && !plan.measuring.costs_only;
+            let cases = plan.cases.iter().filter(asked).count();
             let of_device = |g: &&Vec<CaseIndex>| {
                 g.first().and_then(|c| plan.cases.get(*c)).is_some_and(|c| c.device == index)
             };

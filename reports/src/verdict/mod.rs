@@ -240,7 +240,9 @@ pub fn verdicts(record: &RunRecord) -> Verdicts {
     for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
         let view = ContrastView { record, contrast, cases: *cases };
         rows.extend(cost::rows(&view));
-        rows.extend(quality::rows(&view, &answers));
+        if !record.plan.measuring.costs_only {
+            rows.extend(quality::rows(&view, &answers));
+        }
     }
     add_q_values(&mut rows);
     Verdicts { cases, rows }

@@ -124,6 +124,7 @@ fn plan(cases: usize) -> Plan {
         model_path: format!("m{case}"),
         model_sha256: hash(&format!("model {case}")),
         model_bytes: 1000 * (case as u64 + 1),
+        slowdown_permille: None,
     };
     Plan {
         schema: RECORD_SCHEMA,
@@ -164,6 +165,7 @@ fn plan(cases: usize) -> Plan {
             performance_deadline_ms: 1,
             accuracy_deadline_ms: 1,
             time_budget_ms: None,
+            costs_only: false,
         },
     }
 }

@@ -78,8 +78,8 @@ pub(crate) enum Command {
 }
 
 /// Flags that the plan of a run holds: they would do nothing to a run that is resumed.
-const PLANNED: [&str; 8] =
-    ["device", "runtime", "threads", "seed", "units", "time_budget", "margin", "accuracy_margin"];
+const PLANNED: [&str; 9] =
+    ["device", "runtime", "threads", "seed", "units", "time_budget", "margin", "accuracy_margin", "canaries"];
 
 impl Cli {
     /// Reads a command line, the program's name included.
@@ -146,6 +146,7 @@ mod tests {
             let flag = format!("--{}", flag.replace('_', "-"));
             let value = if flag == "--runtime" { "builtin/cpu" } else { "7" };
             let value = if flag.ends_with("budget") { "7s" } else { value };
+            let value = if flag.ends_with("canaries") { "false" } else { value };
             let value = if flag.ends_with("margin") { "7%" } else { value };
             for command in ["run", "compare", "gate"] {
                 let why = read(&format!("bench {command} --resume latest {flag} {value}")).unwrap_err();

@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` beside this crate tells the path of one number.
 
 mod agents;
+mod canaries;
 mod cli;
 mod commands;
 mod devices;

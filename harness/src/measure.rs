@@ -2,6 +2,7 @@
 //! end noted. Judges nothing and renders nothing.
 
 use crate::{
+    canaries,
     devices::{Device, Registry},
     dispatch::{Agenda, Dispatcher, Ended, Hand, Identity, Remedy, Trouble, device_entry},
     exit::{CommandResult, ExitWith, Failure},
@@ -17,9 +18,10 @@ use crate::{
 use anyhow::Context;
 use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, UnitId};
 use reports::{
-    record::{CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
+    record::{Canaries, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
     store::{self, Resumed, RunWriter},
 };
+use stats::sequential::MIN_UNITS;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, RandomState},
@@ -88,7 +90,8 @@ pub(crate) async fn start_on(
     {
         progress.note(&format!("{}: {reason}", entrant.id));
     }
-    let plan = draw(selection, devices, &facts, &greetings, seed, progress);
+    let mut plan = draw(selection, devices, &facts, &greetings, seed, progress);
+    canaries::remember(&mut plan, &settings.out);
     let created = RunWriter::create(&settings.out, &plan);
     let mut writer = match created {
         Err(error) if is_full(&error) => Err(error).or_incomplete(),
@@ -281,19 +284,26 @@ fn draw(
     seed: u64,
     progress: &mut Progress,
 ) -> Plan {
-    let (cases, contrasts) = cases_and_contrasts(selection, devices.len(), facts);
+    let (mut cases, contrasts) = cases_and_contrasts(selection, devices.len(), facts);
     let memory: Vec<Option<u64>> = greetings
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
         .collect();
-    let groups = plan::groups(&cases, &contrasts, &memory, selection.together, seed);
+    let mut groups = plan::groups(&cases, &contrasts, &memory, selection.together, seed);
     let mut performance = selection.measure.performance();
+    let watched = selection.canaries && selection.suite.max_units as usize >= MIN_UNITS;
+    let of = if watched {
+        canaries::add(&mut cases, &mut groups, &contrasts, selection.suite.margin)
+    } else {
+        Vec::new()
+    };
     if plan::fit(&mut performance, &cases, &groups, selection.budget) {
         progress.note(&format!(
             "steady state is cut to {} ms per variant and unit, so that six units fit the time budget",
             performance.min_ms
         ));
     }
+    let canaries = (!of.is_empty()).then(|| Canaries { performance: canaries::short(&performance), of });
     let performance_deadline_ms = plan::performance_deadline_ms(&performance);
     let accuracy_deadline_ms = plan::accuracy_deadline_ms(selection.dataset.examples, selection.budget);
     let now = jiff::Timestamp::now();
@@ -319,6 +329,7 @@ fn draw(
             time_budget_ms: selection.budget.and_then(|all| u64::try_from(all.as_millis()).ok()),
             costs_only: selection.costs_only,
         },
+        canaries,
     };
     progress.plan(&plan, &[]);
     plan

@@ -166,8 +166,8 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
         all.push(PlannedUnit { unit: UnitId(number), device, purpose, round, group, seed, cases });
     };
     for device in 0..plan.devices.len() {
-        let here: Vec<CaseIndex> =
-            (0..plan.cases.len()).filter(|i| plan.cases[*i].device == device).collect();
+        let variants = plan.variants();
+        let here: Vec<CaseIndex> = (0..variants.len()).filter(|i| variants[*i].device == device).collect();
         let asked = if plan.measuring.costs_only { 0 } else { here.len() as u32 };
         let mut rng = Rng::for_stream(plan.seed, &[STREAM_ACCURACY, device as u64]);
         for (round, at) in (0u32..).zip(rng.permutation(asked)) {
@@ -232,10 +232,12 @@ pub(crate) fn unit_spec(
         None => Err(format!("the file with hash {} is not on the device", sha256.short())),
     };
     let rules = &plan.measuring;
+    let watching = plan.canaries.as_ref().filter(|_| unit.cases.iter().any(|case| plan.is_canary(*case)));
+    let performance = watching.map_or(&rules.performance, |canaries| &canaries.performance);
     let (schedule, mode, deadline_ms) = match unit.purpose {
         Purpose::Performance | Purpose::Confirmation => (
             Schedule::PingPong(rules.ping_pong.clone()),
-            Mode::Performance(rules.performance.clone()),
+            Mode::Performance(performance.clone()),
             rules.performance_deadline_ms,
         ),
         Purpose::Accuracy => (Schedule::Alone, Mode::Accuracy, rules.accuracy_deadline_ms),

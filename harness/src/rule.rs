@@ -4,7 +4,7 @@
 use crate::dispatch::{Answer, Question, Rule, Ruling, Standing};
 use protocol::CaseIndex;
 use reports::{
-    record::{Purpose, RunRecord},
+    record::{Canary, Purpose, RunRecord},
     store,
     verdict::{ContrastRow, Evidence, Reason, Verdict, latencies, next_step},
 };
@@ -15,6 +15,9 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 pub(crate) fn rule() -> Rule {
     Arc::new(|dir: &Path, questions: &[Question]| {
         let mut record = store::load(dir).map_err(|e| e.to_string())?;
+        let watching = record.plan.canaries.iter().flat_map(|all| &all.of);
+        let watched: Vec<_> = watching.flat_map(Canary::contrasts).collect();
+        record.plan.contrasts.extend(watched);
         keep_asked(&mut record, questions);
         let found = latencies(&record);
         let answer = |question: &Question| match question.purpose {
@@ -86,8 +89,13 @@ fn answer(record: &RunRecord, question: &Question) -> Answer {
 fn confirm(record: &RunRecord, rows: &[ContrastRow], question: &Question) -> Answer {
     let Some(group) = record.plan.measuring.groups.get(question.group) else { return Answer::Decided };
     let alive = |case: CaseIndex| group.contains(&case) && !question.left_out.contains(&case);
+    // a model that was slowed on purpose is slower: once is enough
+    let slowed = |case: CaseIndex| {
+        record.plan.is_canary(case)
+            && record.plan.cases.get(case).is_some_and(|c| c.slowdown_permille.is_some())
+    };
     let (mut cases, mut more) = (BTreeSet::new(), usize::MAX);
-    for row in rows {
+    for row in rows.iter().filter(|row| !slowed(row.cases.candidate)) {
         let (candidate, reference) = (row.cases.candidate, row.cases.reference);
         for reason in row.reasons.iter().filter(|_| alive(candidate) && alive(reference)) {
             if let Reason::NotConfirmed { units, next } = reason {

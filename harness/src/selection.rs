@@ -77,6 +77,8 @@ pub(crate) struct Selection {
     pub(crate) together: usize,
     /// Nobody asks what the variants answer.
     pub(crate) costs_only: bool,
+    /// The measuring itself is watched.
+    pub(crate) canaries: bool,
     pub(crate) dataset: DatasetFacts,
     pub(crate) feed: Feed,
     /// Tensor files.
@@ -143,6 +145,7 @@ impl Selection {
             budget: Some(budget.or(of_suite).unwrap_or(DEFAULT_BUDGET)),
             together: MAX_GROUP,
             costs_only: false,
+            canaries: settings.canaries,
             dataset,
             feed,
             data,

@@ -56,6 +56,10 @@ pub(crate) struct Layer {
     /// Drop of the task score that is still acceptable, e.g. 1% [default: the suite's]
     #[arg(long, env = "BENCH_ACCURACY_MARGIN", value_name = "SHARE")]
     pub(crate) accuracy_margin: Option<Share>,
+    /// Measure a model against itself, equal and slowed by a known share, beside the rest, to see whether the device can
+    /// be believed; false saves that time [default: true]
+    #[arg(long, env = "BENCH_CANARIES", value_name = "BOOL")]
+    pub(crate) canaries: Option<bool>,
     /// Folder in which every run gets a folder of its own [default: runs]
     #[arg(long, env = "BENCH_OUT", value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -87,6 +91,7 @@ impl Layer {
             time_budget: self.time_budget.or(below.time_budget),
             margin: self.margin.or(below.margin),
             accuracy_margin: self.accuracy_margin.or(below.accuracy_margin),
+            canaries: self.canaries.or(below.canaries),
             out: self.out.or(below.out),
             cache: self.cache.or(below.cache),
             cache_limit: self.cache_limit.or(below.cache_limit),
@@ -137,6 +142,8 @@ pub(crate) struct Settings {
     pub(crate) margin: Option<Share>,
     /// Margin of the task score; `None`: the suite's.
     pub(crate) accuracy_margin: Option<Share>,
+    /// Whether the measuring itself is watched.
+    pub(crate) canaries: bool,
     /// Where runs are kept.
     pub(crate) out: PathBuf,
     /// Where the local device keeps pushed files.
@@ -179,6 +186,7 @@ impl Settings {
             time_budget: all.time_budget,
             margin: all.margin,
             accuracy_margin: all.accuracy_margin,
+            canaries: all.canaries.unwrap_or(true),
             out: here.join(all.out.unwrap_or_else(|| PathBuf::from("runs"))),
             cache: here.join(cache),
             cache_limit: all.cache_limit.unwrap_or(CACHE_LIMIT),

@@ -50,5 +50,6 @@ pub(crate) fn plan() -> Plan {
             time_budget_ms: None,
             costs_only: false,
         },
+        canaries: None,
     }
 }

@@ -153,6 +153,7 @@ impl Recipe {
             cases: self.cases.iter().map(case).collect(),
             contrasts: self.contrasts(),
             measuring: self.measuring(),
+            canaries: None,
         }
     }
 

@@ -234,3 +234,30 @@ fn a_selftest_finds_a_known_slowdown_and_is_a_run_like_any_other() {
     scene.run(&["selftest", "aa", "--cells", "0"]).expect(2, &["--cells"]);
     scene.run(&["selftest", "power", "--effect", "0"]).expect(2, &["between 0.1 and 100"]);
 }
+
+#[test]
+fn a_run_watches_itself_and_remembers_what_it_saw() {
+    let scene = Scene::new();
+    for model in ["a", "b"] {
+        scene.model(model, "busy_us = 100");
+    }
+    let suite = scene.suite(&["a", "b"], 8).display().to_string();
+    // so wide a margin asks for a slowdown that nothing can hide
+    let words = ["compare", "--suite", &suite, "--canaries", "true", "--margin", "60%"];
+    let told = |words: &[&str]| scene.run(words).expect(0, &[]).stdout.replace('\n', " ");
+    let first = scene.run(&words).expect(0, &[]);
+    let saw = first.stdout.replace('\n', " ");
+    assert!(saw.contains("the same model twice was called equal; 100 % slower on purpose, found."), "{saw}");
+    assert!(saw.contains("So far 0 false alarms in 1 run (0.0 … 97.5 %)"), "{saw}");
+    assert!(!first.stdout.contains("canary-"), "no verdict on what nobody asked for: {}", first.stdout);
+    let run = scene.path("runs").join("canaries.jsonl");
+    assert_eq!(fs::read_to_string(&run).unwrap().lines().count(), 1);
+    let saw = told(&words);
+    assert!(
+        saw.contains("So far 0 false alarms in 2 runs") && saw.contains("2 of 2 slowdowns found"),
+        "{saw}"
+    );
+    scene.run(&["recheck"]).expect(0, &["report.html: the same bytes", "canaries.csv: the same bytes"]);
+    let none = scene.run(&["compare", "--suite", &suite, "--canaries", "false"]).expect(0, &[]);
+    assert!(!none.stdout.contains("Canaries"), "{}", none.stdout);
+}

@@ -83,6 +83,8 @@ impl Scene {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("XDG_CACHE_HOME", self.path("cache"))
+            // units are counted; what canaries do has tests of its own
+            .env("BENCH_CANARIES", "false")
             // a test finds no phones and starts no server
             .env("ADB_SERVER_SOCKET", "tcp:0.0.0.0:1")
             .stdin(Stdio::null())

@@ -125,6 +125,7 @@ impl Lab {
             .current_dir(self.scene.path(""))
             .env("XDG_CACHE_HOME", self.scene.path("cache"))
             .env("BENCH_AGENT_DIR", self.scene.path("agents"))
+            .env("BENCH_CANARIES", "false")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command

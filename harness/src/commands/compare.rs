@@ -5,10 +5,11 @@ use super::{
     run::{Measurable, MeasureArgs, listen, measure, tell_end},
 };
 use crate::{
+    canaries,
     exit::{CommandResult, Exit, ExitWith, Failure},
     gate::{self, GateArgs, Rules},
     measure::Measured,
-    progress::Progress,
+    progress::{Progress, say},
     render::{Concluded, Shown, render},
 };
 use std::path::Path;
@@ -71,6 +72,12 @@ pub(crate) fn judge(command: Command, what: Measurable, config: Option<&Path>, q
     }
     let Concluded { record, verdicts } = block_on(reported(&measured, &command))?;
     progress.note(&format!("seal of the record: {}", record.seal));
+    if record.finished.is_some()
+        && let Some(out) = measured.dir.parent()
+        && let Err(error) = canaries::keep(&record.plan, &verdicts.canaries, out)
+    {
+        say(&format!("what the canaries found is not written down for later runs: {error}"));
+    }
     let end = tell_end(&measured, &command.name);
     let missing = verdicts.cases.iter().any(|case| case.failed > 0);
     let gated = command.rules.map_or(Exit::Fine, |rules| gate::tell(&verdicts, &record.plan, &rules));

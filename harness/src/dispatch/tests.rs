@@ -70,6 +70,7 @@ impl Scene {
             budget: None,
             together: crate::plan::MAX_GROUP,
             costs_only: false,
+            canaries: false,
             dataset: plan.dataset,
             feed: Feed::Random { seed: 1, examples: 4 },
             data: Vec::new(),

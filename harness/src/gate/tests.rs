@@ -48,7 +48,8 @@ fn row((kind, candidate, name, verdict): (ContrastKind, CaseIndex, &str, Verdict
 
 fn answer(rules: &Rules, rows: &[(ContrastKind, CaseIndex, &str, Verdict)]) -> (String, Exit) {
     let rows = rows.iter().map(|r| row(*r)).collect();
-    let (lines, exit) = judge(&Verdicts { cases: Vec::new(), rows }, &plan(), rules, TODAY);
+    let (lines, exit) =
+        judge(&Verdicts { cases: Vec::new(), rows, canaries: Vec::new() }, &plan(), rules, TODAY);
     (lines.join("\n"), exit)
 }
 
@@ -111,7 +112,7 @@ fn what_cannot_be_decided_fails_where_the_rule_says_so() {
 fn too_few_units_are_no_answer() {
     let mut short = row((Reference, 1, "latency_ns", Inconclusive));
     short.reasons.push(Reason::TooFewUnits { units: 2, needed: 6 });
-    let verdicts = Verdicts { cases: Vec::new(), rows: vec![short] };
+    let verdicts = Verdicts { cases: Vec::new(), rows: vec![short], canaries: Vec::new() };
     let (lines, exit) = judge(&verdicts, &plan(), &Rules::usual(), TODAY);
     assert_eq!(exit, Exit::Incomplete);
     assert!(lines[0].contains("has no answer: 2 units, a call needs 6"), "{lines:?}");

@@ -61,7 +61,7 @@ impl View {
         self.cases = plan.cases.iter().map(|case| case.variant.to_string()).collect();
         for (index, device) in self.devices.iter_mut().enumerate() {
             let asked = |case: &&CasePlan| case.device == index && !plan.measuring.costs_only;
-            let cases = plan.cases.iter().filter(asked).count();
+            let cases = plan.variants().iter().filter(asked).count();
             let of_device = |g: &&Vec<CaseIndex>| {
                 g.first().and_then(|c| plan.cases.get(*c)).is_some_and(|c| c.device == index)
             };

@@ -115,6 +115,7 @@ pub(crate) fn selection(cells: &Cells, settings: &Settings, seed: u64) -> Comman
         budget: settings.time_budget.map(|span| span.0),
         together: 2,
         costs_only: true,
+        canaries: false,
         dataset,
         feed,
         data,

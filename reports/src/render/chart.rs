@@ -156,7 +156,7 @@ fn points(view: &View<'_>, factor: f64) -> Vec<Point> {
             onnx: facts.is_some_and(|f| f.format == protocol::Format::Onnx),
         })
     };
-    (0..view.plan().cases.len()).filter_map(point).take(MAX_ROWS).collect()
+    (0..view.plan().variants().len()).filter_map(point).take(MAX_ROWS).collect()
 }
 
 /// The score with its interval against median latency, one point per case.

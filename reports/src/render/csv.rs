@@ -20,6 +20,7 @@ macro_rules! csv_format {
 
 csv_format!(RESULTS, "results", Some("results.csv"), "verdicts: a row per contrast and metric");
 csv_format!(CASES, "cases", Some("cases.csv"), "a row per case, as measured");
+csv_format!(CANARIES, "canaries", Some("canaries.csv"), "whether each device measured as it should");
 csv_format!(UNITS, "units", Some("units.csv"), "the pairs that verdicts rest on");
 csv_format!(TRIALS, "trials", Some("trials.csv"), "a row per trial, with the state of the device");
 csv_format!(MEMORY, "memory", Some("memory.csv"), "a row per trial and phase");

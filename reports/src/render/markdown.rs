@@ -119,6 +119,9 @@ fn footer(view: &View<'_>) -> String {
     if view.record.finished.is_none() {
         page.push_str("- this run was cut off\n");
     }
+    if let Some(summary) = view.canary_summary() {
+        page.push_str(&format!("\n<sub>{}</sub>\n", escaped(&summary)));
+    }
     let counts: Vec<String> =
         view.counts().into_iter().map(|(v, n)| format!("{} {n} {}", symbol(v), v.word())).collect();
     format!(

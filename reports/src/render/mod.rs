@@ -78,6 +78,7 @@ pub const FORMATS: &[Format] = &[
     markdown::FORMAT,
     csv::RESULTS,
     csv::CASES,
+    csv::CANARIES,
     csv::UNITS,
     csv::TRIALS,
     csv::MEMORY,

@@ -169,6 +169,7 @@ fn footer(view: &View<'_>, width: u16) -> String {
     let margins = format!("margin ±{}, {} ±{accepted}", text::percent(suite.margin, 1), score.short);
     let mut page = "\n".to_owned();
     push_wrapped(&mut page, &format!("{}   {margins}", counts.join("  ")), width);
+    push_wrapped(&mut page, &view.canary_summary().unwrap_or_default(), width);
     let losses = &view.record.losses;
     for loss in losses.iter().take(MAX_LOSSES) {
         push_wrapped(&mut page, &format!("lost: {}", text::clean(loss)), width);

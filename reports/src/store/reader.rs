@@ -101,6 +101,25 @@ pub(super) fn read_plan(dir: &Path) -> Result<(Plan, Chain), StoreError> {
     Ok((plan, Chain::of_plan(&text)))
 }
 
+/// Three cases each, of one device, behind all others.
+fn check_canaries(plan: &Plan) -> Result<(), String> {
+    let Some(canaries) = &plan.canaries else { return Ok(()) };
+    let mut next = plan.variants().len();
+    for (i, canary) in canaries.of.iter().enumerate() {
+        let device = |case: usize| plan.cases.get(case).map(|case| case.device);
+        let [first, second, third] = canary.cases().map(device);
+        if canary.cases() != [next, next + 1, next + 2]
+            || first.is_none()
+            || second != first
+            || third != first
+        {
+            return Err(format!("canaries.of[{i}]: needs three cases of one device, behind all others"));
+        }
+        next += 3;
+    }
+    Ok(())
+}
+
 /// Everything that others use as an index or divide by.
 fn check(plan: &Plan) -> Result<(), String> {
     for (i, case) in plan.cases.iter().enumerate() {
@@ -124,6 +143,7 @@ fn check(plan: &Plan) -> Result<(), String> {
             return Err(format!("measuring.groups[{i}]: needs cases of one device"));
         }
     }
+    check_canaries(plan)?;
     let most = if plan.suite.task.metric().unit == Unit::Db { MAX_MARGIN_DB } else { 1.0 };
     for (name, margin, most) in
         [("margin", plan.suite.margin, 1.0), ("accuracy_margin", plan.suite.accuracy_margin, most)]

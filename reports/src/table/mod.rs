@@ -2,6 +2,7 @@
 //! here and one line in [`TABLES`]; `reports/SCHEMA.md` says what every column means. Formats
 //! that write tables (CSV) take them from here.
 
+mod canaries;
 mod cases;
 mod memory;
 mod results;
@@ -85,8 +86,15 @@ pub struct Table {
 pub type Frames<'a> = Box<dyn Iterator<Item = PolarsResult<DataFrame>> + 'a>;
 
 /// The list. A new table is a file and a line here.
-pub const TABLES: &[Table] =
-    &[results::TABLE, cases::TABLE, units::TABLE, trials::TABLE, memory::TABLE, samples::TABLE];
+pub const TABLES: &[Table] = &[
+    results::TABLE,
+    cases::TABLE,
+    canaries::TABLE,
+    units::TABLE,
+    trials::TABLE,
+    memory::TABLE,
+    samples::TABLE,
+];
 
 /// A column and how to get its cell from a row.
 struct Cell<R> {

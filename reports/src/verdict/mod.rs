@@ -4,6 +4,7 @@
 //!
 //! `reports/METHODOLOGY.md` says what every number means; it and this module must not differ.
 
+mod canary;
 mod case;
 mod confirmation;
 mod cost;
@@ -22,6 +23,7 @@ mod tasks;
 mod tests;
 
 pub use crate::accuracy::Flip;
+pub use canary::{Alarm, CanaryFinding, Detection};
 pub use case::{CaseSummary, LatencySummary, PercentileRow};
 pub use reason::{Reason, Side};
 pub use sequential::next_step;
@@ -87,10 +89,12 @@ impl Verdict {
 /// Everything that is concluded from a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdicts {
-    /// One per case of the plan, in its order.
+    /// One per case that somebody asked about ([`crate::record::Plan::variants`]), in the order of the plan.
     pub cases: Vec<CaseSummary>,
     /// By contrast in plan order, then by metric in the order of [`protocol::METRICS`].
     pub rows: Vec<ContrastRow>,
+    /// One per canary of the plan, in its order.
+    pub canaries: Vec<CanaryFinding>,
 }
 
 /// What one contrast says about one metric.
@@ -234,7 +238,7 @@ pub struct Moved {
 /// Draws every conclusion there is from the units that are complete.
 pub fn verdicts(record: &RunRecord) -> Verdicts {
     let answers: Vec<_> =
-        (0..record.plan.cases.len()).map(|case| quality::Answers::of(record, case)).collect();
+        (0..record.plan.variants().len()).map(|case| quality::Answers::of(record, case)).collect();
     let cases = answers.iter().enumerate().map(|(case, found)| case::summary(record, case, found)).collect();
     let mut rows = Vec::new();
     for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
@@ -245,7 +249,9 @@ pub fn verdicts(record: &RunRecord) -> Verdicts {
         }
     }
     add_q_values(&mut rows);
-    Verdicts { cases, rows }
+    let canaries = canary::findings(record);
+    canary::condemn(&record.plan, &canaries, &mut rows);
+    Verdicts { cases, rows, canaries }
 }
 
 /// The rows of latency alone, without q-values: what there is to know while a run is under way, for a fraction of the

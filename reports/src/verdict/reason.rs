@@ -194,6 +194,11 @@ pub enum Reason {
         /// Fresh units at which something new can be known.
         next: usize,
     },
+    /// The canary of the device says that its times cannot be trusted.
+    DeviceSick {
+        /// What it found.
+        found: String,
+    },
     /// The sign-flip test does not find what the t test found.
     CrossCheck {
         /// Its p-value on the side of the verdict.
@@ -270,6 +275,7 @@ impl fmt::Display for Reason {
                 write!(f, "not reproduced: {first:+.1} % at first, {again:+.1} % in {units} fresh units")
             }
             Self::NotConfirmed { units, next } => write!(f, "not confirmed: {units} of {next} fresh units"),
+            Self::DeviceSick { found } => write!(f, "times of this device cannot be trusted: {found}"),
             Self::CrossCheck { sign_flip_p } => {
                 write!(f, "the sign-flip test does not confirm it (p = {sign_flip_p:.4})")
             }

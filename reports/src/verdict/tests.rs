@@ -167,6 +167,7 @@ fn plan(cases: usize) -> Plan {
             time_budget_ms: None,
             costs_only: false,
         },
+        canaries: None,
     }
 }
 

@@ -2,11 +2,13 @@
 //! and the order of rows. Concludes nothing that the verdicts do not say.
 
 mod answer;
+mod canaries;
 mod distribution;
 mod headline;
 mod shown;
 
 pub(crate) use answer::{Answer, symbol};
+pub(crate) use canaries::so_far;
 pub(crate) use distribution::Distribution;
 pub(crate) use headline::Headline;
 pub use shown::outcome_words;
@@ -32,7 +34,7 @@ pub(crate) struct ContrastView<'a> {
 pub(crate) struct Name {
     /// `tflite-int8`, or with the model in front where there are several.
     pub(crate) variant: String,
-    /// Runtime, device, threads: those that differ within the run; may be empty.
+    /// Runtime, device, threads: those that differ within the run; and that it was slowed on purpose. May be empty.
     pub(crate) detail: String,
 }
 
@@ -159,7 +161,10 @@ fn names(plan: &Plan) -> Vec<Name> {
     let one_model = all_same(&model);
     let name = |case: &CasePlan| {
         let variant = if one_model { case.variant.variant.clone() } else { case.variant.to_string() };
-        let detail: Vec<String> = shown.iter().map(|part| part(case)).collect();
+        let slowed = case.slowdown_permille.map(|permille| {
+            format!("slowed by {} on purpose", text::percent(f64::from(permille) / 1000.0, 1))
+        });
+        let detail: Vec<String> = shown.iter().map(|part| part(case)).chain(slowed).collect();
         Name {
             variant: text::clean(&variant).into_owned(),
             detail: text::clean(&detail.join(", ")).into_owned(),

@@ -82,7 +82,7 @@ struct Point {
 }
 
 fn points(page: &Page<'_>, device: usize) -> Vec<Point> {
-    let cases = page.view.plan().cases.iter().enumerate().filter(|(_, case)| case.device == device);
+    let cases = page.view.plan().variants().iter().enumerate().filter(|(_, case)| case.device == device);
     cases
         .filter_map(|(case, _)| {
             let (_, summary) = page.view.case(case)?;

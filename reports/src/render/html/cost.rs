@@ -69,7 +69,7 @@ fn readings(record: &RunRecord, case: CaseIndex) -> impl Iterator<Item = &Memory
 
 fn memory(page: &Page<'_>) -> Markup {
     let record = page.view.record;
-    let rows: Vec<(CaseIndex, Vec<Option<f64>>)> = (0..record.plan.cases.len())
+    let rows: Vec<(CaseIndex, Vec<Option<f64>>)> = (0..record.plan.variants().len())
         .take(MAX_ROWS)
         .map(|case| (case, PHASES.iter().map(|(phase, _)| peak(record, case, *phase)).collect()))
         .collect();

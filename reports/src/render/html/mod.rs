@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod backend;
+mod canaries;
 mod conditions;
 mod contrast;
 mod cost;
@@ -40,7 +41,7 @@ struct Page<'a> {
 fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
     let latency =
-        (0..source.record.plan.cases.len()).map(|case| Distribution::of(source.record, case)).collect();
+        (0..source.record.plan.variants().len()).map(|case| Distribution::of(source.record, case)).collect();
     let page = Page { view, latency };
     out.write_all(document(&page).into_string().as_bytes())?;
     Ok(())
@@ -54,6 +55,7 @@ fn sections(page: &Page<'_>) -> Vec<(&'static str, &'static str, Option<Markup>)
         ("cost", "Memory and start", cost::section(page)),
         ("backend", "Backend", backend::section(page)),
         ("device", "Device", device::section(page)),
+        ("canaries", "Canaries", canaries::section(page)),
         ("losses", "Losses", device::losses(page)),
         ("reproduce", "Reproduce", Some(reproduce::section(page))),
         ("glossary", "Glossary", Some(reproduce::glossary())),

@@ -54,7 +54,7 @@ fn models(page: &Page<'_>) -> Markup {
         &html! { table {
             caption { "Model files, by SHA-256" }
             thead { tr { th scope="col" { "Variant" } th scope="col" { "File" } th scope="col" { "SHA-256" } } }
-            tbody { @for (case, plan) in page.view.plan().cases.iter().enumerate().take(MAX_ROWS) { tr {
+            tbody { @for (case, plan) in page.view.plan().variants().iter().enumerate().take(MAX_ROWS) { tr {
                 th.name scope="row" { (page.view.name(case)) }
                 td.wrap { (text::clean(&plan.model_path)) }
                 td { code { (plan.model_sha256.short()) "…" } }

@@ -117,8 +117,9 @@ pub(crate) enum UnitEnd {
         /// Outputs of accuracy trials on the device.
         outputs: Vec<(PathBuf, Sha256Hex)>,
     },
-    /// A file that was pushed is not there any more, or is another one: what was measured without it does not count.
-    FileGone(String),
+    /// The device failed, not a model: a pushed file is gone, its disk is full, it starts no process. What was measured
+    /// does not count.
+    DeviceTrouble(String),
     /// The agent would not take it.
     Refused(String),
     /// The host cancelled it.
@@ -202,7 +203,7 @@ impl Link {
     ) -> Result<UnitEnd, LinkError> {
         let limit = longest(&unit) + UNIT_SLACK;
         let mut check =
-            Check { unit: unit.unit, received: Counts::default(), outputs: Vec::new(), file_gone: None };
+            Check { unit: unit.unit, received: Counts::default(), outputs: Vec::new(), trouble: None };
         self.send(HostMessage::Run { unit }).await?;
         let end = time::Instant::now() + limit;
         let mut stopping: Option<time::Instant> = None;
@@ -337,7 +338,7 @@ struct Check {
     received: Counts,
     outputs: Vec<(PathBuf, Sha256Hex)>,
     /// What a worker said of it.
-    file_gone: Option<String>,
+    trouble: Option<String>,
 }
 
 impl Check {
@@ -366,8 +367,8 @@ impl Check {
                     ));
                 }
                 let outputs = std::mem::take(&mut self.outputs);
-                Ok(Step::End(match self.file_gone.take() {
-                    Some(reason) => UnitEnd::FileGone(reason),
+                Ok(Step::End(match self.trouble.take() {
+                    Some(reason) => UnitEnd::DeviceTrouble(reason),
                     None => UnitEnd::Done { counts, outputs },
                 }))
             }
@@ -383,8 +384,8 @@ impl Check {
         match event {
             Event::TrialFinished { outcome, .. } => {
                 self.received.trials = self.received.trials.saturating_add(1);
-                if let Outcome::Failed { kind: FailKind::HashMismatch, message } = outcome {
-                    self.file_gone.get_or_insert_with(|| message.clone());
+                if let Outcome::Failed { kind: FailKind::HashMismatch | FailKind::Io, message } = outcome {
+                    self.trouble.get_or_insert_with(|| message.clone());
                 }
             }
             Event::Samples { samples, .. } => self.received.samples += samples.wall_ns.len() as u64,

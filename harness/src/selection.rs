@@ -310,7 +310,7 @@ pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection
             Wanted { selftest: Some(cells), ..Wanted::default() }
         }
     };
-    let selection = Selection::load(&wanted, settings, plan.seed)?;
+    let mut selection = Selection::load(&wanted, settings, plan.seed)?;
     let changed = |what: String| {
         Failure::usage(format!(
             "{what} changed since the run {} was planned: start a new run, or bring the old content back",
@@ -329,6 +329,9 @@ pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection
     if let Some(case) = plan.cases.iter().find(|case| !is_there(case)) {
         return Err(changed(format!("the model {}", case.model_path)));
     }
+    // what a filter left out is not to be pushed; who is compared with whom is in the plan
+    selection.entrants.retain(|e| plan.cases.iter().any(|case| case.variant == e.id));
+    selection.entrants.iter_mut().for_each(|e| e.reference = None);
     Ok(selection)
 }
 

@@ -439,8 +439,11 @@ fn at_a_terminal(typed: &[u8]) -> Option<String> {
 fn a_secret_that_is_typed_is_not_shown() {
     let Some(seen) = at_a_terminal("wrong\u{15}top sü\u{7f}ecreX\u{7f}t\r".as_bytes()) else { return };
     assert!(seen.contains("Ok(\"t.o.p. .s.e.c.r.e.t\")") && !seen.contains("wrong"), "{seen}");
-    let seen = at_a_terminal(b"half\x03").unwrap();
+    let seen = at_a_terminal(b"half\x04").unwrap();
     assert!(seen.contains("nothing was typed") && !seen.contains("half"), "{seen}");
+    // this key interrupts the program that asks, as it does everywhere
+    let seen = at_a_terminal(b"half\x03").unwrap();
+    assert!(!seen.contains("typed") && !seen.contains("half") && !seen.contains("Ok("), "{seen}");
 }
 
 /// Runs at the terminal of [`at_a_terminal`]: tells the answer letter by letter, so that an echo of it is no answer.

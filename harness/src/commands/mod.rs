@@ -46,7 +46,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = CommandResult<T>>) -> Comma
         .build()
         .context("the event loop cannot be started")
         .or_incomplete()?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        let result = work.await;
+        transport::last_orders().await;
+        result
+    });
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     // a thread may still ask for a password, and ends with the process
     transport::restore_terminal();

@@ -83,7 +83,11 @@ pub(crate) fn find(here: &Path) -> Option<PathBuf> {
 pub(crate) fn read(path: &Path, kinds: &'static [Kind]) -> CommandResult<Vec<Known>> {
     let shown = path.display();
     let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("the devices file {shown}: {e}"));
-    if fs::metadata(path).map_err(|e| failed(&e))?.len() > MAX_FILE_BYTES {
+    let found = fs::metadata(path).map_err(|e| failed(&e))?;
+    if !found.is_file() {
+        return Err(failed(&"not a regular file"));
+    }
+    if found.len() > MAX_FILE_BYTES {
         return Err(failed(&format!("longer than {MAX_FILE_BYTES} bytes")));
     }
     let text = fs::read_to_string(path).map_err(|e| failed(&e))?;

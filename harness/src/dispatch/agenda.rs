@@ -229,7 +229,9 @@ impl Agenda {
         };
         let reason = match outcome {
             Outcome::Ok | Outcome::Skipped { .. } | Outcome::DeviceLost => None,
-            Outcome::Failed { kind: FailKind::Io | FailKind::Runtime, message } => {
+            // of the device, and its unit is lost
+            Outcome::Failed { kind: FailKind::Io, .. } => None,
+            Outcome::Failed { kind: FailKind::Runtime, message } => {
                 strike(&mut self.strikes).then(|| message.clone())
             }
             Outcome::Failed { message, .. } => Some(message.clone()),

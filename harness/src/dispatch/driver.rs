@@ -153,6 +153,13 @@ impl Driver {
                 let (mut trouble, end) = given_up(link, &error).await;
                 if pushed.is_some() && is_no_agent(&error, end) {
                     trouble.reason.push_str(advice(end));
+                    if let Some(said) = self.device.known.agent.as_deref().filter(|said| *said != probe.arch)
+                    {
+                        let (found, key) = (&probe.arch, "`agent`");
+                        trouble.reason.push_str(&format!(
+                            "; {key} in devices.toml says {said}, the device says {found}"
+                        ));
+                    }
                 }
                 return Err(trouble);
             }
@@ -280,7 +287,7 @@ impl Driver {
                 *session = Some(open);
                 self.tell(DispatchEvent::UnitCancelled { device, unit, attempt }).await
             }
-            Ok(UnitEnd::FileGone(reason)) => {
+            Ok(UnitEnd::DeviceTrouble(reason)) => {
                 // whoever connects anew is given its files anew
                 open.link.close().await;
                 let trouble = Trouble { reason, remedy: Remedy::TryAgain };

@@ -291,21 +291,21 @@ async fn a_crashing_candidate_leaves_nothing_to_compare_after_two_units() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pushed_file_that_stays_missing_gives_the_device_up_and_is_no_result_of_the_model() {
-    let words = "outcome = { outcome = \"failed\", kind = \"hash-mismatch\", message = \"it is missing\" }";
-    let scene = Scene::new(&[&script_for(OTHER, words)]);
-    let (measured, record) = scene.run().await;
-    let (_, reason) = measured.ended.lost.first().unwrap();
-    assert_eq!(reason, "it is missing");
-    assert_eq!(
-        record.losses.iter().filter(|l| l.contains("attempt") && l.contains("it is missing")).count(),
-        3,
-        "{:?}",
-        record.losses
-    );
-    // whether the other model had its turn before is the seed's to say
-    let cases: Vec<_> = record.units.iter().flat_map(|u| &u.trials).map(|t| t.case).collect();
-    assert!(cases.iter().all(|case| *case == 0) && cases.len() <= 1, "{cases:?}");
+async fn what_fails_on_the_device_gives_it_up_and_is_no_result_of_the_model() {
+    // a file that stays missing; a full disk, no process to be started
+    for kind in ["hash-mismatch", "io"] {
+        let words =
+            format!("outcome = {{ outcome = \"failed\", kind = \"{kind}\", message = \"it is missing\" }}");
+        let scene = Scene::new(&[&script_for(OTHER, &words)]);
+        let (measured, record) = scene.run().await;
+        let (_, reason) = measured.ended.lost.first().unwrap();
+        assert_eq!(reason, "it is missing");
+        let lost = record.losses.iter().filter(|l| l.contains("attempt") && l.contains("it is missing"));
+        assert_eq!((lost.count(), &record.finished), (3, &None), "{:?}", record.losses);
+        // whether the other model had its turn before is the seed's to say
+        let cases: Vec<_> = record.units.iter().flat_map(|u| &u.trials).map(|t| t.case).collect();
+        assert!(cases.iter().all(|case| *case == 0) && cases.len() <= 1, "{cases:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{
     dispatch::DispatchEvent,
+    transport::share_screen,
     values::{human_bytes, human_time},
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
 /// Redrawn so often when nothing happens: the clock goes on, the device is hardly disturbed.
@@ -22,7 +23,17 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn new() -> Self {
-        Self { all: MultiProgress::new(), bars: Vec::new() }
+        let all = MultiProgress::new();
+        // a question must not be drawn over
+        let screen = all.clone();
+        share_screen(Box::new(move |asking| {
+            if asking {
+                screen.clear().unwrap_or_default();
+            }
+            let target = if asking { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+            screen.set_draw_target(target);
+        }));
+        Self { all, bars: Vec::new() }
     }
 
     pub(super) fn devices(&mut self, ids: &[String]) {

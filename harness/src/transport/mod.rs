@@ -19,8 +19,9 @@ pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
 pub use guard::{Guarded, LOOK_LIMIT, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
 pub use local::Local;
 pub use look::Look;
+pub(crate) use remote::last_orders;
 pub use ssh::SshOptions;
-pub(crate) use ssh::restore_terminal;
+pub(crate) use ssh::{is_asking, restore_terminal, share_screen};
 
 use crate::dispatch::Remedy;
 use protocol::Sha256Hex;

@@ -10,6 +10,7 @@ use crate::{
     selection::{Selection, Wanted},
     settings::Settings,
     stdout::print,
+    transport::is_asking,
     values::human_time,
 };
 use anyhow::Context;
@@ -19,7 +20,7 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::{task::LocalSet, time::timeout};
+use tokio::{task::LocalSet, time::sleep};
 
 /// The suite that is run.
 const SUITE: &str = "smoke";
@@ -65,6 +66,18 @@ pub(super) fn work(settings: &Settings, quiet: bool) -> CommandResult {
     })
 }
 
+/// Over after [`LIMIT`]; the time in which a person is asked for something is not the device's.
+async fn limit() {
+    const GLANCE: Duration = Duration::from_millis(500);
+    let mut left = LIMIT;
+    while !left.is_zero() {
+        sleep(GLANCE).await;
+        if !is_asking() {
+            left = left.saturating_sub(GLANCE);
+        }
+    }
+}
+
 /// What is wrong with the one device there is.
 fn trouble(error: &anyhow::Error) -> String {
     match error.downcast_ref::<NoDevice>().and_then(|none| none.reasons.first()) {
@@ -84,10 +97,10 @@ async fn check(
     settings.out = folder.path().to_owned();
     let mut progress = Progress::new(true);
     let work = measure::start_on(vec![device], selection, &settings, seed, &mut progress, listen()?);
-    let measured = timeout(LIMIT, work)
-        .await
-        .with_context(|| format!("not done within {} s", LIMIT.as_secs()))
-        .or_incomplete()??;
+    let measured = tokio::select! {
+        measured = work => measured?,
+        () = limit() => return Err(anyhow::anyhow!("not done within {} s", LIMIT.as_secs())).or_incomplete(),
+    };
     if let Some((_, why)) = measured.ended.lost.first() {
         return Err(anyhow::Error::msg(why.clone())).or_incomplete();
     }

@@ -70,8 +70,18 @@ pub(crate) async fn pair(address: &str, code: &str) -> Result<(), String> {
             "{address:?} has no port: the device shows one for pairing, which always differs"
         ));
     }
-    let (address, code) = (resolve(address).await?, code.to_owned());
-    ask(&Server::from_environment()?, CONNECT_LIMIT, move |server| server.pair(address, code)).await
+    pair_through(&Server::from_environment()?, resolve(address).await?, code).await
+}
+
+/// By hand: servers answer in three shapes, and the library reads one.
+async fn pair_through(server: &Server, address: SocketAddrV4, code: &str) -> Result<(), String> {
+    let asked = server.answer(&format!("host:pair:{code}:{address}"), CONNECT_LIMIT).await;
+    let said = asked.map_err(|fault| fault.to_string())?;
+    if said.starts_with("Successfully paired") {
+        Ok(())
+    } else {
+        Err(format!("adb says: {}", harmless(&said)))
+    }
 }
 
 /// `adb_client` takes addresses of IPv4 only.
@@ -139,6 +149,33 @@ mod tests {
             let error = connect_through(&server.server, "10.0.0.8:6000").await.unwrap_err();
             assert!(error.contains("failed to connect") && error.contains("debugging"), "{error}");
             assert!(!error.contains('\u{1b}'), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_pairing_is_understood_however_it_is_told() {
+        block(async {
+            for (sent, paired) in [
+                (&b"OKAYSuccessfully paired to 10.0.0.7:4000 [guid=adb-1]"[..], true),
+                (b"OKAY0013Successfully paired", true),
+                (b"OKAYOKAY0013Successfully paired", true),
+                (b"OKAYFAIL0027Failed: Unable to start pairing client.", false),
+                (b"FAIL0027Failed: Unable to start pairing client.", false),
+                (b"OKAYFailed: Wrong password or connection was dropped.", false),
+                (b"OKAY", false),
+            ] {
+                let scripted = Scripted::with_devices("", move |mut talk, request| async move {
+                    assert_eq!(request, "host:pair:123456:10.0.0.7:4000");
+                    assert!(talk.raw(sent).await);
+                });
+                let server = scripted.await;
+                let told = pair_through(&server.server, "10.0.0.7:4000".parse().unwrap(), "123456").await;
+                assert_eq!(told.is_ok(), paired, "{told:?}");
+                if let Err(reason) = told {
+                    assert!(reason.starts_with("adb says: "), "{reason}");
+                    assert_eq!(reason.contains("Failed: "), sent.len() > 4, "{reason}");
+                }
+            }
         });
     }
 

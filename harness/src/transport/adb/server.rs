@@ -2,7 +2,7 @@
 //! server of this machine where none runs. Does not know what a device is asked to do.
 
 use super::{
-    super::remote::harmless,
+    super::remote::{harmless, last_words},
     state::{self, Listed},
 };
 use std::{env, io, net::IpAddr, process::Stdio, time::Duration};
@@ -111,6 +111,14 @@ impl Server {
         Self { may_start: false, ..self.clone() }
     }
 
+    /// The same place as `adb` takes it to start a server there: of this machine it knows but one name.
+    fn to_start(&self) -> String {
+        match self.host.as_str() {
+            "127.0.0.1" => format!("tcp:localhost:{}", self.port),
+            _ => self.socket(),
+        }
+    }
+
     /// As `adb -L` takes it.
     pub(super) fn socket(&self) -> String {
         if self.host.contains(':') {
@@ -126,6 +134,22 @@ impl Server {
         self.limited(limit, async {
             ask(&mut stream, request).await?;
             text(&mut stream).await
+        })
+        .await
+    }
+
+    /// Asks for something that is answered by whatever text comes to the end, with or without another status and a
+    /// length before it.
+    pub(super) async fn answer(&self, request: &str, limit: Duration) -> Result<String, Fault> {
+        let mut stream = self.connect().await?;
+        self.limited(limit, async {
+            ask(&mut stream, request).await?;
+            let mut bytes = Vec::new();
+            stream.take(MAX_REQUEST as u64).read_to_end(&mut bytes).await?;
+            let whole = String::from_utf8_lossy(&bytes);
+            let rest = ["OKAY", "FAIL"].iter().find_map(|word| whole.strip_prefix(word)).unwrap_or(&whole);
+            let bare = rest.split_at_checked(4).filter(|(n, _)| n.bytes().all(|b| b.is_ascii_hexdigit()));
+            Ok(bare.map_or(rest, |(_, text)| text).to_owned())
         })
         .await
     }
@@ -193,10 +217,10 @@ impl Server {
         let failed = |reason: String| Fault::NoServer { server: self.socket(), reason };
         // a group of its own: the server is there for others too when this process is interrupted
         let started = Command::new("adb")
-            .args(["-L", &self.socket(), "start-server"])
+            .args(["-L", &self.to_start(), "start-server"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
             .spawn();
@@ -207,7 +231,16 @@ impl Server {
         };
         match timeout(START_LIMIT, child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(failed(format!("`adb start-server` failed ({status}): run it to see why"))),
+            Ok(Ok(status)) => {
+                let mut said = Vec::new();
+                if let Some(stderr) = child.stderr.take() {
+                    // a server that runs after all may hold it open
+                    timeout(Duration::from_secs(1), stderr.take(4096).read_to_end(&mut said)).await.ok();
+                }
+                let why = last_words(&said);
+                let why = if why.is_empty() { "run it to see why".to_owned() } else { why };
+                Err(failed(format!("`adb start-server` failed ({status}): {why}")))
+            }
             Ok(Err(e)) => Err(failed(e.to_string())),
             Err(_) => Err(failed(format!(
                 "`adb start-server` did not end within {} s: run it to see why",

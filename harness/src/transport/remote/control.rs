@@ -5,12 +5,21 @@ use super::{
     super::{Control, Pending, ProcessEnd},
     Remote,
 };
-use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A kill that is not answered within this time will not be: the device is gone, and an agent ends by itself
 /// when it has not heard its host.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked at whether they are done.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub(super) struct RemoteControl<R: Remote> {
@@ -58,12 +67,31 @@ impl<R: Remote> Control for RemoteControl<R> {
 impl<R: Remote> Drop for RemoteControl<R> {
     fn drop(&mut self) {
         drop(self.inner.take());
-        let (Some(kill), Ok(runtime)) = (self.kill.take(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let remote = Arc::clone(&self.remote);
-        runtime.spawn(async move {
-            timeout(KILL_LIMIT, remote.run(&kill)).await.ok();
-        });
+        if let Some(kill) = self.kill.take() {
+            last_order(&self.remote, kill);
+        }
+    }
+}
+
+/// A script whose end nobody waits for but [`last_orders`], and that is given up after a while.
+pub(super) fn last_order<R: Remote>(remote: &Arc<R>, script: String) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let remote = Arc::clone(remote);
+    ORDERS.fetch_add(1, Ordering::AcqRel);
+    runtime.spawn(async move {
+        timeout(KILL_LIMIT, remote.run(&script)).await.ok();
+        ORDERS.fetch_sub(1, Ordering::AcqRel);
+    });
+}
+
+/// Those that are under way.
+static ORDERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits until what was dropped is tidied up on its device, or cannot be: for the end of an event loop, which would leave
+/// programs running there.
+pub(crate) async fn last_orders() {
+    let over = Instant::now() + KILL_LIMIT;
+    while ORDERS.load(Ordering::Acquire) > 0 && Instant::now() < over {
+        sleep(GLANCE).await;
     }
 }

@@ -14,7 +14,8 @@ use super::{
     HostFile, Look, Moved, Pending, Probe, Process, Program, Pushed, STALL_LIMIT, Tidied, Transport,
     TransportError, look, on_host, waiting::Waiting,
 };
-use control::RemoteControl;
+pub(crate) use control::last_orders;
+use control::{RemoteControl, last_order};
 use protocol::Sha256Hex;
 use std::{
     path::{Path, PathBuf},
@@ -132,6 +133,8 @@ impl<R: Remote> RemoteDevice<R> {
             return Ok(Pushed { path, sent_bytes: 0 });
         }
         let part = format!("{place}.part-{}", self.nonce());
+        let mut unfinished =
+            Unfinished { remote: &self.remote, script: Some(script::delete(&quote(&part)?)) };
         let sent = self.remote.send(file, &part, moved).await;
         let placed = match sent {
             Ok(()) => {
@@ -143,11 +146,14 @@ impl<R: Remote> RemoteDevice<R> {
         let found = match placed {
             Ok(found) => found,
             Err(error) => {
-                // what is left of it goes with the next tidying, if not now
-                self.remote.run(&script::delete(&quote(&part)?)).await.ok();
+                if let Some(script) = unfinished.script.take() {
+                    // what is left of it goes with the next tidying, if not now
+                    self.remote.run(&script).await.ok();
+                }
                 return Err(script::unplaced(error, file, &[&part, &place]));
             }
         };
+        unfinished.script = None;
         match script::hash_in(&found) {
             Some(hash) if hash == file.sha256.as_str() => Ok(Pushed { path, sent_bytes: file.bytes }),
             other => Err(script::damaged(&file.name, &file.sha256, other)),
@@ -252,6 +258,21 @@ impl<R: Remote> Transport for RemoteDevice<R> {
 
     fn reconnect(&self) -> Pending<'_, ()> {
         self.remote.reconnect()
+    }
+}
+
+/// A part of a file that nobody will finish when this is dropped.
+struct Unfinished<'a, R: Remote> {
+    remote: &'a Arc<R>,
+    /// What deletes it.
+    script: Option<String>,
+}
+
+impl<R: Remote> Drop for Unfinished<'_, R> {
+    fn drop(&mut self) {
+        if let Some(script) = self.script.take() {
+            last_order(self.remote, script);
+        }
     }
 }
 

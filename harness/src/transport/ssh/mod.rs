@@ -15,7 +15,7 @@ mod shell;
 mod stream;
 mod terminal;
 
-pub(crate) use terminal::restore as restore_terminal;
+pub(crate) use terminal::{is_asking, restore as restore_terminal, share_screen};
 
 use super::{
     HostFile, Moved, Options, Pending, Process, Reach, Transport, TransportError,

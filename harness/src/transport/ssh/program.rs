@@ -129,10 +129,18 @@ impl Openssh {
     /// Why `ssh` did not get in: by its words, for it has one status for everything.
     fn refused(&self, said: &str) -> TransportError {
         let (host, ssh, said) = (&self.address.host, self.address.typed("ssh"), said.trim_end_matches('.'));
+        if said.contains("has changed") {
+            return TransportError::Unusable(format!(
+                "the key of {host} is not the one in known_hosts: the machine was installed anew, or somebody stands in \
+                 between. `{ssh}` shows both; only if you know that it was, forget the old key with `ssh-keygen -R {host}`"
+            ));
+        }
+        if said.contains("Could not resolve hostname") {
+            return TransportError::Unusable(format!("`{ssh}` knows no such host: {said}"));
+        }
         let setting = [
             "Permission denied",
             "Host key verification failed",
-            "Could not resolve hostname",
             "Bad configuration",
             "Bad owner or permissions",
             "Too many authentication failures",

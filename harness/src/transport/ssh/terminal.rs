@@ -4,6 +4,7 @@
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    process::{Signal, getpid, kill_process},
     termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
     time::Timespec,
 };
@@ -12,7 +13,10 @@ use std::{
     env,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Asks a person; the error says why nobody could be asked.
@@ -76,8 +80,57 @@ fn read_descriptor(descriptor: &str) -> io::Result<String> {
     if line.is_empty() { Err(io::Error::other("nothing could be read from it")) } else { Ok(line.to_owned()) }
 }
 
+/// Whoever draws on the terminal meanwhile: told `true` before a question, and `false` after it.
+type Screen = Box<dyn Fn(bool) + Send>;
+
+static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
+
+/// A question is open: time that is not a device's.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Somebody does not want to be asked any more.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Has `screen` told about questions.
+pub(crate) fn share_screen(screen: Screen) {
+    *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(screen);
+}
+
+/// Whether a question is open.
+pub(crate) fn is_asking() -> bool {
+    ASKING.load(Ordering::Acquire)
+}
+
+/// A question that is open for as long as this lives.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        ASKING.store(true, Ordering::Release);
+        Self::tell(true);
+        Self
+    }
+
+    fn tell(open: bool) {
+        if let Some(screen) = &*SCREEN.lock().unwrap_or_else(PoisonError::into_inner) {
+            screen(open);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        Self::tell(false);
+        ASKING.store(false, Ordering::Release);
+    }
+}
+
 /// Asks on the terminal of this process, without showing what is typed.
 pub(super) fn ask(question: &str) -> Result<String, String> {
+    if INTERRUPTED.load(Ordering::Acquire) {
+        return Err("interrupted".to_owned());
+    }
+    let _open = Open::new();
     let terminal = OpenOptions::new()
         .read(true)
         .write(true)
@@ -88,7 +141,24 @@ pub(super) fn ask(question: &str) -> Result<String, String> {
     quiet.terminal.write_all(format!("{question}: ").as_bytes()).map_err(failed)?;
     let answer = quiet.line().map_err(failed)?;
     quiet.terminal.write_all(b"\n").map_err(failed)?;
-    answer.ok_or_else(|| "nothing was typed".to_owned())
+    match answer {
+        Typed::Line(line) => Ok(line),
+        Typed::Nothing => Err("nothing was typed".to_owned()),
+        Typed::Interrupt => {
+            INTERRUPTED.store(true, Ordering::Release);
+            // what the terminal would have done with this key
+            kill_process(getpid(), Signal::INT).map_err(|e| failed(e.into()))?;
+            Err("interrupted".to_owned())
+        }
+    }
+}
+
+/// What came of a question.
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    Line(String),
+    Nothing,
+    Interrupt,
 }
 
 /// A terminal that shows nothing and takes Ctrl-C as a letter, until it is dropped.
@@ -109,8 +179,8 @@ impl Quiet {
         Ok(quiet)
     }
 
-    /// What is typed until the line ends; `None` when it is given up or nothing comes.
-    fn line(&mut self) -> io::Result<Option<String>> {
+    /// What is typed until the line ends.
+    fn line(&mut self) -> io::Result<Typed> {
         const ETX: u8 = 3;
         const EOT: u8 = 4;
         const BACKSPACE: u8 = 8;
@@ -120,15 +190,16 @@ impl Quiet {
         loop {
             let mut ready = [PollFd::new(&self.terminal, PollFlags::IN)];
             if poll(&mut ready, Some(&ANSWER_LIMIT))? == 0 {
-                return Ok(None);
+                return Ok(Typed::Nothing);
             }
             let mut byte = [0];
             if self.terminal.read(&mut byte)? == 0 {
-                return Ok(None);
+                return Ok(Typed::Nothing);
             }
             match byte {
-                [b'\n' | b'\r'] => return Ok(String::from_utf8(typed).ok()),
-                [ETX | EOT] => return Ok(None),
+                [b'\n' | b'\r'] => return Ok(String::from_utf8(typed).map_or(Typed::Nothing, Typed::Line)),
+                [ETX] => return Ok(Typed::Interrupt),
+                [EOT] => return Ok(Typed::Nothing),
                 [BACKSPACE | DELETE] => {
                     // a letter may have several bytes
                     while typed.pop().is_some_and(|b| b & 0xc0 == 0x80) {}

@@ -105,7 +105,7 @@ impl Talk {
     }
 
     /// The client may have hung up: that is what some tests are about.
-    pub(super) async fn raw(&mut self, bytes: &[u8]) -> bool {
+    pub(in super::super) async fn raw(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
 

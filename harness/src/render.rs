@@ -4,12 +4,12 @@
 use crate::{
     exit::{CommandResult, ExitWith},
     progress::say,
-    stdout::print,
+    stdout::{print, stream},
 };
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use reports::{
     record::RunRecord,
-    render::{FORMATS, Format, Options, render as report},
+    render::{FORMATS, Format, Options},
     store,
     verdict::{Verdicts, verdicts},
 };
@@ -63,8 +63,7 @@ pub(crate) fn render(dir: &Path, shown: &str) -> CommandResult<Concluded> {
     let paths = reports::write_all(dir, &concluded.record, &concluded.verdicts).or_incomplete()?;
     let options = Options { width: width(), color: color() };
     if let Some(format) = FORMATS.iter().find(|f| f.name == shown) {
-        let bytes = report(format, &concluded.record, &concluded.verdicts, &options).or_incomplete()?;
-        print(&String::from_utf8_lossy(&bytes))?;
+        stream(|out| Ok(format.write(&concluded.record, &concluded.verdicts, &options, out)?))?;
     }
     for path in paths.iter().filter(|path| NAMED.iter().any(|name| path.ends_with(name))) {
         // among the results for people, beside them for programs

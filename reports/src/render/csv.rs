@@ -24,35 +24,42 @@ csv_format!(CANARIES, "canaries", Some("canaries.csv"), "whether each device mea
 csv_format!(UNITS, "units", Some("units.csv"), "the pairs that verdicts rest on");
 csv_format!(TRIALS, "trials", Some("trials.csv"), "a row per trial, with the state of the device");
 csv_format!(MEMORY, "memory", Some("memory.csv"), "a row per trial and phase");
-// a hundred megabytes for a long run, and all of it in the journal: on request only
+csv_format!(OPS, "ops", Some("ops.csv"), "a row per profiled or fallen-back node of a case");
+csv_format!(ENV, "env", Some("env.csv"), "a row per number of a reading of a device");
+// a hundred megabytes for a long run, and all of it in the record: on request only
+csv_format!(ACCURACY, "accuracy", None, "both sides’ answers, a row per contrast and example");
 csv_format!(SAMPLES, "samples", None, "every timed sample, a row each");
 
 fn write_table(name: &'static str, source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let failed = |reason: String| RenderError::Table { table: name, reason };
+    let io = |e: csv::Error| match e.into_kind() {
+        csv::ErrorKind::Io(e) => RenderError::Io(e),
+        other => failed(format!("{other:?}")),
+    };
     let table: &Table = TABLES
         .iter()
         .find(|table| table.name == name)
         .ok_or_else(|| failed("there is no such table".into()))?;
     let mut csv = csv::Writer::from_writer(out);
     let columns = (table.columns)();
-    csv.write_record(columns.iter().map(|column| column.name)).map_err(|e| failed(e.to_string()))?;
+    csv.write_record(columns.iter().map(|column| column.name)).map_err(io)?;
     let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
     for frame in (table.frames)(source) {
         let frame = frame.map_err(|e| failed(e.to_string()))?;
-        write_frame(&frame, &kinds, &mut csv).map_err(failed)?;
+        write_frame(&frame, &kinds, &mut csv).map_err(io)?;
     }
     csv.flush()?;
     Ok(())
 }
 
-fn write_frame<W: Write>(frame: &DataFrame, kinds: &[Kind], csv: &mut csv::Writer<W>) -> Result<(), String> {
+fn write_frame<W: Write>(frame: &DataFrame, kinds: &[Kind], csv: &mut csv::Writer<W>) -> csv::Result<()> {
     let columns: Vec<_> = frame.columns().iter().map(|c| c.as_materialized_series()).collect();
     for row in 0..frame.height() {
         for (column, kind) in columns.iter().zip(kinds) {
-            let value = column.get(row).map_err(|e| e.to_string())?;
-            csv.write_field(field(&value, *kind).as_bytes()).map_err(|e| e.to_string())?;
+            let value = column.get(row).unwrap_or(AnyValue::Null);
+            csv.write_field(field(&value, *kind).as_bytes())?;
         }
-        csv.write_record(None::<&[u8]>).map_err(|e| e.to_string())?;
+        csv.write_record(None::<&[u8]>)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! `comment.md`: the verdicts for a pull request. Within the limit of a comment for any number of
-//! contrasts; mentions nobody.
+//! The verdicts as Markdown, in two lengths: `comment.md` for a pull request, in which what moved comes first and the
+//! rest is folded, and `summary.md` for the summary of a CI job, with every row. Both stay within the limit of their
+//! place for any number of contrasts, and mention nobody.
 
 use super::{Format, Options, RenderError};
 use crate::record::ContrastKind;
@@ -9,21 +10,70 @@ use crate::verdict::Verdict;
 use crate::view::{Answer, ContrastView, Shown, View, symbol};
 use std::io::Write;
 
-pub(super) const FORMAT: Format = Format {
+pub(super) const COMMENT: Format = Format {
     name: "markdown",
     file: Some("comment.md"),
     about: "the verdicts as Markdown, for a pull request",
-    render,
+    render: |source, _: &Options, out| comment(source, out),
 };
 
-/// A comment may have 65,536 characters; this leaves room for what others add.
-const MAX_CHARS: usize = 60_000;
-/// Kept for the lines after the tables.
-const RESERVE: usize = 1500;
-const MAX_LOSSES: usize = 10;
+pub(super) const SUMMARY: Format = Format {
+    name: "summary",
+    file: Some("summary.md"),
+    about: "the verdicts as Markdown with every row, for the summary of a CI job",
+    render: |source, _: &Options, out| summary(source, out),
+};
 
-fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
+/// A comment may have 65,536 characters, and no text has more characters than bytes; this leaves room for what others
+/// add.
+const COMMENT_BYTES: usize = 60_000;
+/// The summary of a step may have 1 MiB, this one and what else the step says.
+const SUMMARY_BYTES: usize = 1_000_000;
+/// Kept for what stands between and after the tables.
+const RESERVE: usize = 4000;
+const MAX_LOSSES: usize = 10;
+/// Answers that a comment shows: something moved, or cannot be judged.
+const MOVED: [Answer; 4] = [Answer::No, Answer::Invalid, Answer::TradeOff, Answer::Yes];
+
+fn comment(source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
+    let mut page = head(&view);
+    let moved =
+        |c: &&ContrastView<'_>| c.contrast.kind == ContrastKind::Reference && MOVED.contains(&c.answer);
+    let (moved, rest): (Vec<_>, Vec<_>) = view.contrasts.iter().partition(moved);
+    let mut left = COMMENT_BYTES.saturating_sub(page.len() + RESERVE);
+    table(&view, &mut page, &mut left, &moved);
+    if !rest.is_empty() {
+        page.push_str(&format!("<details><summary>{}</summary>\n\n", more(&rest)));
+        table(&view, &mut page, &mut left, &rest);
+        page.push_str("</details>\n\n");
+    }
+    page.push_str(&footer(&view));
+    out.write_all(page.as_bytes())?;
+    Ok(())
+}
+
+fn summary(source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
+    let view = View::new(source.record, source.verdicts);
+    let mut page = head(&view);
+    let mut left = SUMMARY_BYTES.saturating_sub(page.len() + RESERVE);
+    for (kind, title) in [
+        (ContrastKind::Reference, "Against the reference"),
+        (ContrastKind::Format, "ONNX against TFLite at equal precision"),
+    ] {
+        let contrasts: Vec<_> = view.of_kind(kind).collect();
+        if !contrasts.is_empty() {
+            page.push_str(&format!("#### {title}\n\n"));
+            table(&view, &mut page, &mut left, &contrasts);
+        }
+    }
+    page.push_str(&footer(&view));
+    out.write_all(page.as_bytes())?;
+    Ok(())
+}
+
+/// Marker, headline, and what has no answer.
+fn head(view: &View<'_>) -> String {
     let headline = view.headline();
     let sign = headline.answer.map(|a| format!("{} ", a.symbol())).unwrap_or_default();
     // the marker finds the comment again, so that it is updated in place
@@ -32,34 +82,33 @@ fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), Re
     if !headline.detail.is_empty() {
         page.push_str(&format!("{}\n\n", escaped(&headline.detail)));
     }
-    for line in view.invalid() {
-        page.push_str(&format!("- {} {}\n", symbol(Verdict::Invalid), escaped(&line)));
+    let invalid = view.invalid();
+    for line in &invalid {
+        page.push_str(&format!("- {} {}\n", symbol(Verdict::Invalid), escaped(line)));
     }
-    let (moved, rest): (Vec<_>, Vec<_>) = view
-        .contrasts
-        .iter()
-        .partition(|c| c.contrast.kind == ContrastKind::Reference && c.answer != Answer::Same);
-    let mut left = MAX_CHARS.saturating_sub(page.chars().count() + RESERVE);
-    let score = view.plan().suite.task.metric().short;
-    table(&mut page, &mut left, score, &moved);
-    if !rest.is_empty() {
-        page.push_str(&format!(
-            "<details><summary>{} more</summary>\n\n",
-            text::counted(rest.len(), "comparison")
-        ));
-        table(&mut page, &mut left, score, &rest);
-        page.push_str("</details>\n\n");
+    if !invalid.is_empty() {
+        page.push('\n');
     }
-    page.push_str(&footer(&view));
-    out.write_all(page.as_bytes())?;
-    Ok(())
+    page
 }
 
-/// As many rows as there is room for.
-fn table(page: &mut String, left: &mut usize, score: &str, contrasts: &[&ContrastView<'_>]) {
+/// How many comparisons are folded, and what they answer.
+fn more(rest: &[&ContrastView<'_>]) -> String {
+    let count = |answer| rest.iter().filter(|c| c.answer == answer).count();
+    let of = |answer: Answer| match count(answer) {
+        0 => None,
+        n => Some(format!("{n} {} {}", answer.symbol(), answer.word())),
+    };
+    let answers: Vec<String> = Answer::ALL.into_iter().filter_map(of).collect();
+    format!("{} more: {}", text::counted(rest.len(), "comparison"), answers.join(", "))
+}
+
+/// As many rows as there is room for, in bytes.
+fn table(view: &View<'_>, page: &mut String, left: &mut usize, contrasts: &[&ContrastView<'_>]) {
     if contrasts.is_empty() {
         return;
     }
+    let score = view.plan().suite.task.metric().short;
     page.push_str(&format!(
         "| ship it? | variant | against | latency | 98 % interval | {score} | memory | size |\n"
     ));
@@ -67,18 +116,17 @@ fn table(page: &mut String, left: &mut usize, score: &str, contrasts: &[&Contras
     let mut written = 0;
     for contrast in contrasts {
         let row = row(contrast);
-        let length = row.chars().count();
-        if length > *left {
-            break;
-        }
-        *left -= length;
+        let Some(rest) = left.checked_sub(row.len()) else { break };
+        *left = rest;
         page.push_str(&row);
         written += 1;
     }
     page.push('\n');
     if written < contrasts.len() {
+        // what is longer than the first row left out may not stand below it
+        *left = 0;
         page.push_str(&format!(
-            "{} omitted, see report.html\n\n",
+            "{} omitted, see report.html and results.csv\n\n",
             text::counted(contrasts.len() - written, "row")
         ));
     }

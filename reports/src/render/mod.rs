@@ -2,11 +2,15 @@
 //! Everything is a pure function of the record: no clock, no order of a hash map, so that the same
 //! record gives the same bytes.
 
+mod annotations;
 mod chart;
 mod csv;
 mod html;
+mod json;
+mod junit;
 mod labels;
 mod markdown;
+mod openmetrics;
 mod svg;
 mod terminal;
 
@@ -75,13 +79,21 @@ type Renderer = fn(Source<'_>, &Options, &mut dyn Write) -> Result<(), RenderErr
 pub const FORMATS: &[Format] = &[
     terminal::FORMAT,
     html::FORMAT,
-    markdown::FORMAT,
+    markdown::COMMENT,
+    markdown::SUMMARY,
+    annotations::FORMAT,
+    junit::FORMAT,
+    openmetrics::FORMAT,
+    json::FORMAT,
     csv::RESULTS,
     csv::CASES,
     csv::CANARIES,
     csv::UNITS,
     csv::TRIALS,
     csv::MEMORY,
+    csv::OPS,
+    csv::ENV,
+    csv::ACCURACY,
     csv::SAMPLES,
     chart::LATENCY,
     chart::ACCURACY_LATENCY,
@@ -123,5 +135,7 @@ pub fn render(
     Ok(bytes)
 }
 
+#[cfg(test)]
+mod accept;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use super::*;
 use crate::record::{Entry, Purpose};
 use crate::testing::{FakeRun, Recipe};
-use crate::verdict::verdicts;
+use crate::verdict::{Verdict, verdicts};
 use proptest::prelude::*;
-use protocol::{Event, FailKind, Outcome};
+use protocol::{Event, FailKind, Outcome, Sha256Hex};
 
 fn text_of(name: &str, record: &RunRecord, options: &Options) -> String {
     let bytes = render(format(name).unwrap(), record, &verdicts(record), options).unwrap();
@@ -64,6 +64,36 @@ fn snapshots_of_what_people_read() {
     insta::assert_snapshot!("terminal-80", text_of("terminal", &record, &options(80, false)));
     insta::assert_snapshot!("terminal-narrow-colour", text_of("terminal", &record, &options(60, true)));
     insta::assert_snapshot!("comment", page("markdown", &record));
+    insta::assert_snapshot!("summary", page("summary", &record));
+}
+
+#[test]
+fn snapshots_of_what_ci_reads() {
+    let all = Recipe::vision().cases;
+    let cases = [&all[..2], &all[4..5], &all[7..]].concat();
+    let mut record = Recipe { cases, examples: 500, ..Recipe::small() }.run().record();
+    record.seal = Sha256Hex::of_bytes(b"seal");
+    insta::assert_snapshot!("annotations", page("annotations", &record));
+    insta::assert_snapshot!("junit", page("junit", &record));
+    insta::assert_snapshot!("openmetrics", page("openmetrics", &record));
+    insta::assert_snapshot!("json", page("json", &record));
+}
+
+#[test]
+fn junit_counts_what_the_verdicts_say() {
+    let record = Recipe { examples: 500, ..Recipe::small() }.run().record();
+    let verdicts = verdicts(&record);
+    let count = |v| verdicts.rows.iter().filter(|row| row.verdict == Some(v)).count();
+    let judged = verdicts.rows.iter().filter(|row| row.verdict.is_some()).count();
+    let page = page("junit", &record);
+    let (worse, invalid) = (count(Verdict::Worse), count(Verdict::Invalid));
+    assert!(worse > 0 && judged > worse);
+    assert_eq!(page.matches("<failure").count(), worse);
+    assert_eq!(page.matches("<skipped").count(), count(Verdict::Inconclusive));
+    for counts in page.split("tests=").skip(1).map(|part| part.split('>').next().unwrap()) {
+        let expected = format!("\"{judged}\" failures=\"{worse}\" errors=\"{invalid}\"");
+        assert!(counts.starts_with(&expected), "{counts}");
+    }
 }
 
 #[test]
@@ -189,7 +219,11 @@ fn assert_harmless(record: &RunRecord) {
         assert!(!page.contains(invisible), "{name}: {:?}", page.find(invisible));
         match name {
             "html" => assert_only_our_elements(&page),
-            "markdown" => {
+            "junit" => accept::junit(&page),
+            "openmetrics" => accept::openmetrics(&page),
+            "annotations" => accept::annotations(&page),
+            "json" => accept::json(&page),
+            "markdown" | "summary" => {
                 let marked = page.replace("\\\\", "").replace("\\]", "");
                 assert!(!marked.contains("<script") && !marked.contains("](") && !marked.contains("@all"));
             }
@@ -247,6 +281,7 @@ fn a_run_with_nothing_in_it_is_still_a_report() {
     for (name, page) in pages(&run.record()) {
         assert!(!page.is_empty(), "{name}");
     }
+    assert_harmless(&run.record());
     let html = page("html", &run.record());
     assert!(html.contains("This run was cut off.") && html.contains("This device never answered."));
     assert!(
@@ -260,7 +295,8 @@ fn a_run_with_nothing_in_it_is_still_a_report() {
     run.plan.measuring.groups.clear();
     let record = run.record();
     assert_only_our_elements(&page("html", &record));
-    assert!(pages(&record).iter().all(|(_, page)| !page.is_empty()));
+    assert!(pages(&record).iter().all(|(name, page)| !page.is_empty() || *name == "annotations"));
+    assert_harmless(&record);
     assert!(page("terminal", &record).starts_with("Nothing was compared."));
 }
 
@@ -287,6 +323,9 @@ fn a_run_of_many_variants_stays_small_and_says_what_it_leaves_out() {
     let pages: std::collections::BTreeMap<_, _> = pages(&record).into_iter().collect();
     let comment = &pages["markdown"];
     assert!(comment.chars().count() <= 60_000 && comment.contains("rows omitted, see report.html"));
+    assert!(pages["summary"].len() <= 1 << 20 && !pages["summary"].contains("omitted"));
+    assert!(pages["annotations"].lines().count() <= 20);
+    accept::junit(&pages["junit"]);
     let html = &pages["html"];
     assert_only_our_elements(html);
     assert!(html.len() < 2_500_000, "{} bytes", html.len());

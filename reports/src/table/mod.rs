@@ -2,13 +2,18 @@
 //! here and one line in [`TABLES`]; `reports/SCHEMA.md` says what every column means. Formats
 //! that write tables (CSV) take them from here.
 
+mod accuracy;
 mod canaries;
 mod cases;
+mod env;
 mod memory;
+mod ops;
 mod results;
 mod samples;
 mod trials;
 mod units;
+
+pub use results::TABLE as RESULTS;
 
 use crate::record::RunRecord;
 use crate::verdict::Verdicts;
@@ -93,6 +98,9 @@ pub const TABLES: &[Table] = &[
     units::TABLE,
     trials::TABLE,
     memory::TABLE,
+    ops::TABLE,
+    env::TABLE,
+    accuracy::TABLE,
     samples::TABLE,
 ];
 
@@ -147,7 +155,7 @@ fn flag(b: impl Into<Option<bool>>) -> AnyValue<'static> {
 }
 
 /// The word that the record itself uses for a unit enum.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

@@ -11,7 +11,8 @@ use polars::prelude::AnyValue;
 use protocol::ModelFacts;
 use stats::Interval;
 
-pub(super) const TABLE: Table =
+/// The table.
+pub const TABLE: Table =
     Table { name: "results", row: "one metric of one contrast", columns: || infos(&cells()), frames };
 
 struct Row<'a> {

@@ -54,6 +54,11 @@ fn frames_have_the_columns_and_types_that_are_promised() {
             "units" => 11 * 4 * 6,
             "trials" => 8 * 8,
             "memory" => 6 * 8 * 5,
+            // seven profiled nodes each, and a fallback in the int8 ones
+            "ops" => 8 * 7 + 2,
+            // four numbers and memory, before and after each unit that has a state
+            "env" => 7 * 2 * 5,
+            "accuracy" => 11 * 60,
             _ => 6 * 8 * (6 + 2 * 2 * 7),
         };
         assert_eq!(rows, expected, "{}", table.name);
@@ -79,6 +84,38 @@ fn ratios_can_be_computed_again_from_the_units() {
         let ratio = crate::view::ratio_of(row).unwrap();
         assert!((mean.exp() - ratio).abs() < 1e-12, "{} {ratio}", mean.exp());
     }
+}
+
+/// Values of a column of a table.
+fn values(frame: &DataFrame, name: &str) -> Vec<Option<f64>> {
+    let column = frame.column(name).unwrap().as_materialized_series().clone();
+    (0..frame.height()).map(|row| column.get(row).unwrap().extract::<f64>()).collect()
+}
+
+#[test]
+fn accuracies_can_be_computed_again_from_their_examples() {
+    let record = Recipe::small().run().record();
+    let verdicts = verdicts(&record);
+    let source = Source { record: &record, verdicts: &verdicts };
+    let frames: Vec<_> = (accuracy::TABLE.frames)(source).collect();
+    for row in verdicts.rows.iter().filter(|row| row.metric.name == "accuracy_top1") {
+        let frame = frames[row.contrast].as_ref().unwrap();
+        let mean = |name: &str| values(frame, name).iter().flatten().sum::<f64>() / frame.height() as f64;
+        assert!((mean("candidate_score") - row.candidate.unwrap()).abs() < 1e-12);
+        assert!((mean("reference_score") - row.reference.unwrap()).abs() < 1e-12);
+        let (labels, classes) = (values(frame, "label"), values(frame, "candidate_class"));
+        let right = labels.iter().zip(&classes).filter(|(label, class)| label == class);
+        assert_eq!(right.count() as f64, (mean("candidate_score") * 60.0).round());
+    }
+}
+
+#[test]
+fn shares_of_the_time_of_a_case_add_up() {
+    let record = Recipe::small().run().record();
+    let verdicts = verdicts(&record);
+    let frame = (ops::TABLE.frames)(Source { record: &record, verdicts: &verdicts }).next().unwrap().unwrap();
+    let sum: f64 = values(&frame, "wall_share").iter().flatten().sum();
+    assert!((sum - 1.0).abs() < 1e-12, "{sum}");
 }
 
 #[test]

@@ -38,6 +38,18 @@ impl Answer {
         }
     }
 
+    /// The word for programs: it stays as it is.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Invalid => "invalid",
+            Self::TradeOff => "trade-off",
+            Self::NotYet => "undecided",
+            Self::Same => "no-gain",
+            Self::Yes => "yes",
+        }
+    }
+
     pub(crate) fn symbol(self) -> &'static str {
         match self {
             Self::TradeOff => "◐",

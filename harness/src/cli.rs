@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, doctor, gate, inspect, recheck, report, run, selftest, spec,
-        suites,
+        agents, compare, completions, devices, diff, doctor, gate, inspect, recheck, report, run, selftest,
+        spec, suites,
     },
     exit::CommandResult,
 };
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Gate(gate::Args),
     /// Measure and keep the record, without judging
     Run(run::Args),
+    /// Compare two recorded runs, as far as two runs can be compared
+    Diff(diff::Args),
     /// Render the reports of a run again
     Report(report::Args),
     /// Check that the reports of a run follow from its record, and that nobody changed the record
@@ -78,8 +80,19 @@ pub(crate) enum Command {
 }
 
 /// Flags that the plan of a run holds: they would do nothing to a run that is resumed.
-const PLANNED: [&str; 9] =
-    ["device", "runtime", "threads", "seed", "units", "time_budget", "margin", "accuracy_margin", "canaries"];
+const PLANNED: [&str; 11] = [
+    "device",
+    "runtime",
+    "threads",
+    "seed",
+    "units",
+    "time_budget",
+    "schedule",
+    "precision",
+    "margin",
+    "accuracy_margin",
+    "canaries",
+];
 
 impl Cli {
     /// Reads a command line, the program's name included.
@@ -113,6 +126,7 @@ impl Cli {
             Command::Compare(args) => compare::work(args, config, quiet),
             Command::Gate(args) => gate::work(args, config, quiet),
             Command::Run(args) => run::work(args, config, quiet),
+            Command::Diff(args) => diff::work(&args, config),
             Command::Report(args) => report::work(&args, config),
             Command::Recheck(args) => recheck::work(&args, config),
             Command::Inspect(args) => inspect::work(&args, config),
@@ -147,7 +161,8 @@ mod tests {
             let value = if flag == "--runtime" { "builtin/cpu" } else { "7" };
             let value = if flag.ends_with("budget") { "7s" } else { value };
             let value = if flag.ends_with("canaries") { "false" } else { value };
-            let value = if flag.ends_with("margin") { "7%" } else { value };
+            let value = if flag == "--schedule" { "pairs" } else { value };
+            let value = if flag.ends_with("margin") || flag == "--precision" { "7%" } else { value };
             for command in ["run", "compare", "gate"] {
                 let why = read(&format!("bench {command} --resume latest {flag} {value}")).unwrap_err();
                 assert!(why.contains(&format!("{flag} cannot be used with --resume")), "{why}");

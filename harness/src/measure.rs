@@ -16,7 +16,7 @@ use crate::{
     unknown::unknown,
 };
 use anyhow::Context;
-use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, UnitId};
+use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, Sharing, UnitId};
 use reports::{
     record::{Canaries, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
     store::{self, Resumed, RunWriter},
@@ -289,14 +289,25 @@ fn draw(
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
         .collect();
-    let mut groups = plan::groups(&cases, &contrasts, &memory, selection.together, seed);
+    let drawn = plan::groups(&cases, &contrasts, &memory, selection.together, selection.schedule, seed);
+    let (mut groups, mut schedules): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
+    let pairs = schedules.contains(&Sharing::Pairs);
+    if selection.schedule.is_none() && pairs {
+        progress
+            .note("some models do not fit into the memory of a device together: one process after the other");
+    }
     let mut performance = selection.measure.performance();
     let watched = selection.canaries && selection.suite.max_units as usize >= MIN_UNITS;
     let of = if watched {
-        canaries::add(&mut cases, &mut groups, &contrasts, selection.suite.margin)
+        canaries::add(&mut cases, &mut groups, &contrasts, selection.suite.margin_of("latency_ns"))
     } else {
         Vec::new()
     };
+    // canaries are measured as the rest is
+    schedules.resize(groups.len(), if pairs { Sharing::Pairs } else { Sharing::PingPong });
+    if !pairs {
+        schedules.clear();
+    }
     if plan::fit(&mut performance, &cases, &groups, selection.budget) {
         progress.note(&format!(
             "steady state is cut to {} ms per variant and unit, so that six units fit the time budget",
@@ -324,6 +335,7 @@ fn draw(
             performance,
             ping_pong: selection.measure.ping_pong(),
             groups,
+            schedules,
             performance_deadline_ms,
             accuracy_deadline_ms,
             time_budget_ms: selection.budget.and_then(|all| u64::try_from(all.as_millis()).ok()),

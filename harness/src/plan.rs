@@ -3,7 +3,7 @@
 //! clock.
 
 use protocol::{
-    Artifact, CaseIndex, Contrast, DType, Inputs, Mode, PerformanceRules, Rng, Schedule, Sha256Hex,
+    Artifact, CaseIndex, Contrast, DType, Inputs, Mode, PerformanceRules, Rng, Schedule, Sha256Hex, Sharing,
     TensorFile, TrialSpec, UnitId, UnitSpec,
 };
 use reports::record::{CasePlan, Plan, Purpose};
@@ -43,37 +43,46 @@ const STREAM_UNIT: u64 = 3;
 const STREAM_GROUPS: u64 = 4;
 const STREAM_CONFIRMATION: u64 = 5;
 
-/// Cases that are alive together, per device: the two sides of every contrast share at least one group, and
-/// no group has more cases than `most` or takes more memory than allowed, unless two cases alone do.
-/// `memory_bytes` is the memory of each device, where known.
+/// Cases that are measured together, per device: the two sides of every contrast share at least one group, and
+/// no group has more cases than `most` or takes more memory than allowed, unless two cases alone do. `memory_bytes` is the
+/// memory of each device, where known. Without a `wanted` schedule, a group that takes more memory than allowed is
+/// measured one process after the other, and all others ping-pong.
 pub(crate) fn groups(
     cases: &[CasePlan],
     contrasts: &[Contrast],
     memory_bytes: &[Option<u64>],
     most: usize,
+    wanted: Option<Sharing>,
     seed: u64,
-) -> Vec<Vec<CaseIndex>> {
+) -> Vec<(Vec<CaseIndex>, Sharing)> {
     let mut all = Vec::new();
     for (device, memory) in memory_bytes.iter().enumerate() {
         let clusters = clusters(cases, contrasts, device);
+        let fits =
+            |group: &BTreeSet<_>| memory.is_none_or(|all| reckoned(cases, group) <= all / MEMORY_SHARE);
         let mut rng = Rng::for_stream(seed, &[STREAM_GROUPS, device as u64]);
+        let mut here = Vec::new();
         let order = rng.permutation(u32::try_from(clusters.len()).unwrap_or(u32::MAX));
         let mut group: BTreeSet<CaseIndex> = BTreeSet::new();
         for cluster in order.into_iter().filter_map(|at| clusters.get(at as usize)) {
             let together: BTreeSet<CaseIndex> = group.union(cluster).copied().collect();
-            let fits = together.len() <= most
-                && memory.is_none_or(|all| reckoned(cases, &together) <= all / MEMORY_SHARE);
-            if fits || group.is_empty() {
+            let small = together.len() <= most;
+            if small && (wanted == Some(Sharing::Pairs) || fits(&together)) || group.is_empty() {
                 group = together;
             } else {
-                all.push(std::mem::replace(&mut group, cluster.clone()));
+                here.push(std::mem::replace(&mut group, cluster.clone()));
             }
         }
         if !group.is_empty() {
-            all.push(group);
+            here.push(group);
         }
+        all.extend(here.into_iter().map(|group| {
+            let usual = if fits(&group) { Sharing::PingPong } else { Sharing::Pairs };
+            let sharing = wanted.unwrap_or(usual);
+            (group.into_iter().collect(), sharing)
+        }));
     }
-    all.into_iter().map(|group| group.into_iter().collect()).collect()
+    all
 }
 
 /// Every candidate with all it is compared with, and every case that nothing is compared with, without the
@@ -151,7 +160,7 @@ pub(crate) struct PlannedUnit {
     pub(crate) group: Option<usize>,
     /// Seeds every order within.
     pub(crate) seed: u64,
-    /// Its cases, in the order of its trials.
+    /// Its cases, in the order of its trials: the one in which pairs are measured.
     pub(crate) cases: Vec<CaseIndex>,
 }
 
@@ -163,6 +172,10 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
     let mut add = |device, purpose, round, group, cases| {
         let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let seed = Rng::for_stream(plan.seed, &[STREAM_UNIT, u64::from(number)]).next_u64();
+        let cases = match group {
+            Some(group) if plan.measuring.schedule(group) == Sharing::Pairs => shuffled(cases, seed),
+            _ => cases,
+        };
         all.push(PlannedUnit { unit: UnitId(number), device, purpose, round, group, seed, cases });
     };
     for device in 0..plan.devices.len() {
@@ -185,6 +198,12 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
         }
     }
     all
+}
+
+/// Cases that run one after the other, in an order of their unit.
+fn shuffled(cases: Vec<CaseIndex>, seed: u64) -> Vec<CaseIndex> {
+    let order = Rng::new(seed).permutation(u32::try_from(cases.len()).unwrap_or(u32::MAX));
+    order.into_iter().filter_map(|at| cases.get(at as usize).copied()).collect()
 }
 
 /// Every group of a device once a round, in a random order; by number of round and position of the group.
@@ -234,12 +253,14 @@ pub(crate) fn unit_spec(
     let rules = &plan.measuring;
     let watching = plan.canaries.as_ref().filter(|_| unit.cases.iter().any(|case| plan.is_canary(*case)));
     let performance = watching.map_or(&rules.performance, |canaries| &canaries.performance);
+    let timed = match unit.group.map(|group| rules.schedule(group)) {
+        Some(Sharing::Pairs) => Schedule::Alone,
+        Some(Sharing::PingPong) | None => Schedule::PingPong(rules.ping_pong.clone()),
+    };
     let (schedule, mode, deadline_ms) = match unit.purpose {
-        Purpose::Performance | Purpose::Confirmation => (
-            Schedule::PingPong(rules.ping_pong.clone()),
-            Mode::Performance(performance.clone()),
-            rules.performance_deadline_ms,
-        ),
+        Purpose::Performance | Purpose::Confirmation => {
+            (timed, Mode::Performance(performance.clone()), rules.performance_deadline_ms)
+        }
         Purpose::Accuracy => (Schedule::Alone, Mode::Accuracy, rules.accuracy_deadline_ms),
         Purpose::Profile => {
             (Schedule::Alone, Mode::Profile { iterations: 10 }, rules.performance_deadline_ms)
@@ -301,9 +322,22 @@ mod tests {
         (cases, contrasts)
     }
 
+    /// The groups alone, of one device.
+    fn alive(
+        cases: &[CasePlan],
+        contrasts: &[Contrast],
+        memory: Option<u64>,
+        seed: u64,
+    ) -> Vec<Vec<CaseIndex>> {
+        groups(cases, contrasts, &[memory], MAX_GROUP, None, seed)
+            .into_iter()
+            .map(|(group, _)| group)
+            .collect()
+    }
+
     fn plan(seed: u64, n: usize, max_units: u32) -> Plan {
         let (cases, contrasts) = cases(n, 0, 1000);
-        let groups = groups(&cases, &contrasts, &[None], MAX_GROUP, seed);
+        let groups = alive(&cases, &contrasts, None, seed);
         let mut plan = crate::testing::plan();
         plan.seed = seed;
         plan.suite.max_units = max_units;
@@ -316,7 +350,7 @@ mod tests {
     #[test]
     fn eight_cases_are_one_group() {
         let (cases, contrasts) = cases(8, 0, 50_000);
-        assert_eq!(groups(&cases, &contrasts, &[Some(4 << 30)], MAX_GROUP, 1), [(0..8).collect::<Vec<_>>()]);
+        assert_eq!(alive(&cases, &contrasts, Some(4 << 30), 1), [(0..8).collect::<Vec<_>>()]);
     }
 
     #[test]
@@ -324,7 +358,7 @@ mod tests {
         for (n, memory) in [(2, None), (8, None), (9, None), (20, None), (64, None), (8, Some(1 << 28))] {
             let (cases, contrasts) = cases(n, 0, 1 << 20);
             for seed in 0..20 {
-                let groups = groups(&cases, &contrasts, &[memory], MAX_GROUP, seed);
+                let groups = alive(&cases, &contrasts, memory, seed);
                 for c in &contrasts {
                     let both = |g: &&Vec<usize>| g.contains(&c.candidate) && g.contains(&c.reference);
                     assert!(groups.iter().any(|g| both(&g)), "{n} cases: {c:?} is in none of {groups:?}");
@@ -347,7 +381,7 @@ mod tests {
     #[test]
     fn memory_bounds_a_group() {
         let (cases, contrasts) = cases(8, 0, 100 << 20);
-        let groups = groups(&cases, &contrasts, &[Some(4 << 30)], MAX_GROUP, 1);
+        let groups = alive(&cases, &contrasts, Some(4 << 30), 1);
         // 432 MB each: four fit into half of 4 GiB, and the pairs of formats stay together
         assert!(groups.len() > 1 && groups.iter().all(|g| g.len() <= 4), "{groups:?}");
     }
@@ -355,7 +389,7 @@ mod tests {
     #[test]
     fn a_case_without_a_contrast_is_measured_all_the_same() {
         let cases = [case("m@only", 0, 1)];
-        assert_eq!(groups(&cases, &[], &[None], MAX_GROUP, 1), [vec![0]]);
+        assert_eq!(alive(&cases, &[], None, 1), [vec![0]]);
     }
 
     #[test]
@@ -400,7 +434,7 @@ mod tests {
     #[test]
     fn steady_state_gives_way_to_the_budget_and_no_further() {
         let (cases, contrasts) = cases(8, 0, 1);
-        let groups = groups(&cases, &contrasts, &[None], MAX_GROUP, 1);
+        let groups = alive(&cases, &contrasts, None, 1);
         let mut rules = crate::testing::plan().measuring.performance;
         rules.min_ms = 1000;
         let minutes = |m: u64| Some(Duration::from_secs(60 * m));
@@ -409,6 +443,35 @@ mod tests {
         let mut shorter = rules.clone();
         assert!(fit(&mut shorter, &cases, &groups, minutes(1)));
         assert_eq!(shorter.min_ms, MIN_STEADY_MS);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_measured_in_pairs() {
+        let (cases, contrasts) = cases(3, 0, 1 << 30);
+        let drawn = |wanted| groups(&cases, &contrasts, &[Some(4 << 30)], MAX_GROUP, wanted, 1);
+        let schedules = |wanted| drawn(wanted).into_iter().map(|(_, sharing)| sharing).collect::<Vec<_>>();
+        assert_eq!(schedules(None), [Sharing::Pairs; 2], "two of them take more than half of the memory");
+        assert_eq!(schedules(Some(Sharing::PingPong)), [Sharing::PingPong; 2]);
+        assert_eq!(drawn(Some(Sharing::Pairs)), [(vec![0, 1, 2], Sharing::Pairs)], "one by one, all fit");
+    }
+
+    #[test]
+    fn pairs_are_in_an_order_of_their_unit() {
+        let mut plan = plan(9, 2, 40);
+        plan.measuring.schedules = vec![Sharing::Pairs];
+        let all = units(&plan);
+        let of = |purpose| all.iter().filter(move |u| u.purpose == purpose);
+        for purpose in [Purpose::Performance, Purpose::Confirmation] {
+            let first: usize = of(purpose).filter(|unit| unit.cases == [0, 1]).count();
+            assert!((8..=32).contains(&first), "{first} of 40");
+            assert!(of(purpose).all(|unit| unit.cases == [0, 1] || unit.cases == [1, 0]));
+        }
+        let unit = of(Purpose::Performance).next().unwrap();
+        let places: BTreeMap<Sha256Hex, PathBuf> =
+            plan.cases.iter().map(|c| (c.model_sha256.clone(), c.model_path.clone().into())).collect();
+        let feed = Feed::Random { seed: 1, examples: 4 };
+        let spec = unit_spec(&plan, unit, &feed, &places).unwrap();
+        assert_eq!((spec.check(), spec.schedule), (Ok(()), Schedule::Alone));
     }
 
     #[test]

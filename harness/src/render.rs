@@ -77,7 +77,7 @@ pub(crate) fn render(dir: &Path, shown: &str) -> CommandResult<Concluded> {
 }
 
 /// Columns of the terminal, or of a page where there is none.
-fn width() -> u16 {
+pub(crate) fn width() -> u16 {
     let page = Options::default().width;
     terminal_size_of(io::stdout()).map_or(page, |(Width(columns), _)| columns.max(1))
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::Context;
 use datasets::{Dataset, FileRef, did_you_mean};
-use protocol::{ContrastKind, Format, Labels, Precision, RuntimeId, VariantId};
+use protocol::{ContrastKind, Format, Labels, Precision, RuntimeId, Sharing, VariantId};
 use reports::{
     record::{CasePlan, DatasetFacts, Plan, Subject, SuiteFacts},
     visible,
@@ -71,6 +71,8 @@ pub(crate) struct Selection {
     pub(crate) runtimes: Vec<RuntimeId>,
     pub(crate) threads: u16,
     pub(crate) measure: Measure,
+    /// How variants share a device; `None`: ping-pong where they fit.
+    pub(crate) schedule: Option<Sharing>,
     /// `None`: as long as it takes.
     pub(crate) budget: Option<Duration>,
     /// Most variants that are alive together.
@@ -120,6 +122,8 @@ impl Selection {
             Some(dataset) => facts_of(dataset),
             None => random(suite.random_examples(), seed),
         };
+        let mut margins = suite.compare.margins.clone();
+        margins.extend(settings.margin.own.clone());
         let budget = settings.time_budget.map(|span| span.0);
         let of_suite = suite.measure.time_budget_s.map(Duration::from_secs);
         Ok(Self {
@@ -129,9 +133,11 @@ impl Selection {
                 title: suite.title.clone(),
                 sha256: suite.sha256.clone(),
                 task: suite.task.clone(),
-                margin: settings.margin.map_or(suite.compare.margin, |share| share.0),
+                margin: settings.margin.all.unwrap_or(suite.compare.margin),
+                margins,
                 accuracy_margin: settings.accuracy_margin.map_or(suite.accuracy_margin(), |share| share.0),
                 max_units: settings.units.unwrap_or(suite.compare.max_units),
+                precision: settings.precision.map(|share| share.0),
             },
             kinds: suite.compare.contrasts.clone(),
             entrants,
@@ -142,6 +148,7 @@ impl Selection {
             },
             threads: settings.threads.unwrap_or(suite.threads),
             measure: suite.measure.clone(),
+            schedule: settings.schedule.or(suite.measure.schedule),
             budget: Some(budget.or(of_suite).unwrap_or(DEFAULT_BUDGET)),
             together: MAX_GROUP,
             costs_only: false,
@@ -198,11 +205,13 @@ fn find(wanted: &Wanted) -> CommandResult<Chosen> {
 }
 
 fn find_versions(base: &Path, head: &Path, data: Option<&str>) -> CommandResult<Chosen> {
-    let Versions { suite, gone, new } = suites::versions(base, head, data).or_usage()?;
+    let found = suites::versions(base, head, data).or_usage()?;
+    let missing = found.missing();
+    let Versions { suite, gone, new } = found;
     let absolute =
         |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let subject =
-        Subject::Versions { base: absolute(base), head: absolute(head), data: data.map(absolute_data) };
+    let (base, head, data) = (absolute(base), absolute(head), data.map(absolute_data));
+    let subject = Subject::Versions { base, head, data, gone: missing };
     let note = |names: &[String], what: &str| {
         let shown = visible(&names.join(", ")).into_owned();
         (!names.is_empty()).then(|| format!("not compared, for only the {what} has it: {shown}"))
@@ -302,7 +311,7 @@ pub(crate) fn again(plan: &Plan, settings: &Settings) -> CommandResult<Selection
             data: data.clone(),
             ..Wanted::default()
         },
-        Subject::Versions { base, head, data } => {
+        Subject::Versions { base, head, data, .. } => {
             Wanted { versions: Some((base.into(), head.into())), data: data.clone(), ..Wanted::default() }
         }
         Subject::Selftest { cells, slowdown_permille } => {

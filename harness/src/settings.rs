@@ -5,10 +5,10 @@ use crate::{
     agents::Agents,
     exit::{CommandResult, ExitWith, Failure},
     transport::Options,
-    values::{Share, Size, Span},
+    values::{Margins, Share, Size, Span},
 };
 use anyhow::Context;
-use protocol::RuntimeId;
+use protocol::{RuntimeId, Sharing};
 use serde::Deserialize;
 use std::{
     env, fs,
@@ -50,9 +50,17 @@ pub(crate) struct Layer {
     /// Stop measuring a device after so long, e.g. 90s, 4m [default: 4m]
     #[arg(long, env = "BENCH_TIME_BUDGET", value_name = "TIME")]
     pub(crate) time_budget: Option<Span>,
-    /// Change of latency, memory or size that matters, e.g. 3% [default: the suite's]
+    /// How variants share a device: ping-pong, all alive and served in turns, or pairs, one process after the other
+    /// [default: the suite's, or ping-pong where they fit into memory]
+    #[arg(long, env = "BENCH_SCHEDULE", value_name = "NAME")]
+    pub(crate) schedule: Option<Sharing>,
+    /// Measure latency until its plain interval reaches no farther than this from the ratio, e.g. 0.5%, whatever is
+    /// decided before [default: until it is decided]
+    #[arg(long, env = "BENCH_PRECISION", value_name = "SHARE")]
+    pub(crate) precision: Option<Share>,
+    /// Change of a cost that matters, e.g. 3%; of some costs another one: 3%,init_ns=10% [default: the suite's]
     #[arg(long, env = "BENCH_MARGIN", value_name = "SHARE")]
-    pub(crate) margin: Option<Share>,
+    pub(crate) margin: Option<Margins>,
     /// Drop of the task score that is still acceptable, e.g. 1% [default: the suite's]
     #[arg(long, env = "BENCH_ACCURACY_MARGIN", value_name = "SHARE")]
     pub(crate) accuracy_margin: Option<Share>,
@@ -89,6 +97,8 @@ impl Layer {
             seed: self.seed.or(below.seed),
             units: self.units.or(below.units),
             time_budget: self.time_budget.or(below.time_budget),
+            schedule: self.schedule.or(below.schedule),
+            precision: self.precision.or(below.precision),
             margin: self.margin.or(below.margin),
             accuracy_margin: self.accuracy_margin.or(below.accuracy_margin),
             canaries: self.canaries.or(below.canaries),
@@ -138,8 +148,12 @@ pub(crate) struct Settings {
     pub(crate) units: Option<u32>,
     /// When to stop; `None`: the default.
     pub(crate) time_budget: Option<Span>,
-    /// Margin of costs; `None`: the suite's.
-    pub(crate) margin: Option<Share>,
+    /// How variants share a device; `None`: the suite's.
+    pub(crate) schedule: Option<Sharing>,
+    /// Latency is measured until its plain interval is so narrow; `None`: until it is decided.
+    pub(crate) precision: Option<Share>,
+    /// Margins of costs, where they are not the suite's.
+    pub(crate) margin: Margins,
     /// Margin of the task score; `None`: the suite's.
     pub(crate) accuracy_margin: Option<Share>,
     /// Whether the measuring itself is watched.
@@ -172,6 +186,9 @@ impl Settings {
             None => Layer::default(),
         };
         let all = top.over(below);
+        if all.precision == Some(Share(0.0)) {
+            return Err(Failure::usage("precision is 0: no number of units is enough for that; write 0.5%"));
+        }
         let cache = match all.cache {
             Some(path) => path,
             None => default_cache()?,
@@ -184,7 +201,9 @@ impl Settings {
             seed: all.seed,
             units: all.units,
             time_budget: all.time_budget,
-            margin: all.margin,
+            schedule: all.schedule,
+            precision: all.precision,
+            margin: all.margin.unwrap_or_default(),
             accuracy_margin: all.accuracy_margin,
             canaries: all.canaries.unwrap_or(true),
             out: here.join(all.out.unwrap_or_else(|| PathBuf::from("runs"))),
@@ -272,7 +291,7 @@ mod tests {
             file(folder.path(), "seed = 7\nthreads = 2\nmargin = \"5%\"\nout = \"kept\"\ncache = \"/c\"\n");
         let flags = Layer { threads: Some(4), ..Layer::default() };
         let got = Settings::resolve(flags, Some(&path)).unwrap();
-        assert_eq!((got.threads, got.seed, got.margin), (Some(4), Some(7), Some(Share(0.05))));
+        assert_eq!((got.threads, got.seed, got.margin.all), (Some(4), Some(7), Some(0.05)));
         assert_eq!((got.out, got.cache), (folder.path().join("kept"), PathBuf::from("/c")));
         assert_eq!(got.devices, ["local"]);
     }
@@ -294,6 +313,8 @@ mod tests {
         for (text, word) in [
             ("sede = 7", "sede"),
             ("margin = \"lots\"", "lots"),
+            ("margin = \"3%,init=1%\"", "init_ns"),
+            ("margin = true", "margins like"),
             ("threads = 0", "threads"),
             ("units = 100000", "units"),
             ("time-budget = 4", "time-budget"),

@@ -2,6 +2,7 @@
 
 use protocol::{Labels, PerformanceRules, PingPong, Sha256Hex, Task, WarmUp};
 use reports::record::{DatasetFacts, DevicePlan, Measuring, Plan, RECORD_SCHEMA, Subject, SuiteFacts};
+use std::collections::BTreeMap;
 
 /// A plan with one device and no cases.
 pub(crate) fn plan() -> Plan {
@@ -19,8 +20,10 @@ pub(crate) fn plan() -> Plan {
             sha256: Sha256Hex::of_bytes(b""),
             task: Task::Agreement {},
             margin: 0.03,
+            margins: BTreeMap::new(),
             accuracy_margin: 0.01,
             max_units: 8,
+            precision: None,
         },
         dataset: DatasetFacts {
             name: "random".to_owned(),
@@ -45,6 +48,7 @@ pub(crate) fn plan() -> Plan {
             },
             ping_pong: PingPong { burst_min_iterations: 5, burst_min_ms: 1 },
             groups: Vec::new(),
+            schedules: Vec::new(),
             performance_deadline_ms: 10_000,
             accuracy_deadline_ms: 10_000,
             time_budget_ms: None,

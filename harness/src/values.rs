@@ -1,7 +1,9 @@
 //! Values as people write them in flags and settings: shares (`3%`), lengths of time (`4m`), sizes (`2GiB`).
 
+use crate::unknown::unknown;
 use serde::{Deserialize, Deserializer, de};
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use suites::COSTS;
 
 /// A share of a whole, in [0, 1). Written `3%`, or `0.03`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +20,39 @@ impl FromStr for Share {
         };
         let value: f64 = number.parse::<f64>().map_err(|_| help())? / scale;
         if (0.0..1.0).contains(&value) { Ok(Self(value)) } else { Err(help()) }
+    }
+}
+
+/// Margins of costs, each in (0, 1). Written `3%` for all of them, `init_ns=10%` for one, or `3%,init_ns=10%`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Margins {
+    /// Of all costs without one of their own.
+    pub(crate) all: Option<f64>,
+    /// By name of the metric.
+    pub(crate) own: BTreeMap<String, f64>,
+}
+
+impl FromStr for Margins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut margins = Self::default();
+        for part in text.split(',') {
+            let (name, share) = match part.split_once('=') {
+                Some((name, share)) => (Some(name.trim()), share),
+                None => (None, part),
+            };
+            let Share(margin) = share.parse()?;
+            if margin == 0.0 {
+                return Err(format!("{part:?}: a margin is above 0"));
+            }
+            match name {
+                Some(name) if !COSTS.contains(&name) => return Err(unknown("cost", name, &COSTS)),
+                Some(name) => margins.own.insert(name.to_owned(), margin),
+                None => margins.all.replace(margin),
+            };
+        }
+        Ok(margins)
     }
 }
 
@@ -105,6 +140,22 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
+impl<'de> Deserialize<'de> for Margins {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "margins like \"3%\", 0.03 or \"3%,init_ns=10%\"")]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let text = match Written::deserialize(from)? {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
@@ -150,6 +201,19 @@ mod tests {
         assert_eq!("0".parse(), Ok(Share(0.0)));
         for bad in ["3", "-1%", "100%", "NaN", "inf", "", "%", "3 percent"] {
             assert!(bad.parse::<Share>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn margins_are_read_as_written() {
+        let own = |name: &str| BTreeMap::from([(name.to_owned(), 0.1)]);
+        assert_eq!("3%".parse(), Ok(Margins { all: Some(0.03), own: BTreeMap::new() }));
+        assert_eq!("init_ns=10%".parse(), Ok(Margins { all: None, own: own("init_ns") }));
+        let both = Ok(Margins { all: Some(0.03), own: own("model_bytes") });
+        assert_eq!("0.03, model_bytes = 10%".parse(), both);
+        for (bad, word) in [("0%", "above 0"), ("latency=3%", "latency_ns"), ("3", "share"), ("", "share")] {
+            let error = bad.parse::<Margins>().unwrap_err();
+            assert!(error.contains(word), "{bad}: {error}");
         }
     }
 

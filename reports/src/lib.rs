@@ -2,6 +2,7 @@
 //! the same record always gives the same report.
 
 pub mod accuracy;
+pub mod diff;
 mod recheck;
 pub mod record;
 pub mod render;

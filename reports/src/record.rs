@@ -17,8 +17,9 @@ use protocol::{
     VariantId,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Labels, Task};
+pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Labels, Sharing, Task};
 
 /// Version of the record; a reader refuses every other one with words. 2: seals, waits for a cool device. 3: tasks
 /// of every kind, with their labels.
@@ -163,6 +164,9 @@ pub enum Subject {
         head: String,
         /// Absolute path of the data; seeded random inputs without it.
         data: Option<String>,
+        /// What the later ones would be called that are gone: only the earlier folder has them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gone: Vec<String>,
     },
     /// A shipped model against itself, to measure the measuring.
     Selftest {
@@ -180,9 +184,12 @@ pub struct Measuring {
     pub performance: PerformanceRules,
     /// Bursts of performance units.
     pub ping_pong: PingPong,
-    /// Cases that are alive together. Each list makes one performance unit per round; all cases of a
+    /// Cases that are measured together. Each list makes one performance unit per round; all cases of a
     /// list are on one device.
     pub groups: Vec<Vec<CaseIndex>>,
+    /// How the cases of each group share the device; empty: all groups ping-pong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Sharing>,
     /// A worker of a performance unit is killed when it has been at work for longer.
     pub performance_deadline_ms: u64,
     /// A worker of an accuracy unit is killed when it has been at work for longer.
@@ -192,6 +199,13 @@ pub struct Measuring {
     /// Outputs are not wanted: there are no units for them, and nothing is said about them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub costs_only: bool,
+}
+
+impl Measuring {
+    /// How the cases of a group share the device.
+    pub fn schedule(&self, group: usize) -> Sharing {
+        self.schedules.get(group).copied().unwrap_or_default()
+    }
 }
 
 /// The suite as far as a report needs it.
@@ -208,10 +222,24 @@ pub struct SuiteFacts {
     pub task: Task,
     /// Relative change of a cost (latency, memory, size) that matters, e.g. 0.03.
     pub margin: f64,
+    /// Costs with a margin of their own, by name of the metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub margins: BTreeMap<String, f64>,
     /// Drop of the task score that is still acceptable, in its unit, e.g. 0.01 for one percentage point.
     pub accuracy_margin: f64,
     /// Most units per device.
     pub max_units: u32,
+    /// Latency is measured until its plain interval reaches no farther than this share from the ratio; `None`: until it
+    /// is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+}
+
+impl SuiteFacts {
+    /// The margin of a cost, by name of the metric.
+    pub fn margin_of(&self, metric: &str) -> f64 {
+        self.margins.get(metric).copied().unwrap_or(self.margin)
+    }
 }
 
 /// The examples as far as a report needs them.

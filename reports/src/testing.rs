@@ -136,8 +136,10 @@ impl Recipe {
                 sha256: hash("vision"),
                 task: Task::CLASSIFICATION,
                 margin: 0.03,
+                margins: BTreeMap::new(),
                 accuracy_margin: 0.01,
                 max_units: 40,
+                precision: None,
             },
             dataset: DatasetFacts {
                 name: "fashion-mnist-test-500".into(),
@@ -169,6 +171,7 @@ impl Recipe {
             },
             ping_pong: PingPong { burst_min_iterations: 5, burst_min_ms: 20 },
             groups: vec![(0..self.cases.len()).collect()],
+            schedules: Vec::new(),
             performance_deadline_ms: 60_000,
             accuracy_deadline_ms: 60_000,
             time_budget_ms: None,

@@ -20,7 +20,7 @@ pub use ad_hoc::ad_hoc;
 pub use builtin::{BUILTIN, Builtin, FILES};
 pub use contrasts::{Side, contrasts};
 pub use error::{SuiteError, line_of};
-pub use rules::{Burst, Compare, Measure, WarmUpRules};
+pub use rules::{Burst, COSTS, Compare, Measure, WarmUpRules};
 pub use suite::{Case, Suite, Variant};
 pub use versions::{Versions, versions};
 

@@ -1,11 +1,16 @@
 //! How much is measured and what counts as a difference: `[measure]` and `[compare]`, with their
 //! defaults and limits.
 
-use protocol::{ContrastKind, PerformanceRules, PingPong, Task, Unit, WarmUp};
+use protocol::{ContrastKind, PerformanceRules, PingPong, Sharing, Task, Unit, WarmUp};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// No wait within a trial may be longer.
 const MAX_MS: u64 = 3_600_000;
+
+/// Costs that are compared, and may have a margin of their own.
+pub const COSTS: [&str; 5] =
+    ["latency_ns", "first_inference_ns", "init_ns", "memory_peak_bytes", "model_bytes"];
 
 /// No margin of a score in dB may be wider.
 const MAX_DB: f64 = 100.0;
@@ -33,6 +38,8 @@ pub struct Measure {
     pub max_ms: u64,
     /// Measuring a device ends at the last look that fits into so many seconds.
     pub time_budget_s: Option<u64>,
+    /// How variants share a device; without it ping-pong, where they fit into its memory.
+    pub schedule: Option<Sharing>,
 }
 
 /// `[measure.warm_up]`: at least `min_iterations` and `min_ms`, then until three consecutive bursts
@@ -66,6 +73,8 @@ pub struct Burst {
 pub struct Compare {
     /// Relative change of latency, memory or size that matters.
     pub margin: f64,
+    /// Costs with a margin of their own, by name of the metric.
+    pub margins: BTreeMap<String, f64>,
     /// Drop of the task score that is still acceptable, in the unit of the score. Without it
     /// [`crate::Suite::accuracy_margin`] tells.
     pub accuracy_margin: Option<f64>,
@@ -86,6 +95,7 @@ impl Default for Measure {
             min_ms: 1_000,
             max_ms: 20_000,
             time_budget_s: None,
+            schedule: None,
         }
     }
 }
@@ -106,6 +116,7 @@ impl Default for Compare {
     fn default() -> Self {
         Self {
             margin: 0.03,
+            margins: BTreeMap::new(),
             accuracy_margin: None,
             max_units: 40,
             contrasts: vec![ContrastKind::Reference, ContrastKind::Format],
@@ -162,6 +173,17 @@ impl Compare {
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         if !(self.margin > 0.0 && self.margin < 1.0) {
             return Err(("compare.margin", "must be between 0 and 1: 0.03 means 3 %".to_owned()));
+        }
+        for (name, margin) in &self.margins {
+            if !COSTS.contains(&name.as_str()) {
+                return Err((
+                    "compare.margins",
+                    format!("{name:?} is no cost: there are {}", COSTS.join(", ")),
+                ));
+            }
+            if !(*margin > 0.0 && *margin < 1.0) {
+                return Err(("compare.margins", format!("{name} must be between 0 and 1: 0.03 means 3 %")));
+            }
         }
         if !(1..=1_000).contains(&self.max_units) {
             return Err(("compare.max_units", "must be between 1 and 1000".to_owned()));
@@ -223,6 +245,11 @@ mod tests {
         assert_eq!(key(Measure { warm_up, ..base() }), "measure.warm_up.agree_permille");
         let key = |c: Compare| c.check().unwrap_err().0;
         assert_eq!(key(Compare { margin: f64::NAN, ..Compare::default() }), "compare.margin");
+        let of = |name: &str, margin| BTreeMap::from([(name.to_owned(), margin)]);
+        for margins in [of("latency", 0.1), of("init_ns", 0.0), of("accuracy_top1", 0.1)] {
+            assert_eq!(key(Compare { margins, ..Compare::default() }), "compare.margins");
+        }
+        assert_eq!(Compare { margins: of("init_ns", 0.1), ..Compare::default() }.check(), Ok(()));
         let score = |margin| {
             let compare = Compare { accuracy_margin: Some(margin), ..Compare::default() };
             [Task::CLASSIFICATION, Task::Reconstruction { peak: 1.0 }]

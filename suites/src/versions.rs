@@ -27,6 +27,13 @@ pub struct Versions {
     pub new: Vec<String>,
 }
 
+impl Versions {
+    /// What the heads of the models would be called that only the base has.
+    pub fn missing(&self) -> Vec<String> {
+        self.gone.iter().map(|name| format!("{}@head", plain(name))).collect()
+    }
+}
+
 /// The models of two folders. `data` as for models on the command line.
 ///
 /// # Errors
@@ -110,7 +117,9 @@ mod tests {
     fn every_head_is_compared_with_the_base_of_its_name() {
         let base = folder(&["a.tflite", "b c.tflite", "old.tflite", "notes.txt"]);
         let head = folder(&["a.tflite", "b c.tflite", "young.tflite"]);
-        let Versions { suite, gone, new } = versions(base.path(), head.path(), None).unwrap();
+        let found = versions(base.path(), head.path(), None).unwrap();
+        assert_eq!(found.missing(), ["old.tflite@head"]);
+        let Versions { suite, gone, new } = found;
         let ids: Vec<String> = suite.variants.iter().map(|v| v.id.to_string()).collect();
         assert_eq!(ids, ["a.tflite@base", "a.tflite@head", "b_c.tflite@base", "b_c.tflite@head"]);
         assert_eq!(suite.variants.iter().map(|v| v.reference).collect::<Vec<_>>(), [0, 0, 2, 2]);

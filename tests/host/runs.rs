@@ -203,12 +203,18 @@ fn a_gate_on_two_folders_compares_every_model_with_its_namesake() {
     rules.push_str("\n[dataset.csv]\npath = \"four.csv\"\n");
     let rules = scene.write("quick.toml", rules).display().to_string();
     let quick = &["--data", &rules, "--units", "8"];
-    let same = gate("head", quick).expect(0, &["a.onnx@head", "b.onnx@head"]);
+    gate("head", quick).expect(1, &["gate: old.onnx@head: is missing"]);
+    let gone = "[[gate]]\nmetric = \"latency_ns\"\n[[allow]]\nvariant = \"old.onnx@head\"\nmetric = \"missing\"\n\
+                reason = \"replaced\"\nuntil = \"2999-01-01\"\n";
+    let gates = scene.write("gone.toml", gone).display().to_string();
+    let same =
+        gate("head", &[quick, &["--gates", &gates][..]].concat()).expect(0, &["a.onnx@head", "b.onnx@head"]);
     assert!(same.stderr.contains("only the base has it: old.onnx"), "{}", same.stderr);
     assert!(same.stderr.contains("only the head has it: new.onnx"), "{}", same.stderr);
     gate("slow", quick).expect(1, &["gate: b.onnx@head: latency, steady state is worse"]);
     let gates = "[[gate]]\nmetric = \"latency_ns\"\n[[allow]]\nvariant = \"b.onnx@head\"\nmetric = \"latency_ns\"\n\
-                 reason = \"the new layer\"\nuntil = \"2999-01-01\"\n";
+                 reason = \"the new layer\"\nuntil = \"2999-01-01\"\n[[allow]]\nvariant = \"old.onnx@head\"\nmetric = \"missing\"\n\
+                 reason = \"replaced\"\nuntil = \"2999-01-01\"\n";
     let gates = scene.write("gates.toml", gates).display().to_string();
     gate("slow", &[quick, &["--gates", &gates][..]].concat()).expect(0, &["allowed until 2999-01-01"]);
     gate("nowhere", quick).expect(2, &["nowhere"]);
@@ -260,4 +266,66 @@ fn a_run_watches_itself_and_remembers_what_it_saw() {
     scene.run(&["recheck"]).expect(0, &["report.html: the same bytes", "canaries.csv: the same bytes"]);
     let none = scene.run(&["compare", "--suite", &suite, "--canaries", "false"]).expect(0, &[]);
     assert!(!none.stdout.contains("Canaries"), "{}", none.stdout);
+}
+
+#[test]
+fn two_runs_are_compared_as_far_as_they_can_be() {
+    let scene = Scene::new();
+    for folder in ["base", "head"] {
+        scene.model(&format!("{folder}/same"), "busy_us = 100");
+        scene.model(&format!("{folder}/b"), &format!("busy_us = 100\n# {folder}"));
+    }
+    let suite = |folder: &str| {
+        let names = [format!("{folder}/same"), format!("{folder}/b")];
+        let text = fs::read_to_string(scene.suite(&[&names[0], &names[1]], 6)).unwrap();
+        let text = text
+            .replace(&format!("\"{folder}/same\""), "\"same\"")
+            .replace(&format!("\"{folder}/b\""), "\"b\"");
+        scene.write(&format!("{folder}.toml"), text).display().to_string()
+    };
+    let run = |suite: &str| {
+        let done = scene.run(&["run", "--suite", suite, "--seed", "5", "--quiet"]).expect(0, &[]);
+        done.stdout.trim().to_owned()
+    };
+    let (base, head) = (run(&suite("base")), run(&suite("head")));
+    let found =
+        scene.run(&["diff", &base, &head]).expect(0, &["m@same", "identical artefact", "bench gate --base"]);
+    assert!(found.stdout.contains("relative to m@same"), "{}", found.stdout);
+    let command =
+        found.stdout.lines().find_map(|line| line.split("in turns by: ").nth(1)).unwrap().to_owned();
+    assert!(command.contains("/base --head") && command.ends_with("--runtime fake/cpu"), "{command}");
+    let json = scene.run(&["diff", &base, &head, "--format", "json"]).expect(0, &["\"identical-artefact\""]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json.stdout).is_ok());
+    fs::remove_file(scene.path("base/b.onnx")).unwrap();
+    let gone = scene.run(&["diff", &base, "latest"]).expect(0, &["m@b"]);
+    assert!(!gone.stdout.contains("bench gate --base /"), "{}", gone.stdout);
+    scene.run(&["diff", &base, "nowhere"]).expect(2, &["nowhere"]);
+}
+
+#[test]
+fn pairs_run_one_after_the_other_in_either_order() {
+    let scene = Scene::new();
+    scene.model("a", "busy_us = 200");
+    scene.model("slow", "busy_us = 2000");
+    let suite = scene.suite(&["a", "slow"], 8).display().to_string();
+    scene
+        .run(&["compare", "--suite", &suite, "--schedule", "pairs", "--gate"])
+        .expect(1, &["m@slow", "worse"]);
+    let run = scene.the_run();
+    let plan = fs::read_to_string(run.join("plan.json")).unwrap();
+    assert!(plan.contains("\"pairs\""), "{plan}");
+    let entries = journal(&run);
+    let started = entries.iter().filter(|e| e["entry"] == "unit-started" && e["purpose"] == "performance");
+    assert!(started.count() >= 6);
+    // a process of pairs is over before the next one starts
+    let mut alive = 0;
+    for event in entries.iter().map(|e| &e["event"]["event"]) {
+        match event.as_str() {
+            Some("trial-started") => alive += 1,
+            Some("trial-finished") => alive -= 1,
+            _ => {}
+        }
+        assert!(alive <= 1);
+    }
+    scene.run(&["run", "--suite", &suite, "--schedule", "duet"]).expect(2, &["ping-pong and pairs"]);
 }

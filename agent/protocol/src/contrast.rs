@@ -2,6 +2,7 @@
 //! them.
 
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Position of a case in the plan of a run.
 pub type CaseIndex = usize;
@@ -14,6 +15,29 @@ pub enum ContrastKind {
     Reference,
     /// TFLite (reference) against ONNX (candidate) at equal precision.
     Format,
+}
+
+/// How the cases of a unit share a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// All alive at once, served in turns.
+    #[default]
+    PingPong,
+    /// One fresh process after the other, in random order: for what cannot be alive at once.
+    Pairs,
+}
+
+impl FromStr for Sharing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ping-pong" => Ok(Self::PingPong),
+            "pairs" => Ok(Self::Pairs),
+            _ => Err(format!("{text:?} is no schedule: there are ping-pong and pairs")),
+        }
+    }
 }
 
 /// One comparison, candidate against reference, on one device.

@@ -18,7 +18,7 @@ mod spec;
 mod task;
 mod tensor;
 
-pub use contrast::{CaseIndex, Contrast, ContrastKind};
+pub use contrast::{CaseIndex, Contrast, ContrastKind, Sharing};
 pub use device::{Battery, Cooling, Core, DeviceInfo, DeviceState, FrequencyPolicy, Moment, ThermalZone};
 pub use event::{
     Counts, Event, FailKind, MemoryPhase, MemoryReading, Outcome, PeakMethod, SamplePhase, Samples,

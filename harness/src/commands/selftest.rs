@@ -138,7 +138,7 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     let cells: u64 = kinds.iter().map(|kind| kind.cells).sum();
     let found = Found {
         run: measured.dir.display().to_string(),
-        margin: record.plan.suite.margin,
+        margin: record.plan.suite.margin_of("latency_ns"),
         failures: failures(asked, &kinds, &positions),
         seconds_per_cell: took.map(|took| took.as_secs_f64() / cells.max(1) as f64),
         kinds,

@@ -94,6 +94,9 @@ fn show(suite: &Suite) -> CommandResult<String> {
     );
     line("units", format!("at most {}", compare.max_units));
     line("margin", format!("{} % of a cost", 100.0 * compare.margin));
+    for (name, margin) in &compare.margins {
+        line("", format!("{} % of {name}", 100.0 * margin));
+    }
     let (margin, score) = (suite.accuracy_margin(), suite.task.metric());
     line(
         "",

@@ -156,7 +156,7 @@ impl Agenda {
             return Step::Measure { unit: PlannedUnit { cases, ..unit.clone() }, attempt };
         }
         match self.groups.values().all(|g| g.decided) {
-            true => Step::Finish("every latency is decided"),
+            true => Step::Finish("every latency is known well enough"),
             false => Step::Finish("all units are measured"),
         }
     }

@@ -66,6 +66,7 @@ impl Scene {
             entrants: entrants.collect(),
             runtimes: vec!["fake/cpu".parse().unwrap()],
             threads: 1,
+            schedule: None,
             measure: suites::Measure::default(),
             budget: None,
             together: crate::plan::MAX_GROUP,

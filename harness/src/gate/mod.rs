@@ -10,10 +10,10 @@ use crate::{
 use jiff::{Timestamp, civil::Date, tz::Offset};
 use protocol::ContrastKind;
 use reports::{
-    record::Plan,
+    record::{Plan, Subject},
     verdict::{ContrastRow, Reason, Verdict, Verdicts},
 };
-use rules::{Allowed, Fail, Gate};
+use rules::{Allowed, Fail, Gate, MISSING};
 use std::path::PathBuf;
 
 pub(crate) use rules::Rules;
@@ -81,13 +81,21 @@ fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<S
             let finding = look(gate, row, &variant, &rules.allowed, today);
             failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
             incomplete |= matches!(finding, Finding::Invalid | Finding::Unanswered(_));
+            let is = row.verdict.map(Verdict::word).unwrap_or_default();
             lines.extend(
-                in_words(&finding, row).map(|words| format!("{variant}: {} {words}", row.metric.title)),
+                in_words(&finding, is).map(|words| format!("{variant}: {} {words}", row.metric.title)),
             );
         }
     }
+    let gone = gone(plan);
+    for variant in gone {
+        let finding = excused(true, variant, MISSING, &rules.allowed, today);
+        failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
+        lines.extend(in_words(&finding, "missing").map(|words| format!("{variant}: {words}")));
+    }
     let is_there = |a: &Allowed| {
-        verdicts.rows.iter().any(|row| row.metric.name == a.metric && variant_of(row, plan) == a.variant)
+        let of_row = |row: &ContrastRow| row.metric.name == a.metric && variant_of(row, plan) == a.variant;
+        verdicts.rows.iter().any(of_row) || a.metric == MISSING && gone.contains(&a.variant)
     };
     for unknown in rules.allowed.iter().filter(|a| !is_there(a)) {
         lines.push(format!(
@@ -105,6 +113,14 @@ fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<S
         (false, false) => Exit::Fine,
     };
     (lines, exit)
+}
+
+/// Variants that there were before and are not any more.
+fn gone(plan: &Plan) -> &[String] {
+    match &plan.subject {
+        Subject::Versions { gone, .. } => gone,
+        Subject::Suite { .. } | Subject::Models { .. } | Subject::Selftest { .. } => &[],
+    }
 }
 
 /// Whether a rule is about a row.
@@ -144,8 +160,13 @@ fn look<'a>(
         (Some(Verdict::Invalid) | None, _) => return Finding::Invalid,
         (Some(Verdict::Better | Verdict::Equivalent), _) => false,
     };
-    let of_row = |a: &&Allowed| a.variant == variant && a.metric == row.metric.name;
-    let exception = allowed.iter().filter(of_row).max_by_key(|a| a.last_day);
+    excused(fails, variant, row.metric.name, allowed, today)
+}
+
+/// What fails, unless there is an exception that still holds.
+fn excused<'a>(fails: bool, variant: &str, metric: &str, allowed: &'a [Allowed], today: Date) -> Finding<'a> {
+    let of_it = |a: &&Allowed| a.variant == variant && a.metric == metric;
+    let exception = allowed.iter().filter(of_it).max_by_key(|a| a.last_day);
     match (fails, exception) {
         (false, _) => Finding::Passes,
         (true, None) => Finding::Fails,
@@ -154,8 +175,8 @@ fn look<'a>(
     }
 }
 
-fn in_words(finding: &Finding<'_>, row: &ContrastRow) -> Option<String> {
-    let is = row.verdict.map(Verdict::word).unwrap_or_default();
+/// `is`: what it is, in a word.
+fn in_words(finding: &Finding<'_>, is: &str) -> Option<String> {
     match finding {
         Finding::Passes => None,
         Finding::Fails => Some(format!("is {is}")),

@@ -134,3 +134,29 @@ fn an_exception_holds_for_its_row_and_until_its_day() {
     assert_eq!(with("m@other", "latency_ns", "2027-02-01").1, Exit::GateFailed);
     assert_eq!(with("m@head", "model_bytes", "2027-02-01").1, Exit::GateFailed);
 }
+
+#[test]
+fn what_is_gone_fails_until_somebody_says_why() {
+    let mut plan = plan();
+    let gone = vec!["old@head".to_owned()];
+    plan.subject = Subject::Versions { base: "b".into(), head: "h".into(), data: None, gone };
+    let rows = vec![row((Reference, 1, "latency_ns", Equivalent))];
+    let verdicts = Verdicts { cases: Vec::new(), rows, canaries: Vec::new() };
+    let mut rules = Rules::usual();
+    let (lines, exit) = judge(&verdicts, &plan, &rules, TODAY);
+    assert_eq!((lines.join("\n").as_str(), exit), ("old@head: is missing", Exit::GateFailed));
+    let mut allow = |last_day| {
+        rules.allowed = vec![Allowed {
+            variant: "old@head".to_owned(),
+            metric: MISSING.to_owned(),
+            reason: "replaced".to_owned(),
+            until: String::new(),
+            last_day,
+        }];
+        judge(&verdicts, &plan, &rules, TODAY)
+    };
+    let (lines, exit) = allow(TODAY);
+    assert_eq!((lines.len(), exit), (1, Exit::Fine), "{lines:?}");
+    assert!(lines[0].contains("is missing, and allowed until 2027-01-15: replaced"), "{lines:?}");
+    assert_eq!(allow(Date::constant(2027, 1, 14)).1, Exit::GateFailed);
+}

@@ -52,6 +52,7 @@ fn measure() -> Measure {
         min_ms: 250,
         max_ms: 10_000,
         time_budget_s: None,
+        schedule: None,
     }
 }
 
@@ -103,15 +104,18 @@ pub(crate) fn selection(cells: &Cells, settings: &Settings, seed: u64) -> Comman
             title,
             sha256: Sha256Hex::of_bytes(b""),
             task: Task::Agreement {},
-            margin: settings.margin.map_or(MARGIN, |share| share.0),
+            margin: settings.margin.all.unwrap_or(MARGIN),
+            margins: settings.margin.own.clone(),
             accuracy_margin: suite.accuracy_margin(),
             max_units: settings.units.unwrap_or(MAX_UNITS),
+            precision: settings.precision.map(|share| share.0),
         },
         kinds: vec![ContrastKind::Reference],
         entrants,
         runtimes: if settings.runtimes.is_empty() { suite.runtimes } else { settings.runtimes.clone() },
         threads: settings.threads.unwrap_or(1),
         measure: measure(),
+        schedule: settings.schedule,
         budget: settings.time_budget.map(|span| span.0),
         together: 2,
         costs_only: true,

@@ -75,7 +75,7 @@ fn latency(view: &View<'_>, svg: &mut String) -> Drawn {
     if rows.is_empty() {
         return nothing(&root);
     }
-    let margin = view.plan().suite.margin * 100.0;
+    let margin = view.plan().suite.margin_of("latency_ns") * 100.0;
     let ends = rows.iter().flat_map(|r| {
         // an interval much wider than the change says so by running out of the picture
         let (low, high) = r.interval.unwrap_or((r.change, r.change));

@@ -175,7 +175,7 @@ fn footer(view: &View<'_>) -> String {
     format!(
         "{page}\n<sub>{} · margin ±{} · run {} · seed {}</sub>\n",
         counts.join(" · "),
-        text::percent(plan.suite.margin, 1),
+        view.margins(),
         escaped(&plan.run.chars().take(80).collect::<String>()),
         plan.seed
     )

@@ -166,7 +166,7 @@ fn footer(view: &View<'_>, width: u16) -> String {
     let counts: Vec<String> = counts.iter().map(|count| count.replace(' ', "\u{202f}")).collect();
     let score = suite.task.metric();
     let accepted = text::difference(suite.accuracy_margin, score.unit).replace('+', "");
-    let margins = format!("margin ±{}, {} ±{accepted}", text::percent(suite.margin, 1), score.short);
+    let margins = format!("margin ±{}, {} ±{accepted}", view.margins(), score.short);
     let mut page = "\n".to_owned();
     push_wrapped(&mut page, &format!("{}   {margins}", counts.join("  ")), width);
     push_wrapped(&mut page, &view.canary_summary().unwrap_or_default(), width);

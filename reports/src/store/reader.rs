@@ -144,6 +144,10 @@ fn check(plan: &Plan) -> Result<(), String> {
         }
     }
     check_canaries(plan)?;
+    let schedules = plan.measuring.schedules.len();
+    if schedules != 0 && schedules != plan.measuring.groups.len() {
+        return Err(format!("measuring.schedules: {schedules} for {} groups", plan.measuring.groups.len()));
+    }
     let most = if plan.suite.task.metric().unit == Unit::Db { MAX_MARGIN_DB } else { 1.0 };
     for (name, margin, most) in
         [("margin", plan.suite.margin, 1.0), ("accuracy_margin", plan.suite.accuracy_margin, most)]
@@ -151,6 +155,14 @@ fn check(plan: &Plan) -> Result<(), String> {
         if !(margin.is_finite() && margin > 0.0 && margin < most) {
             return Err(format!("suite.{name}: must lie between 0 and {most}"));
         }
+    }
+    for (name, margin) in &plan.suite.margins {
+        if !(margin.is_finite() && *margin > 0.0 && *margin < 1.0) {
+            return Err(format!("suite.margins.{name}: must lie between 0 and 1"));
+        }
+    }
+    if plan.suite.precision.is_some_and(|half_width| !(half_width > 0.0 && half_width < 1.0)) {
+        return Err("suite.precision: must lie between 0 and 1".to_owned());
     }
     plan.suite.task.check().map_err(|(key, problem)| format!("suite.{key}: {problem}"))?;
     let (data, n) = (&plan.dataset, plan.dataset.examples);

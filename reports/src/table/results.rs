@@ -5,7 +5,7 @@ use super::{
     Cell, Frames, Source, TABLE_SCHEMA, Table, cell, frame, index, infos, integer, number, owned, text, word,
 };
 use crate::record::{CasePlan, Plan};
-use crate::verdict::{ContrastRow, Evidence};
+use crate::verdict::{ContrastRow, Evidence, Reason};
 use crate::view::{is_cost, ratio_evidence, ratio_of};
 use polars::prelude::AnyValue;
 use protocol::ModelFacts;
@@ -115,6 +115,7 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
             number(ratio_evidence(r.row).and_then(|e| e.minimum_detectable_ratio))
         }),
         cell("verdict", Text, |r| optional(r.row.verdict.map(|v| v.word()))),
+        cell("confirmed", Text, |r| optional(confirmed(r.row))),
         cell("reasons", Text, |r| owned(reasons(r.row))),
         cell("candidate_sha256", Text, |r| text(r.candidate.model_sha256.as_str())),
         cell("reference_sha256", Text, |r| text(r.reference.model_sha256.as_str())),
@@ -136,6 +137,16 @@ fn examples(r: &Row<'_>) -> Option<u64> {
         Evidence::Share(_) => Some(r.plan().dataset.examples),
         _ => None,
     }
+}
+
+/// Whether fresh units found a `worse` latency again; `None` where nobody had to ask.
+fn confirmed(row: &ContrastRow) -> Option<&'static str> {
+    row.reasons.iter().find_map(|reason| match reason {
+        Reason::Confirmed { .. } => Some("yes"),
+        Reason::NotReproduced { .. } => Some("not-reproduced"),
+        Reason::NotConfirmed { .. } => Some("no"),
+        _ => None,
+    })
 }
 
 fn reasons(row: &ContrastRow) -> String {

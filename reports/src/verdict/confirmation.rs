@@ -23,7 +23,7 @@ pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, cpu_time:
 
 fn fresh(view: &ContrastView<'_>, cpu_time: bool, first: f64) -> Option<Reason> {
     let plan = &view.record.plan;
-    let rule = rule(plan)?;
+    let rule = rule(plan, "latency_ns")?;
     let pairs = LatencyPairs::of(&view.record.units, Purpose::Confirmation, &view.cases, cpu_time);
     let log_ratios = pairs.and_then(|found| ratios(&found.pairs)).unwrap_or_default();
     let units = log_ratios.len();

@@ -17,17 +17,17 @@ use stats::{Location, hodges_lehmann, sign_flip};
 const CROSS_CHECK_ALPHA: f64 = 0.05;
 
 /// Where a cost is in a trial.
-type Value = fn(&TrialRecord) -> Option<f64>;
+pub(super) type Value = fn(&TrialRecord) -> Option<f64>;
 
 /// Costs read from a trial other than latency: name of the metric, and where it is.
-const PER_PROCESS: [(&str, Value); 3] = [
+pub(super) const PER_PROCESS: [(&str, Value); 3] = [
     ("first_inference_ns", first_inference_ns),
     ("init_ns", init_ns),
     ("memory_peak_bytes", memory_peak_bytes),
 ];
 
 pub(super) fn rows(view: &ContrastView<'_>) -> Vec<ContrastRow> {
-    let common = guard::common(view, Purpose::Performance);
+    let common = common(view);
     let mut rows = Vec::new();
     rows.extend(metric("latency_ns").map(|m| latency_row(view, m, &common)));
     for (name, value) in PER_PROCESS {
@@ -37,9 +37,17 @@ pub(super) fn rows(view: &ContrastView<'_>) -> Vec<ContrastRow> {
     rows
 }
 
-/// Margin and least effect of a run's costs. `None` if the plan holds nonsense.
-pub(super) fn rule(plan: &Plan) -> Option<Rule> {
-    Rule::new(plan.suite.margin, plan.suite.margin * LEAST_EFFECT_SHARE).ok()
+/// What holds for every cost.
+fn common(view: &ContrastView<'_>) -> Findings {
+    let mut found = guard::common(view, Purpose::Performance);
+    found.broken.extend(guard::mixed_versions(view, Purpose::Performance));
+    found
+}
+
+/// Margin and least effect of a cost, by name of its metric. `None` if the plan holds nonsense.
+pub(super) fn rule(plan: &Plan, metric: &str) -> Option<Rule> {
+    let margin = plan.suite.margin_of(metric);
+    Rule::new(margin, margin * LEAST_EFFECT_SHARE).ok()
 }
 
 /// True if CPU time stands for latency: one thread, on a CPU.
@@ -62,7 +70,7 @@ pub(super) fn memory_peak_bytes(trial: &TrialRecord) -> Option<f64> {
 
 /// The row of latency alone.
 pub(super) fn latency(view: &ContrastView<'_>) -> Option<ContrastRow> {
-    metric("latency_ns").map(|m| latency_row(view, m, &guard::common(view, Purpose::Performance)))
+    metric("latency_ns").map(|m| latency_row(view, m, &common(view)))
 }
 
 fn latency_row(view: &ContrastView<'_>, metric: &'static Metric, common: &Findings) -> ContrastRow {
@@ -99,7 +107,7 @@ fn per_process_row(
     measured_row(view, metric, pairs, None, common.clone())
 }
 
-fn size_row(view: &ContrastView<'_>, metric: &'static Metric) -> ContrastRow {
+pub(super) fn size_row(view: &ContrastView<'_>, metric: &'static Metric) -> ContrastRow {
     let bytes = |case: usize| view.record.plan.cases.get(case).map(|c| c.model_bytes as f64);
     match (bytes(view.cases.candidate), bytes(view.cases.reference)) {
         (Some(candidate), Some(reference)) if candidate > 0.0 && reference > 0.0 => {
@@ -117,7 +125,7 @@ fn exact_row(
     mut reasons: Vec<Reason>,
 ) -> ContrastRow {
     let log_ratio = candidate.ln() - reference.ln();
-    let verdict = rule(&view.record.plan).map(|rule| {
+    let verdict = rule(&view.record.plan, metric.name).map(|rule| {
         let verdict = verdict_of(sequential::exact(log_ratio, &rule), metric.better);
         add_within_margin(verdict, log_ratio.abs(), &rule, &mut reasons);
         verdict
@@ -153,7 +161,7 @@ fn measured_row(
         reasons.extend(findings.notes);
         return exact_row(view, metric, pairs[0].candidate, pairs[0].reference, reasons);
     }
-    let Some((evidence, call, p_value)) = ratio_evidence(view, pairs, location) else {
+    let Some((evidence, call, p_value)) = ratio_evidence(view, metric, pairs, location) else {
         // one unit has a ratio and no spread
         let (verdict, reason) = match invalid {
             true => (Verdict::Invalid, None),
@@ -164,7 +172,7 @@ fn measured_row(
         return ContrastRow { verdict: Some(verdict), reasons, ..row };
     };
     let verdict = if invalid { Verdict::Invalid } else { verdict_of(call, metric.better) };
-    explain(verdict, &evidence, &view.record.plan, &mut reasons);
+    explain(verdict, &evidence, &mut reasons);
     reasons.extend(findings.notes);
     let p_value = p_value.filter(|_| !invalid);
     ContrastRow {
@@ -184,12 +192,13 @@ fn is_deterministic(pairs: &[UnitPair]) -> bool {
 /// The evidence, the call on it, and the p-value that stands all looks. `None` below two units.
 fn ratio_evidence(
     view: &ContrastView<'_>,
+    metric: &Metric,
     mut pairs: Vec<UnitPair>,
     location: Option<Location>,
 ) -> Option<(RatioEvidence, Call, Option<f64>)> {
     pairs.truncate(sequential::MAX_UNITS);
     let plan = &view.record.plan;
-    let rule = rule(plan)?;
+    let rule = rule(plan, metric.name)?;
     let log_ratios = ratios(&pairs)?;
     let look = sequential::look(&log_ratios, &rule).ok()?;
     let evidence = RatioEvidence {
@@ -222,7 +231,7 @@ fn verdict_of(call: Call, better: Direction) -> Verdict {
 }
 
 /// Adds what follows from the verdict and its evidence.
-fn explain(verdict: Verdict, evidence: &RatioEvidence, plan: &Plan, reasons: &mut Vec<Reason>) {
+fn explain(verdict: Verdict, evidence: &RatioEvidence, reasons: &mut Vec<Reason>) {
     let units = evidence.pairs.len();
     match verdict {
         Verdict::Inconclusive if units < MIN_UNITS => {
@@ -230,7 +239,9 @@ fn explain(verdict: Verdict, evidence: &RatioEvidence, plan: &Plan, reasons: &mu
         }
         Verdict::Inconclusive => reasons.push(Reason::Undecided { units }),
         Verdict::Better | Verdict::Worse => {
-            if let (Some(decision), Some(rule)) = (evidence.decision, rule(plan)) {
+            if let (Some(decision), Ok(rule)) =
+                (evidence.decision, Rule::new(evidence.margin, evidence.least_effect))
+            {
                 let farthest = decision.high.ln().abs().max(decision.low.ln().abs());
                 add_within_margin(verdict, farthest, &rule, reasons);
             }

@@ -38,6 +38,8 @@ fn constants_are_as_documented() {
         ("LEAST_EXAMPLES", LEAST_EXAMPLES as f64),
         ("MAX_RESAMPLES", f64::from(MAX_RESAMPLES)),
         ("SHOWN_RESAMPLES", f64::from(SHOWN_RESAMPLES)),
+        ("SESSION_SD", stats::SESSION_SD),
+        ("ANCHORED_SESSION_SD", stats::ANCHORED_SESSION_SD),
         ("DETERMINISTIC_UNITS", DETERMINISTIC_UNITS as f64),
     ] {
         says(&format!("`{name}` = {value}"));

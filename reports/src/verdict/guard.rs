@@ -5,7 +5,7 @@ use super::reason::{Reason, Side};
 use super::units::steady_samples;
 use super::{CONTENTION, ContrastView, MAX_LOST_SHARE};
 use crate::record::{CaseIndex, LoadedRecord, Purpose, TrialRecord, UnitRecord};
-use protocol::{FailKind, Outcome};
+use protocol::{FailKind, Outcome, Sha256Hex};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,9 +32,7 @@ pub(super) fn common(view: &ContrastView<'_>, purpose: Purpose) -> Findings {
         failures(view, side, purpose, &mut found);
         provenance(view, side, purpose, &mut found);
     }
-    if !same_inputs(view, purpose) {
-        found.broken.push(Reason::InputMismatch);
-    }
+    found.broken.extend(mixed_inputs(view, purpose));
     found
 }
 
@@ -127,11 +125,28 @@ fn provenance(view: &ContrastView<'_>, side: Side, purpose: Purpose, found: &mut
     }
 }
 
-fn same_inputs(view: &ContrastView<'_>, purpose: Purpose) -> bool {
+fn mixed_inputs(view: &ContrastView<'_>, purpose: Purpose) -> Option<Reason> {
     let loaded = |side| trials(view, side, purpose).filter_map(|(_, trial)| trial.loaded.as_ref());
-    let hash = |l: &LoadedRecord| l.input_sha256.clone();
-    let Some(first) = loaded(Side::Candidate).map(hash).next() else { return true };
-    loaded(Side::Candidate).chain(loaded(Side::Reference)).all(|l| l.input_sha256 == first)
+    let first = &loaded(Side::Candidate).next()?.input_sha256;
+    let mut all = loaded(Side::Candidate).chain(loaded(Side::Reference)).map(|l| &l.input_sha256);
+    let words = |hashes: &[Sha256Hex]| hashes.iter().map(Sha256Hex::short).collect::<Vec<&str>>().join(" ");
+    let other = all.find(|hashes| *hashes != first)?;
+    Some(Reason::InputMismatch { candidate: words(first), reference: words(other) })
+}
+
+/// What one runtime takes in two versions is no comparison of models; that two runtimes have versions of their own is
+/// what is asked.
+pub(super) fn mixed_versions(view: &ContrastView<'_>, purpose: Purpose) -> Option<Reason> {
+    let runtime = |side| view.record.plan.cases.get(view.side(side)).map(|case| &case.runtime.runtime);
+    if runtime(Side::Candidate) != runtime(Side::Reference) {
+        return None;
+    }
+    let loaded = |side| trials(view, side, purpose).filter_map(|(_, trial)| trial.loaded.as_ref());
+    let version = |l: &LoadedRecord| l.proof.runtime_version.clone();
+    let candidate = loaded(Side::Candidate).map(version).next()?;
+    let mut all = loaded(Side::Candidate).chain(loaded(Side::Reference)).map(version);
+    let reference = all.find(|other| *other != candidate)?;
+    Some(Reason::VersionMismatch { candidate, reference })
 }
 
 fn dropped_blocks(view: &ContrastView<'_>, found: &mut Findings) {

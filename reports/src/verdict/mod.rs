@@ -4,6 +4,7 @@
 //!
 //! `reports/METHODOLOGY.md` says what every number means; it and this module must not differ.
 
+pub(crate) mod across;
 mod canary;
 mod case;
 mod confirmation;
@@ -30,7 +31,7 @@ pub use sequential::next_step;
 pub use units::UnitPair;
 
 use crate::record::{CaseIndex, Contrast, RunRecord, Task};
-use protocol::Metric;
+use protocol::{Metric, metric};
 use stats::{Estimate, Interval, Location, PValues, PairedTable};
 
 /// A cost ratio (latency, memory, …) nearer to 1 than this share of the margin, and a difference of
@@ -261,6 +262,19 @@ pub fn latencies(record: &RunRecord) -> Vec<ContrastRow> {
     views
         .filter_map(|(contrast, cases)| cost::latency(&ContrastView { record, contrast, cases: *cases }))
         .collect()
+}
+
+/// The rows that no clock is part of, without q-values: model size, scores, differences of outputs.
+pub(crate) fn timeless(record: &RunRecord) -> Vec<ContrastRow> {
+    let answers: Vec<_> =
+        (0..record.plan.cases.len()).map(|case| quality::Answers::of(record, case)).collect();
+    let mut rows = Vec::new();
+    for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
+        let view = ContrastView { record, contrast, cases: *cases };
+        rows.extend(metric("model_bytes").map(|m| cost::size_row(&view, m)));
+        rows.extend(quality::rows(&view, &answers));
+    }
+    rows
 }
 
 /// One contrast of one record: what the parts of this module work on.

@@ -59,7 +59,19 @@ pub enum Reason {
         side: Side,
     },
     /// The two sides did not read the same input bytes.
-    InputMismatch,
+    InputMismatch {
+        /// Hashes of the candidate's.
+        candidate: String,
+        /// Hashes of the reference's, or of an earlier trial.
+        reference: String,
+    },
+    /// The two sides ran on different versions of one runtime.
+    VersionMismatch {
+        /// The candidate's.
+        candidate: String,
+        /// The reference's.
+        reference: String,
+    },
     /// Nothing shows that the backend asked for ran.
     BackendNotProven {
         /// Whose.
@@ -207,8 +219,25 @@ pub enum Reason {
 }
 
 /// Of the change, from a ratio.
-fn percent(ratio: f64) -> f64 {
-    (ratio - 1.0) * 100.0
+fn percent(ratio: f64) -> String {
+    format!("{:+.1} %", (ratio - 1.0) * 100.0)
+}
+
+impl Reason {
+    /// What fresh units say.
+    fn of_fresh_units(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed { ratio, units } => {
+                write!(f, "confirmed by {units} fresh units ({})", percent(*ratio))
+            }
+            Self::NotReproduced { first, ratio, units } => {
+                let (first, again) = (percent(*first), percent(*ratio));
+                write!(f, "not reproduced: {first} at first, {again} in {units} fresh units")
+            }
+            Self::NotConfirmed { units, next } => write!(f, "not confirmed: {units} of {next} fresh units"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -227,7 +256,12 @@ impl fmt::Display for Reason {
             Self::ModelMismatch { side } => {
                 write!(f, "the model of the {side} on the device is not the file of the plan")
             }
-            Self::InputMismatch => f.write_str("the two sides did not read the same input bytes"),
+            Self::InputMismatch { candidate, reference } => {
+                apart(f, "did not read the same input bytes", candidate, reference)
+            }
+            Self::VersionMismatch { candidate, reference } => {
+                apart(f, "ran on two versions of the runtime", candidate, reference)
+            }
             Self::BackendNotProven { side } => {
                 write!(f, "nothing shows that the backend asked for ran the {side}")
             }
@@ -251,9 +285,12 @@ impl fmt::Display for Reason {
             Self::WithinScoreMargin { margin, unit } => within(f, &amount(*margin, *unit)),
             Self::Identical => f.write_str("every output is bit for bit the same"),
             Self::Deterministic => f.write_str("the same number in every process"),
-            Self::Contended { side, trials, of, pressure_percent } => {
-                let pressure = in_brackets(*pressure_percent);
-                write!(f, "other work took the core in {trials} of {of} trials of the {side}{pressure}")
+            Self::Contended { side, trials, of, pressure_percent: found } => {
+                write!(
+                    f,
+                    "other work took the core in {trials} of {of} trials of the {side}{}",
+                    in_brackets(*found)
+                )
             }
             Self::CutShort { side, trials } => {
                 write!(f, "{trials} trials of the {side} were cut short by their time limit")
@@ -267,14 +304,9 @@ impl fmt::Display for Reason {
             Self::PartialBackend { side, on_backend, total } => {
                 write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")
             }
-            Self::Confirmed { ratio, units } => {
-                write!(f, "confirmed by {units} fresh units ({:+.1} %)", percent(*ratio))
+            Self::Confirmed { .. } | Self::NotReproduced { .. } | Self::NotConfirmed { .. } => {
+                self.of_fresh_units(f)
             }
-            Self::NotReproduced { first, ratio, units } => {
-                let (first, again) = (percent(*first), percent(*ratio));
-                write!(f, "not reproduced: {first:+.1} % at first, {again:+.1} % in {units} fresh units")
-            }
-            Self::NotConfirmed { units, next } => write!(f, "not confirmed: {units} of {next} fresh units"),
             Self::DeviceSick { found } => write!(f, "times of this device cannot be trusted: {found}"),
             Self::CrossCheck { sign_flip_p } => {
                 write!(f, "the sign-flip test does not confirm it (p = {sign_flip_p:.4})")
@@ -286,6 +318,11 @@ impl fmt::Display for Reason {
 /// What the kernel said of it, in brackets.
 fn in_brackets(percent: Option<f64>) -> String {
     percent.map(|percent| format!(" (CPU pressure up to {percent:.1} %)")).unwrap_or_default()
+}
+
+/// What was not the same on both sides.
+fn apart(f: &mut fmt::Formatter<'_>, what: &str, candidate: &str, reference: &str) -> fmt::Result {
+    write!(f, "the two sides {what}: {candidate} and {reference}")
 }
 
 fn within(f: &mut fmt::Formatter<'_>, margin: &str) -> fmt::Result {

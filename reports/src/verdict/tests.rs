@@ -12,6 +12,7 @@ use protocol::{
 };
 use stats::Rng;
 use stats::sequential::Next;
+use std::collections::BTreeMap;
 
 /// What to invent: latencies in ns per case, and noise.
 pub(super) struct Recipe {
@@ -140,8 +141,10 @@ fn plan(cases: usize) -> Plan {
             sha256: hash(""),
             task: Task::CLASSIFICATION,
             margin: 0.03,
+            margins: BTreeMap::new(),
             accuracy_margin: 0.01,
             max_units: 40,
+            precision: None,
         },
         dataset: DatasetFacts {
             name: "d".into(),
@@ -162,6 +165,7 @@ fn plan(cases: usize) -> Plan {
             performance: PerformanceRules { example: 0, warm_up, min_iterations: 1, min_ms: 1, max_ms: 1 },
             ping_pong: PingPong { burst_min_iterations: 1, burst_min_ms: 1 },
             groups: vec![(0..cases).collect()],
+            schedules: Vec::new(),
             performance_deadline_ms: 1,
             accuracy_deadline_ms: 1,
             time_budget_ms: None,
@@ -341,7 +345,7 @@ fn broken_guards_make_it_invalid() {
         ),
         (
             |r| r.units[2].trials[1].loaded.as_mut().unwrap().input_sha256 = vec![],
-            |r| matches!(r, Reason::InputMismatch),
+            |r| matches!(r, Reason::InputMismatch { .. }),
         ),
         (
             |r| r.units[2].trials[0].loaded.as_mut().unwrap().proof.nodes_on_backend = 0,

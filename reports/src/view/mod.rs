@@ -17,6 +17,7 @@ pub(crate) use shown::{Shown, is_cost, outcome_word, ratio_evidence, ratio_of};
 use crate::record::{CasePlan, Contrast, ContrastKind, Plan, RunRecord};
 use crate::text;
 use crate::verdict::{CaseSummary, ContrastRow, RatioEvidence, Verdict, Verdicts};
+use protocol::metric;
 
 /// One contrast with all of its rows.
 pub(crate) struct ContrastView<'a> {
@@ -107,6 +108,16 @@ impl<'a> View<'a> {
         let mut references = self.of_kind(ContrastKind::Reference).map(|c| c.contrast.reference);
         let first = references.next()?;
         references.all(|other| other == first).then_some(first)
+    }
+
+    /// The margin of costs, and those that have one of their own.
+    pub(crate) fn margins(&self) -> String {
+        let suite = &self.plan().suite;
+        let own = suite.margins.iter().map(|(name, margin)| {
+            let short = metric(name).map_or(name.as_str(), |metric| metric.short);
+            format!(", {} ±{}", text::clean(short), text::percent(*margin, 1))
+        });
+        format!("{}{}", text::percent(suite.margin, 1), own.collect::<String>())
     }
 
     /// How many rows have each verdict.

@@ -30,6 +30,7 @@ mod ranks;
 mod rng;
 pub mod scores;
 pub mod sequential;
+mod sessions;
 mod sign_flip;
 mod signed_rank;
 mod special;
@@ -58,5 +59,6 @@ pub use power::{minimum_detectable_effect, paired_power, smallest_visible_drop, 
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{Percentile, loadgen_bound, order_statistic_interval, quantile_sorted};
 pub use rng::Rng;
+pub use sessions::{ANCHORED_SESSION_SD, SESSION_SD, across_sessions};
 pub use sign_flip::{SIGN_FLIP_EXACT_MAX, SIGN_FLIP_RESAMPLES, sign_flip};
 pub use signed_rank::{SignedRank, wilcoxon_signed_rank};

@@ -56,6 +56,7 @@ pub const DETECTION_POWER: f64 = 0.9;
 pub struct Rule {
     margin: f64,
     min_effect: f64,
+    half_width: Option<f64>,
 }
 
 impl Rule {
@@ -70,7 +71,25 @@ impl Rule {
             let range = "between 0 and the margin";
             return Err(StatsError::OutOfRange { what: "least effect", value: min_effect, range });
         }
-        Ok(Self { margin, min_effect })
+        Ok(Self { margin, min_effect, half_width: None })
+    }
+
+    /// The same, but that measuring goes on until the plain interval reaches no farther than so from the ratio, whatever
+    /// is called before or is not called then: 0.005 for half a percent. The width says nothing about the mean, so that
+    /// cut-offs keep their error rates.
+    pub fn until(self, half_width: f64) -> Result<Self, StatsError> {
+        if !(half_width > 0.0 && half_width.is_finite()) {
+            return Err(StatsError::OutOfRange { what: "half width", value: half_width, range: "above 0" });
+        }
+        Ok(Self { half_width: Some(half_width), ..self })
+    }
+
+    /// Nothing more is to be known of this look's path.
+    fn settles(&self, look: &Look) -> bool {
+        match self.half_width {
+            Some(most) => look.plain.half_width() <= most.ln_1p(),
+            None => look.call != Call::Undecided,
+        }
     }
 
     /// Half-width of the band of equivalence as a log ratio.
@@ -236,7 +255,7 @@ pub fn decide(paths: &[Path<'_>]) -> Result<Next, StatsError> {
         let units = path.log_ratios.len();
         let reached = LOOKS.iter().rev().find(|look| **look <= units);
         let open = match reached {
-            Some(&at) => at < MAX_UNITS && look(&path.log_ratios[..at], &path.rule)?.call == Call::Undecided,
+            Some(&at) => at < MAX_UNITS && !path.rule.settles(&look(&path.log_ratios[..at], &path.rule)?),
             None => true,
         };
         if open && let Some(next) = LOOKS.iter().copied().find(|look| *look > units) {
@@ -308,6 +327,17 @@ mod tests {
         assert_eq!(decide(&[]), Ok(Next::Stop));
         let exhausted: Vec<f64> = noisy.iter().cycle().take(40).copied().collect();
         assert_eq!(decide(&[path(&exhausted)]), Ok(Next::Stop));
+    }
+
+    #[test]
+    fn a_wanted_width_outlasts_a_call_and_ends_without_one() {
+        let (sure, noisy) = (series(0.1, 7), [0.3, -0.3, 0.2, -0.1, 0.25, -0.2, 0.1]);
+        let next =
+            |log_ratios, half_width| decide(&[Path { log_ratios, rule: rule().until(half_width).unwrap() }]);
+        assert_eq!(next(&sure, 0.001), Ok(Next::Continue { units: 8 }));
+        assert_eq!(next(&sure, 0.01), Ok(Next::Stop));
+        assert_eq!(next(&noisy, 0.9), Ok(Next::Stop));
+        assert!(rule().until(0.0).is_err() && rule().until(f64::NAN).is_err());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::transport::ProcessEnd;
 use protocol::{
     AgentInfo, AgentMessage, BackendProof, Core, Counts, DType, DeviceInfo, DeviceState, Event, Format,
     HostMessage, LineBuffer, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment, Outcome, PING_INTERVAL_MS,
-    PROTOCOL_VERSION, PeakMethod, Rng, RuntimeInfo, SamplePhase, Samples, Schedule, Sha256Hex, TensorInfo,
-    TrialSpec, UnitId, UnitOrder, UnitSpec, encode,
+    PROTOCOL_VERSION, PeakMethod, Rng, RuntimeInfo, SamplePhase, Samples, Sha256Hex, TensorInfo, TrialSpec,
+    UnitId, UnitOrder, UnitSpec, encode,
 };
 use std::{
     fs, io,
@@ -218,7 +218,7 @@ impl FakeAgent {
                 events.extend(self.accuracy(*trial, spec)?);
             }
         }
-        if matches!(unit.schedule, Schedule::PingPong(_)) {
+        if unit.trials.iter().all(|trial| matches!(trial.mode, Mode::Performance(_))) {
             self.ping_pong(unit, &mut events);
         }
         for (trial, spec) in &trials {

@@ -128,7 +128,7 @@ fn lead(page: &Page<'_>, headline: &crate::view::Headline) -> Markup {
                 li class=(verdict.word()) { (symbol(verdict)) " " b { (n) } " " (verdict.word()) }
             }
             li.muted {
-                (facts(page)) " · margins ±" (text::percent(suite.margin, 1)) " cost, ±"
+                (facts(page)) " · margins ±" (view.margins()) " cost, ±"
                 (text::difference(suite.accuracy_margin, suite.task.metric().unit).replace('+', "")) " " (suite.task.metric().short)
             }
         }

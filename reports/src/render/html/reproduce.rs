@@ -1,7 +1,7 @@
 //! How to get the same run again, and what the words mean.
 
 use super::{Page, parts};
-use crate::record::Plan;
+use crate::record::{Plan, Sharing};
 use crate::text;
 use maud::{Markup, html};
 
@@ -15,6 +15,9 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
         dl {
             dt { "Run" } dd { code { (text::clean(&plan.run)) } ", planned " (text::clean(&plan.created)) }
             dt { "Seed" } dd { (plan.seed) ", from which every random order was drawn" }
+            @if plan.measuring.schedules.contains(&Sharing::Pairs) {
+                dt { "Schedule" } dd { "pairs: one fresh process after the other, in random order" }
+            }
             dt { "bench" } dd { (text::clean(&plan.version)) }
             dt { "Suite" } dd { (text::clean(&plan.suite.name)) " " code { (plan.suite.sha256.short()) } }
             dt { "Data" } dd {

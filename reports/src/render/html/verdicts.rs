@@ -35,7 +35,7 @@ pub(super) fn tables(page: &Page<'_>) -> Markup {
 
 fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -> Markup {
     let axis = axis(contrasts);
-    let margin = page.view.plan().suite.margin;
+    let margin = page.view.plan().suite.margin_of("latency_ns");
     let latencies = contrasts.iter().filter_map(|c| c.row("latency_ns")?.candidate);
     let scale = Scale::time(latencies);
     let listed = contrasts.iter().take(MAX_ROWS);

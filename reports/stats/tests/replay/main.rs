@@ -8,6 +8,7 @@
 
 mod coverage;
 mod rivals;
+mod sessions;
 
 use stats::sequential::{Call, LOOKS, MAX_UNITS, Next, Path, Rule, decide, look};
 use stats::{Location, Rng, choose_location};

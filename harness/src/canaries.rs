@@ -1,6 +1,7 @@
 //! Canaries: a model against itself on every device, equal and slowed by a known share, beside what was asked for. Here
 //! is which, and what earlier runs found; `reports` judges them.
 
+use crate::plan;
 use protocol::{CaseIndex, Contrast, ContrastKind, PerformanceRules, VariantId};
 use reports::{
     record::{Canary, CanaryCounts, CasePlan, Plan},
@@ -21,19 +22,24 @@ const BEYOND_MARGIN: f64 = 5.0 / 3.0;
 /// Most that an agent slows down.
 const MOST_PERMILLE: f64 = 1000.0;
 
-/// Least steady state and warm-up of their sides: whether the rule copes with the noise can be seen on short ones, and
-/// every run pays for them.
+/// Steady state and warm-up of their sides, of quick models and of slow ones: whether the rule copes with the noise can
+/// be seen on short ones, and every run pays for them.
 const STEADY_MS: u64 = 250;
+const STEADY_ITERATIONS: u32 = 20;
+const MOST_STEADY_MS: u64 = 2_000;
 const WARM_UP_MS: u64 = 75;
+const WARM_UP_ITERATIONS: u32 = 5;
+const MOST_WARM_UP_MS: u64 = 500;
 
 /// Adds three cases and their group per device that compares something: those of its smallest reference, which costs
-/// the least.
+/// the least. Returns them, and the positions of devices whose memory has no room for three such processes.
 pub(crate) fn add(
     cases: &mut Vec<CasePlan>,
     groups: &mut Vec<Vec<CaseIndex>>,
     contrasts: &[Contrast],
     margin: f64,
-) -> Vec<Canary> {
+    memory_bytes: &[Option<u64>],
+) -> (Vec<Canary>, Vec<usize>) {
     let references = contrasts.iter().filter(|c| c.kind == ContrastKind::Reference).map(|c| c.reference);
     let mut chosen: BTreeMap<usize, (u64, CaseIndex)> = BTreeMap::new();
     for (index, case) in references.filter_map(|index| Some((index, cases.get(index)?))) {
@@ -41,8 +47,8 @@ pub(crate) fn add(
         *best = (*best).min((case.model_bytes, index));
     }
     let permille = (margin * 1000.0 * BEYOND_MARGIN).round().clamp(SLOWDOWN_PERMILLE, MOST_PERMILLE) as u16;
-    let mut all = Vec::new();
-    for (_, model) in chosen.into_values() {
+    let (mut all, mut without) = (Vec::new(), Vec::new());
+    for (device, (_, model)) in chosen {
         let Some(model) = cases.get(model).cloned() else { continue };
         let first = cases.len();
         for (name, slowdown_permille) in
@@ -51,18 +57,28 @@ pub(crate) fn add(
             let variant = VariantId { model: model.variant.model.clone(), variant: name.to_owned() };
             cases.push(CasePlan { variant, slowdown_permille, ..model.clone() });
         }
+        let memory = memory_bytes.get(device).copied().flatten();
+        if !plan::fit_memory(cases, &(first..first + 3).collect(), memory) {
+            cases.truncate(first);
+            without.push(device);
+            continue;
+        }
         groups.push((first..first + 3).collect());
         let earlier = CanaryCounts::default();
         all.push(Canary { reference: first, same: first + 1, slower: first + 2, earlier });
     }
-    all
+    (all, without)
 }
 
 /// The rules of their trials, from those of the run.
 pub(crate) fn short(rules: &PerformanceRules) -> PerformanceRules {
     let mut short = rules.clone();
     short.min_ms = short.min_ms.min(STEADY_MS);
+    short.min_iterations = short.min_iterations.min(STEADY_ITERATIONS);
+    short.max_ms = short.max_ms.min(MOST_STEADY_MS);
     short.warm_up.min_ms = short.warm_up.min_ms.min(WARM_UP_MS);
+    short.warm_up.min_iterations = short.warm_up.min_iterations.min(WARM_UP_ITERATIONS);
+    short.warm_up.max_ms = short.warm_up.max_ms.min(MOST_WARM_UP_MS);
     short
 }
 
@@ -172,7 +188,8 @@ mod tests {
         cases.extend([case("a@x", 1, 9), case("a@y", 1, 3), case("c@x", 2, 1)]);
         let mut groups = vec![vec![0, 1, 2, 3], vec![4, 5], vec![6]];
         let contrasts = [against(1, 0), against(3, 2), against(5, 4)];
-        let all = add(&mut cases, &mut groups, &contrasts, 0.03);
+        let (all, without) = add(&mut cases, &mut groups, &contrasts, 0.03, &[None; 3]);
+        assert!(without.is_empty());
         assert_eq!(all.iter().map(Canary::cases).collect::<Vec<_>>(), [[7, 8, 9], [10, 11, 12]]);
         assert_eq!(groups[3..], [vec![7, 8, 9], vec![10, 11, 12]]);
         let names: Vec<String> = cases[7..10].iter().map(|c| c.variant.to_string()).collect();
@@ -186,9 +203,37 @@ mod tests {
     fn the_slowdown_lies_beyond_the_margin() {
         for (margin, permille) in [(0.001, 50), (0.03, 50), (0.06, 100), (0.3, 500), (0.9, 1000)] {
             let (mut cases, mut groups) = (vec![case("a@x", 0, 9), case("a@y", 0, 3)], Vec::new());
-            add(&mut cases, &mut groups, &[against(1, 0)], margin);
+            add(&mut cases, &mut groups, &[against(1, 0)], margin, &[None]);
             assert_eq!(cases[4].slowdown_permille, Some(permille), "{margin}");
         }
+    }
+
+    #[test]
+    fn a_device_without_room_for_three_is_not_watched() {
+        let models =
+            || vec![case("a@x", 0, 50 << 20), case("a@y", 0, 9), case("a@x", 1, 9), case("a@y", 1, 9)];
+        let contrasts = [against(1, 0), against(3, 2)];
+        // 3 · (32 MiB + 4 · 50 MiB) is 696 MiB: half of the memory of device 0, and less
+        for (memory, watched) in [(1392 << 20, [4, 7].as_slice()), (1391 << 20, &[4])] {
+            let (mut cases, mut groups) = (models(), Vec::new());
+            let (all, without) =
+                add(&mut cases, &mut groups, &contrasts, 0.03, &[Some(memory), Some(1 << 30)]);
+            assert_eq!(all.iter().map(|canary| canary.reference).collect::<Vec<_>>(), watched);
+            assert_eq!((without.len(), groups.len()), (2 - watched.len(), watched.len()));
+            assert_eq!(cases.len(), 4 + 3 * watched.len());
+        }
+    }
+
+    #[test]
+    fn neither_quick_nor_slow_models_take_long() {
+        let rules = crate::testing::plan().measuring.performance;
+        let many = PerformanceRules { min_iterations: 200, ..rules.clone() };
+        let shortened = short(&many);
+        assert_eq!((shortened.min_ms, shortened.min_iterations, shortened.max_ms), (250, 20, 2000));
+        assert_eq!((shortened.warm_up.min_ms, shortened.warm_up.max_ms), (75, 500));
+        let brief = PerformanceRules { min_ms: 1, max_ms: 10, ..rules };
+        let kept = short(&brief);
+        assert_eq!((kept.min_ms, kept.min_iterations, kept.max_ms), (1, 5, 10), "never more than asked");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 use anyhow::Context;
 use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, Sharing, UnitId};
 use reports::{
-    record::{Canaries, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
+    record::{Canaries, Canary, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
     store::{self, Resumed, RunWriter},
 };
 use stats::sequential::MIN_UNITS;
@@ -276,6 +276,28 @@ fn cases_and_contrasts(
     (cases, contrasts)
 }
 
+/// Adds canaries where there is room: they neither shorten what was asked for nor crowd a device.
+fn watch(
+    selection: &Selection,
+    (cases, groups, contrasts): (&mut Vec<CasePlan>, &mut Vec<Vec<CaseIndex>>, &[Contrast]),
+    memory: &[Option<u64>],
+    devices: &[DevicePlan],
+    progress: &mut Progress,
+) -> Vec<Canary> {
+    let asked = (cases.len(), groups.len());
+    let (of, without) = canaries::add(cases, groups, contrasts, selection.suite.margin_of("latency_ns"), memory);
+    for device in without.into_iter().filter_map(|device| devices.get(device)) {
+        progress.note(&format!("{}: no canaries, its memory has no room for them", device.id));
+    }
+    if !plan::fit(&mut selection.measure.performance(), cases, groups, selection.budget) {
+        return of;
+    }
+    progress.note("no canaries: the time budget has no room for them");
+    cases.truncate(asked.0);
+    groups.truncate(asked.1);
+    Vec::new()
+}
+
 fn draw(
     selection: &Selection,
     devices: Vec<DevicePlan>,
@@ -299,7 +321,9 @@ fn draw(
     let mut performance = selection.measure.performance();
     let watched = selection.canaries && selection.suite.max_units as usize >= MIN_UNITS;
     let of = if watched {
-        canaries::add(&mut cases, &mut groups, &contrasts, selection.suite.margin_of("latency_ns"))
+        // one after the other they need no room
+        let memory = if pairs { &[][..] } else { &memory };
+        watch(selection, (&mut cases, &mut groups, &contrasts), memory, &devices, progress)
     } else {
         Vec::new()
     };

@@ -58,8 +58,7 @@ pub(crate) fn groups(
     let mut all = Vec::new();
     for (device, memory) in memory_bytes.iter().enumerate() {
         let clusters = clusters(cases, contrasts, device);
-        let fits =
-            |group: &BTreeSet<_>| memory.is_none_or(|all| reckoned(cases, group) <= all / MEMORY_SHARE);
+        let fits = |group: &BTreeSet<_>| fit_memory(cases, group, *memory);
         let mut rng = Rng::for_stream(seed, &[STREAM_GROUPS, device as u64]);
         let mut here = Vec::new();
         let order = rng.permutation(u32::try_from(clusters.len()).unwrap_or(u32::MAX));
@@ -104,10 +103,16 @@ fn clusters(cases: &[CasePlan], contrasts: &[Contrast], device: usize) -> Vec<BT
     sets.iter().enumerate().filter(|(at, set)| !covered(*at, set)).map(|(_, set)| set.clone()).collect()
 }
 
-fn reckoned(cases: &[CasePlan], together: &BTreeSet<CaseIndex>) -> u64 {
-    together.iter().filter_map(|i| cases.get(*i)).fold(0u64, |sum, case| {
+/// Whether these cases may be alive together on a device with so much memory, where that is known.
+pub(crate) fn fit_memory(
+    cases: &[CasePlan],
+    together: &BTreeSet<CaseIndex>,
+    memory_bytes: Option<u64>,
+) -> bool {
+    let reckoned = together.iter().filter_map(|i| cases.get(*i)).fold(0u64, |sum, case| {
         sum.saturating_add(WORKER_BYTES).saturating_add(case.model_bytes.saturating_mul(MODEL_FACTOR))
-    })
+    });
+    memory_bytes.is_none_or(|all| reckoned <= all / MEMORY_SHARE)
 }
 
 /// Shortens steady state, within reason, when six units would not fit the time budget otherwise. True when it

@@ -11,7 +11,10 @@ use crate::{
 use protocol::{
     AgentMessage, Counts, Event, FailKind, FrameError, Outcome, SamplePhase, Samples, UnitId, UnitSpec,
 };
-use rustix::process::Signal;
+use rustix::{
+    process::{Pid, Signal},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
 
 /// Why a unit stops before its end.
@@ -44,6 +47,7 @@ pub(crate) struct Burst {
     pub(crate) trial: u32,
     pub(crate) samples: u64,
     pub(crate) wall_ns: u64,
+    pub(crate) core: Option<u32>,
     pub(crate) khz: Option<u64>,
 }
 
@@ -55,6 +59,7 @@ impl Burst {
             trial,
             samples: count,
             wall_ns,
+            core: samples.core,
             khz: samples.khz,
         })
     }
@@ -132,6 +137,26 @@ impl<'a> Crew<'a> {
                 let message = format!("no worker could be started: {e}");
                 self.finish(trial, Outcome::Failed { kind: FailKind::Io, message })?;
                 Ok(Turn::Over)
+            }
+        }
+    }
+
+    /// Keeps every live worker on one core, or lets all go where this process may go. What the kernel refuses is not
+    /// needed: a core that was taken away meanwhile holds nobody.
+    pub(crate) fn keep_on(&self, core: Option<u32>) {
+        let set = match core.and_then(|core| usize::try_from(core).ok()) {
+            Some(core) if core < CpuSet::MAX_CPU => {
+                let mut set = CpuSet::new();
+                set.set(core);
+                Ok(set)
+            }
+            _ => sched_getaffinity(None),
+        };
+        let Ok(set) = set else { return };
+        for child in self.slots.iter().flatten() {
+            let pid = i32::try_from(child.pid()).ok().and_then(Pid::from_raw);
+            if let Some(Err(e)) = pid.map(|pid| sched_setaffinity(Some(pid), &set)) {
+                log::line(format_args!("worker {} keeps its cores: {e}", child.pid()));
             }
         }
     }

@@ -83,8 +83,9 @@ fn ping_pong(crew: &mut Crew<'_>, unit: &UnitSpec, bursts: &PingPong, place: &Pl
     let mut blocks = 0;
     let mut dropped = 0u32;
     let mut looked_ns = clock::monotonic_ns();
+    let on_one_core = unit.trials.iter().all(|trial| trial.threads == 1);
     while (0u32..).zip(&progress).any(|(trial, p)| crew.alive(trial) && !p.over()) {
-        let fair = block(crew, blocks, &order.next_block(), &mut progress)?;
+        let fair = block(crew, blocks, &order.next_block(), on_one_core, &mut progress)?;
         dropped += u32::from(!fair);
         if clock::monotonic_ns().saturating_sub(looked_ns) >= ms(GLANCE_MS) {
             crew.event(Event::DeviceState { moment: Moment::During, state: crew.probe.glance() })?;
@@ -105,13 +106,28 @@ fn ping_pong(crew: &mut Crew<'_>, unit: &UnitSpec, bursts: &PingPong, place: &Pl
     Ok(())
 }
 
-/// Serves every live worker twice, in the order given; false when the block must not count.
-fn block(crew: &mut Crew<'_>, number: u32, order: &[u32], progress: &mut [Progress]) -> Result<bool, Stop> {
+/// Serves every live worker twice, in the order given; false when the block must not count. With `on_one_core`, all
+/// stay for its length on the core where the kernel has put the first: another core may be slower for seconds, by what
+/// its neighbours do, and that would count for one side alone.
+fn block(
+    crew: &mut Crew<'_>,
+    number: u32,
+    order: &[u32],
+    on_one_core: bool,
+    progress: &mut [Progress],
+) -> Result<bool, Stop> {
     let alive: Vec<u32> = order.iter().copied().filter(|trial| crew.alive(*trial)).collect();
     let before = crew.probe.flags();
     crew.bursts.clear();
     for (burst, trial) in (0u32..).zip(order) {
+        let first = crew.bursts.is_empty();
         crew.command(*trial, &Command::Burst { block: number, burst })?;
+        if let Some(core) = crew.bursts.first().and_then(|b| b.core).filter(|_| first && on_one_core) {
+            crew.keep_on(Some(core));
+        }
+    }
+    if on_one_core {
+        crew.keep_on(None);
     }
     let bursts = std::mem::take(&mut crew.bursts);
     let died =
@@ -202,7 +218,7 @@ mod tests {
     use super::*;
 
     fn burst(trial: u32, khz: u64) -> Burst {
-        Burst { trial, samples: 10, wall_ns: 1_000_000, khz: (khz > 0).then_some(khz) }
+        Burst { trial, samples: 10, wall_ns: 1_000_000, core: None, khz: (khz > 0).then_some(khz) }
     }
 
     #[test]

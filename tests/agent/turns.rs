@@ -65,6 +65,25 @@ fn every_burst_begins_with_a_switch_that_stands_apart() {
 }
 
 #[test]
+fn all_of_a_block_run_where_its_first_ran() {
+    let dir = tempdir().unwrap();
+    let model = |name: &str| trial(fake_model(dir.path(), name, "busy_us = 60"));
+    let events = run(&ping_pong(vec![model("a"), model("b"), model("c")]), dir.path());
+    let mut cores: BTreeMap<u32, Vec<Option<u32>>> = BTreeMap::new();
+    for event in &events {
+        if let Event::Samples { samples, .. } = event
+            && samples.phase == SamplePhase::Steady
+        {
+            cores.entry(samples.block).or_default().push(samples.core);
+        }
+    }
+    assert!(!cores.is_empty());
+    for (block, cores) in cores {
+        assert!(cores.len() == 6 && cores.iter().all(|core| *core == cores[0]), "{block}: {cores:?}");
+    }
+}
+
+#[test]
 fn one_that_dies_does_not_take_the_others_with_it() {
     let dir = tempdir().unwrap();
     let model = |name: &str, more: &str| {

@@ -285,7 +285,8 @@ fn watch(
     progress: &mut Progress,
 ) -> Vec<Canary> {
     let asked = (cases.len(), groups.len());
-    let (of, without) = canaries::add(cases, groups, contrasts, selection.suite.margin_of("latency_ns"), memory);
+    let (of, without) =
+        canaries::add(cases, groups, contrasts, selection.suite.margin_of("latency_ns"), memory);
     for device in without.into_iter().filter_map(|device| devices.get(device)) {
         progress.note(&format!("{}: no canaries, its memory has no room for them", device.id));
     }

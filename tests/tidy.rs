@@ -22,6 +22,7 @@ const GRAPH: &[(&str, &[&str], &[&str])] = &[
     ("agent/protocol", &[], HOST_PACKAGES),
     ("reports/stats", &[], &["serde", "rand", "polars", "tokio", "clap"]),
     ("runtimes", &["protocol"], HOST_PACKAGES),
+    ("runtimes/nnapi-driver", &["protocol", "runtimes"], HOST_PACKAGES),
     ("agent", &["protocol", "runtimes"], HOST_PACKAGES),
     ("datasets", &["protocol"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
     ("suites", &["protocol", "datasets"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
@@ -42,8 +43,8 @@ const ROOMS: &[(&str, &str)] = &[
 fn may_be_unsafe(path: &str) -> bool {
     path == "agent/src/sys.rs"
         || path.starts_with("runtimes/src/builtin/kernels/")
-        || path.starts_with("runtimes/src/")
-            && (path.ends_with("/ffi.rs") || path == "runtimes/src/dlopen.rs")
+        || path == "runtimes/src/dlopen.rs"
+        || path.starts_with("runtimes/") && path.ends_with("/ffi.rs")
 }
 
 fn root() -> &'static Path {

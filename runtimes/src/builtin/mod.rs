@@ -7,6 +7,7 @@ pub mod import;
 pub mod kernels;
 pub mod limits;
 mod lower;
+pub mod nnapi;
 pub mod ops;
 pub mod passes;
 mod plan;

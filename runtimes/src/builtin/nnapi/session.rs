@@ -1,0 +1,297 @@
+//! A graph cut into parts for a device and for the CPU, as a session: what one part gives, later ones read.
+
+use super::host::{Host, Request};
+use super::partition::{self, Part};
+use super::{Cached, Compiled, Device, Durations, Options};
+use crate::builtin::graph::{Graph, Node, ValueId};
+use crate::builtin::kernels::Tier;
+use crate::{Error, NodeInfo, Observer, Result, Session};
+use protocol::{BackendProof, Fallback, TensorInfo};
+use std::collections::{BTreeSet, HashMap};
+
+/// Where a value is found.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// An input of the model or a constant that is an output.
+    Given(usize),
+    /// A result of a part.
+    Made { part: usize, output: usize },
+}
+
+struct Running {
+    compiled: Box<dyn Compiled>,
+    inputs: Vec<Source>,
+    outputs: Vec<Vec<u8>>,
+    on_device: bool,
+    first_node: usize,
+}
+
+/// A partitioned model, ready to run.
+pub(super) struct Partitioned {
+    parts: Vec<Running>,
+    given: Vec<Vec<u8>>,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+    output_sources: Vec<Source>,
+    nodes: Vec<NodeInfo>,
+    proof: BackendProof,
+    durations: Durations,
+}
+
+/// What the device does not take, by number of the node, and why.
+type Refused = HashMap<usize, String>;
+
+impl Partitioned {
+    /// Cuts a graph and compiles its parts. A partition that the device takes back goes to the CPU with the
+    /// device's reason.
+    ///
+    /// # Errors
+    /// A node that not even the CPU does, or no memory.
+    pub(super) fn new(graph: &Graph, device: &dyn Device, options: &Options) -> Result<Self> {
+        let live = partition::live(graph);
+        let answers = device.refusals(graph, options)?;
+        if answers.len() != live.len() {
+            let (nodes, answers) = (live.len(), answers.len());
+            let message = format!("the device gave {answers} answers for {nodes} nodes");
+            return Err(Error::Runtime(message).at(&device.info().name));
+        }
+        let mut refused: Refused =
+            answers.into_iter().enumerate().filter_map(|(i, r)| Some((i, r?))).collect();
+        loop {
+            let parts = cut(graph, &live, &mut refused)?;
+            let mut compiled = Vec::new();
+            for part in &parts {
+                let made = match part.on_device {
+                    true => device.compile(&part.graph, options),
+                    false => on_cpu(part),
+                };
+                match made {
+                    Ok(made) => compiled.push(made),
+                    Err(e) if part.on_device => {
+                        let reason = format!("the device did not compile its partition: {e}");
+                        refused.extend(part.nodes.iter().map(|id| (id.index(), reason.clone())));
+                        break;
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            if compiled.len() == parts.len() {
+                return Self::assemble(graph, parts, compiled, &refused, &Asked { device, options });
+            }
+        }
+    }
+
+    fn assemble(
+        graph: &Graph,
+        parts: Vec<Part>,
+        compiled: Vec<Box<dyn Compiled>>,
+        refused: &Refused,
+        asked: &Asked<'_>,
+    ) -> Result<Self> {
+        let mut sources = HashMap::new();
+        let mut given = Vec::new();
+        let constant = |id: &&ValueId| graph.constant_value(**id).is_some();
+        for id in graph.inputs().iter().chain(graph.outputs().iter().filter(constant)) {
+            sources.insert(*id, Source::Given(given.len()));
+            given.push(match graph.constant_value(*id) {
+                Some(tensor) => tensor.bytes().to_vec(),
+                None => vec![0; graph.fact(*id).bytes()],
+            });
+        }
+        for (index, part) in parts.iter().enumerate() {
+            let made = part.outputs.iter().enumerate();
+            sources.extend(made.map(|(output, id)| (*id, Source::Made { part: index, output })));
+        }
+        let find = |id: &ValueId| {
+            let missing =
+                || Error::ModelInvalid(format!("{}: a value that nothing computes", graph.get(*id).name));
+            sources.get(id).copied().ok_or_else(missing)
+        };
+        let proof = asked.proof(graph, &parts, &compiled, refused);
+        let mut running = Vec::new();
+        let mut nodes = Vec::new();
+        for (part, compiled) in parts.into_iter().zip(compiled) {
+            let inputs = part.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+            let outputs = part.outputs.iter().map(|id| vec![0; graph.fact(*id).bytes()]).collect();
+            let first_node = nodes.len();
+            nodes.extend(compiled.nodes());
+            running.push(Running { compiled, inputs, outputs, on_device: part.on_device, first_node });
+        }
+        let output_sources = graph.outputs().iter().map(find).collect::<Result<Vec<_>>>()?;
+        let infos =
+            |ids: &[ValueId]| ids.iter().map(|id| graph.fact(*id).info(&graph.get(*id).name)).collect();
+        Ok(Self {
+            parts: running,
+            given,
+            inputs: infos(graph.inputs()),
+            outputs: infos(graph.outputs()),
+            output_sources,
+            nodes,
+            proof,
+            durations: Durations::default(),
+        })
+    }
+
+    fn execute(&mut self, mut observer: Option<&mut dyn Observer>) -> Result<()> {
+        let mut total = Some(Durations { hardware_ns: Some(0), driver_ns: Some(0) });
+        for index in 0..self.parts.len() {
+            let (before, rest) = self.parts.split_at_mut(index);
+            let Some(part) = rest.first_mut() else { break };
+            let bytes = |source: &Source| match *source {
+                Source::Given(i) => self.given[i].as_slice(),
+                Source::Made { part, output } => before[part].outputs[output].as_slice(),
+            };
+            let inputs: Vec<&[u8]> = part.inputs.iter().map(bytes).collect();
+            let took = match &mut observer {
+                None => part.compiled.run(&inputs, &mut part.outputs)?,
+                Some(observer) => {
+                    part.compiled.run_observed(&inputs, &mut part.outputs, part.first_node, *observer)?
+                }
+            };
+            if part.on_device {
+                total = total.map(|t| t.and(took));
+            }
+        }
+        self.durations = total.filter(|_| self.parts.iter().any(|p| p.on_device)).unwrap_or_default();
+        Ok(())
+    }
+}
+
+impl Durations {
+    fn and(self, more: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+        Self {
+            hardware_ns: sum(self.hardware_ns, more.hardware_ns),
+            driver_ns: sum(self.driver_ns, more.driver_ns),
+        }
+    }
+}
+
+fn on_cpu(part: &Part) -> Result<Box<dyn Compiled>> {
+    Ok(Box::new(Host::new(&part.graph, Tier::detect(), Request::Direct, Cached::Unused)?))
+}
+
+/// Cuts the graph; what is not worth a partition is added to what is refused.
+fn cut(graph: &Graph, live: &[bool], refused: &mut Refused) -> Result<Vec<Part>> {
+    loop {
+        let on_device: Vec<bool> = (0..live.len()).map(|i| !refused.contains_key(&i)).collect();
+        let parts = partition::parts(graph, live, &on_device)?;
+        let idle = partition::idle(&parts, graph);
+        if idle.is_empty() {
+            return Ok(parts);
+        }
+        let reason = "the device takes it, but a partition that only moves elements is not worth the way";
+        refused.extend(idle.into_iter().map(|id| (id.index(), reason.to_owned())));
+    }
+}
+
+/// Who was asked for what: the proof's side of the story.
+struct Asked<'a> {
+    device: &'a dyn Device,
+    options: &'a Options,
+}
+
+impl Asked<'_> {
+    fn proof(
+        &self,
+        graph: &Graph,
+        parts: &[Part],
+        compiled: &[Box<dyn Compiled>],
+        refused: &Refused,
+    ) -> BackendProof {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let total: usize = parts.iter().map(|p| p.nodes.len()).sum();
+        let mut fallbacks = Vec::new();
+        for (part, compiled) in parts.iter().zip(compiled) {
+            if part.on_device {
+                fallbacks.extend_from_slice(compiled.fallbacks());
+            } else {
+                fallbacks.extend(part.nodes.iter().map(|id| {
+                    let reason = refused.get(&id.index()).cloned().unwrap_or_default();
+                    fallback(graph, graph.node(*id), reason)
+                }));
+            }
+        }
+        let device = parts.iter().filter(|p| p.on_device).count();
+        let kernels = self.kernels(compiled);
+        let mut proof = BackendProof { kernels, fallbacks, ..BackendProof::default() };
+        env!("CARGO_PKG_VERSION").clone_into(&mut proof.runtime_version);
+        proof.nodes_total = count(total);
+        proof.nodes_on_backend = count(total.saturating_sub(proof.fallbacks.len()));
+        proof.partitions = count(device);
+        proof
+    }
+
+    /// The device, how it was asked, and the kernels that are known to run.
+    fn kernels(&self, compiled: &[Box<dyn Compiled>]) -> String {
+        let info = self.device.info();
+        let place = if info.in_process { "in this process" } else { "by libneuralnetworks.so" };
+        let mut text = format!("nnapi {} {} ({}, {place})", info.name, info.version, info.kind.name());
+        let known: BTreeSet<&str> = compiled.iter().map(|c| c.kernels()).filter(|k| !k.is_empty()).collect();
+        let caches: BTreeSet<&str> = compiled.iter().filter_map(|c| c.cached().name()).collect();
+        let asked = [
+            (self.options.preference != super::Preference::default()).then(|| self.options.preference.name()),
+            self.options.relax_fp16.then_some("f32 as f16 allowed"),
+            self.options.burst.then_some("burst"),
+        ];
+        for part in asked.into_iter().flatten().chain(known).chain(caches) {
+            text += ", ";
+            text += part;
+        }
+        text
+    }
+}
+
+fn fallback(graph: &Graph, node: &Node, reason: String) -> Fallback {
+    let name = node.outputs.first().map(|id| graph.get(*id).name.clone());
+    Fallback { node: name.unwrap_or_default(), op: node.op.name().to_owned(), reason }
+}
+
+impl Session for Partitioned {
+    fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    fn set_input(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
+        let unfit = Error::InputMismatch;
+        let info = self.inputs.get(index);
+        let info =
+            info.ok_or_else(|| unfit(format!("no input {index}, the model has {}", self.inputs.len())))?;
+        let memory = &mut self.given[index];
+        if memory.len() != bytes.len() {
+            let (given, name, needed) = (bytes.len(), &info.name, memory.len());
+            return Err(unfit(format!("{given} bytes for input {index} {name:?}, which takes {needed}")));
+        }
+        memory.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn invoke(&mut self) -> Result<()> {
+        self.execute(None)
+    }
+
+    fn output(&self, index: usize) -> Result<&[u8]> {
+        let count = self.outputs.len();
+        let missing = || Error::InputMismatch(format!("no output {index}, the model has {count}"));
+        Ok(match *self.output_sources.get(index).ok_or_else(missing)? {
+            Source::Given(i) => &self.given[i],
+            Source::Made { part, output } => &self.parts[part].outputs[output],
+        })
+    }
+
+    fn proof(&self) -> &BackendProof {
+        &self.proof
+    }
+
+    fn nodes(&self) -> &[NodeInfo] {
+        &self.nodes
+    }
+
+    fn invoke_observed(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        self.execute(Some(observer))
+    }
+}

@@ -221,6 +221,16 @@ fn a_gate_on_two_folders_compares_every_model_with_its_namesake() {
 }
 
 #[test]
+fn a_gate_in_a_script_tells_slower_and_broken_models_from_an_unchanged_one() {
+    let scene = Scene::new();
+    let mut script = scene.program(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/gate/show.sh"));
+    let done = finish(script.env("BENCH", env!("CARGO_BIN_EXE_bench")).spawn().unwrap());
+    let done =
+        done.expect(0, &["gate: model.onnx@head: latency, steady state is worse", "top-1 accuracy is worse"]);
+    assert_eq!(done.stdout, "slower: exit code 1\nbroken: exit code 1\nunchanged: exit code 0\n");
+}
+
+#[test]
 fn a_selftest_finds_a_known_slowdown_and_is_a_run_like_any_other() {
     let scene = Scene::new();
     let done =

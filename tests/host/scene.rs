@@ -76,9 +76,15 @@ impl Scene {
 
     /// The binary, in the folder, with nothing of the surroundings but the path.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_bench"));
+        command.args(args);
         command
-            .args(args)
+    }
+
+    /// Another program, in the same way.
+    pub(crate) fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

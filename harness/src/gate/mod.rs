@@ -13,7 +13,7 @@ use reports::{
     record::{Plan, Subject},
     verdict::{ContrastRow, Reason, Verdict, Verdicts},
 };
-use rules::{Allowed, Fail, Gate, MISSING};
+use rules::{Fail, Gate, MISSING, Note, Table};
 use std::path::PathBuf;
 
 pub(crate) use rules::Rules;
@@ -21,26 +21,59 @@ pub(crate) use rules::Rules;
 /// Arguments of a gate.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GateArgs {
-    /// Rules and exceptions of the gate; a file with [[gate]] and [[allow]] [default: no variant may be worse in
-    /// latency, peak memory, size, accuracy or agreement]
+    /// Rules of the gate, a file with [[gate]], [[require]] and [[allow]] [default: no variant may be worse in latency,
+    /// peak memory, size, accuracy or agreement]
     #[arg(long, value_name = "FILE")]
-    pub(crate) gates: Option<PathBuf>,
+    gates: Option<PathBuf>,
+    /// What must be there and be shown to be no worse: a file with [[require]], in addition to the rules
+    #[arg(long, value_name = "FILE")]
+    require: Option<PathBuf>,
+    /// What may be worse: a file with [[allow]], in addition to the rules
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
+    /// Answers that fail where a rule does not say: worse, or undecided, so that inconclusive fails too
+    /// [default: worse]
+    #[arg(long, value_name = "ANSWERS")]
+    fail: Option<Fail>,
 }
 
 impl GateArgs {
+    /// Whether any of them was given.
+    pub(crate) fn any(&self) -> bool {
+        self.files().iter().any(|(_, file)| file.is_some()) || self.fail.is_some()
+    }
+
+    fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [("--gates", &self.gates), ("--require", &self.require), ("--allow", &self.allow)]
+    }
+
     /// The flags that ask for this gate again.
     pub(crate) fn said(&self, gate: bool) -> String {
-        let gate = if gate { " --gate" } else { "" };
-        let rules = self.gates.as_ref().map(|path| format!(" --gates {}", path.display()));
-        format!("{gate}{}", rules.unwrap_or_default())
+        let mut said = if gate { " --gate".to_owned() } else { String::new() };
+        for (flag, path) in self.files().into_iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?))) {
+            said.push_str(&format!(" {flag} {}", path.display()));
+        }
+        match self.fail {
+            Some(Fail::Worse) => said.push_str(" --fail worse"),
+            Some(Fail::Undecided) => said.push_str(" --fail undecided"),
+            None => {}
+        }
+        said
     }
 
     /// The rules, read and checked before anything is measured.
     ///
     /// # Errors
-    /// The file is wrong.
+    /// A file is wrong.
     pub(crate) fn rules(&self) -> CommandResult<Rules> {
-        self.gates.as_deref().map_or_else(|| Ok(Rules::usual()), Rules::read)
+        let read = |path: &Option<PathBuf>, table| path.as_deref().map(|path| Rules::read(path, table));
+        let mut rules = read(&self.gates, Table::Gate).transpose()?.unwrap_or_else(Rules::usual);
+        rules.required.extend(read(&self.require, Table::Require).transpose()?.unwrap_or_default().required);
+        rules.allowed.extend(read(&self.allow, Table::Allow).transpose()?.unwrap_or_default().allowed);
+        for gate in &mut rules.gates {
+            gate.fail = gate.fail.or(self.fail);
+        }
+        Ok(rules)
     }
 }
 
@@ -49,10 +82,12 @@ impl GateArgs {
 enum Finding<'a> {
     Fails,
     /// It would fail, but for this.
-    Allowed(&'a Allowed),
+    Allowed(&'a Note),
     /// It fails: the exception does not hold any more.
-    Expired(&'a Allowed),
+    Expired(&'a Note),
     Invalid,
+    /// The device tells nothing of it.
+    Unmeasured,
     Undecided,
     /// Too little was measured for any answer.
     Unanswered(&'a Reason),
@@ -66,53 +101,106 @@ pub(crate) fn tell(verdicts: &Verdicts, plan: &Plan, rules: &Rules) -> Exit {
     exit
 }
 
+/// What is said, and what comes of it.
+#[derive(Default)]
+struct Judged {
+    lines: Vec<String>,
+    looked_at: usize,
+    failed: bool,
+    incomplete: bool,
+}
+
 fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<String>, Exit) {
-    let mut lines = Vec::new();
-    let (mut looked_at, mut failed, mut incomplete) = (0, false, false);
+    let mut all = Judged::default();
     for gate in &rules.gates {
-        let rows: Vec<&ContrastRow> = verdicts.rows.iter().filter(|row| concerns(gate, row, plan)).collect();
-        looked_at += rows.len();
-        if rows.is_empty() && !gate.optional {
-            incomplete = true;
-            lines.push(format!("the rule on {} finds nothing to look at in this run", gate.metric));
-        }
-        for row in rows {
-            let variant = variant_of(row, plan);
-            let finding = look(gate, row, &variant, &rules.allowed, today);
-            failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
-            incomplete |= matches!(finding, Finding::Invalid | Finding::Unanswered(_));
-            let is = row.verdict.map(Verdict::word).unwrap_or_default();
-            lines.extend(
-                in_words(&finding, is).map(|words| format!("{variant}: {} {words}", row.metric.title)),
-            );
+        let found = all.look_at(gate, "", verdicts, plan, &rules.allowed, today);
+        if !found && !gate.optional {
+            all.incomplete = true;
+            all.lines.push(format!("the rule on {} finds nothing to look at in this run", about(gate)));
         }
     }
-    let gone = gone(plan);
-    for variant in gone {
-        let finding = excused(true, variant, MISSING, &rules.allowed, today);
-        failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
-        lines.extend(in_words(&finding, "missing").map(|words| format!("{variant}: {words}")));
+    for required in &rules.required {
+        let Note { last_day, reason, .. } = required;
+        let gate = required.gate();
+        if *last_day < today {
+            all.lines.push(format!("{} was required until {last_day}: {reason}", about(&gate)));
+        } else if !all.look_at(&gate, reason, verdicts, plan, &rules.allowed, today) {
+            all.incomplete = true;
+            all.lines
+                .push(format!("{} is required, and there is nothing in this run: {reason}", about(&gate)));
+        }
     }
-    let is_there = |a: &Allowed| {
-        let of_row = |row: &ContrastRow| row.metric.name == a.metric && variant_of(row, plan) == a.variant;
-        verdicts.rows.iter().any(of_row) || a.metric == MISSING && gone.contains(&a.variant)
-    };
-    for unknown in rules.allowed.iter().filter(|a| !is_there(a)) {
-        lines.push(format!(
-            "the exception for {} of {} concerns nothing in this run",
-            unknown.metric, unknown.variant
-        ));
+    all.look_for_missing(plan, &rules.allowed, today);
+    all.name_idle_exceptions(verdicts, plan, &rules.allowed);
+    if all.looked_at == 0 {
+        all.incomplete = true;
+        all.lines.push("nothing is compared with a reference, so nothing can pass".to_owned());
     }
-    if looked_at == 0 {
-        incomplete = true;
-        lines.push("nothing is compared with a reference, so nothing can pass".to_owned());
-    }
-    let exit = match (failed, incomplete) {
+    let exit = match (all.failed, all.incomplete) {
         (true, _) => Exit::GateFailed,
         (false, true) => Exit::Incomplete,
         (false, false) => Exit::Fine,
     };
-    (lines, exit)
+    (all.lines, exit)
+}
+
+impl Judged {
+    /// Looks at every row that a rule is about; false when there is none. `required`: why it must pass, if it must.
+    fn look_at(
+        &mut self,
+        gate: &Gate,
+        required: &str,
+        verdicts: &Verdicts,
+        plan: &Plan,
+        allowed: &[Note],
+        today: Date,
+    ) -> bool {
+        let mut found = false;
+        for row in verdicts.rows.iter().filter(|row| concerns(gate, row, plan)) {
+            let finding = look(gate, row, plan, allowed, today);
+            if finding != Finding::Unmeasured {
+                found = true;
+                self.looked_at += 1;
+            }
+            self.failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
+            self.incomplete |= matches!(finding, Finding::Invalid | Finding::Unanswered(_));
+            let is = row.verdict.map(Verdict::word).unwrap_or_default();
+            if let Some(words) = in_words(&finding, is) {
+                let why = if required.is_empty() { String::new() } else { format!("; required: {required}") };
+                self.lines.push(format!("{}: {} {words}{why}", variant_of(row, plan), row.metric.title));
+            }
+        }
+        found
+    }
+
+    fn look_for_missing(&mut self, plan: &Plan, allowed: &[Note], today: Date) {
+        for variant in gone(plan) {
+            let of_it = |note: &&Note| note.variant == *variant && note.metric == MISSING;
+            let finding = excused(true, allowed.iter().filter(of_it), today);
+            self.failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
+            self.lines.extend(in_words(&finding, "missing").map(|words| format!("{variant}: {words}")));
+        }
+    }
+
+    fn name_idle_exceptions(&mut self, verdicts: &Verdicts, plan: &Plan, allowed: &[Note]) {
+        let is_there = |note: &&Note| {
+            verdicts.rows.iter().any(|row| is_about(note, row, plan))
+                || note.metric == MISSING && gone(plan).contains(&note.variant)
+        };
+        for idle in allowed.iter().filter(|note| !is_there(note)) {
+            let (metric, variant) = (&idle.metric, &idle.variant);
+            self.lines.push(format!("the exception for {metric} of {variant} concerns nothing in this run"));
+        }
+    }
+}
+
+/// What a rule looks at, in words.
+fn about(gate: &Gate) -> String {
+    let mut words = gate.metric.clone();
+    for (what, name) in [("of", &gate.variant), ("in the suite", &gate.suite), ("on", &gate.device)] {
+        words.extend(name.iter().map(|name| format!(" {what} {name}")));
+    }
+    words
 }
 
 /// Variants that there were before and are not any more.
@@ -131,43 +219,49 @@ fn concerns(gate: &Gate, row: &ContrastRow, plan: &Plan) -> bool {
     };
     // a variant against itself on another runtime is a finding about runtimes
     let of_variants = row.cases.kind == ContrastKind::Reference && candidate.variant != reference.variant;
-    let device = plan.devices.get(candidate.device);
-    let on = |name: &String| device.is_some_and(|d| d.id == *name || d.tags.contains(name));
+    let judged = row.verdict.is_some() || row.reasons.contains(&Reason::NotMeasured);
     of_variants
-        && row.verdict.is_some()
+        && judged
         && row.metric.name == gate.metric
+        && gate.variant.as_ref().is_none_or(|variant| *variant == candidate.variant.to_string())
         && gate.suite.as_ref().is_none_or(|suite| *suite == plan.suite.name)
-        && gate.device.as_ref().is_none_or(on)
+        && gate.device.as_ref().is_none_or(|name| is_on(name, candidate.device, plan))
+}
+
+/// Whether the device has this id or tag.
+fn is_on(name: &str, device: usize, plan: &Plan) -> bool {
+    plan.devices.get(device).is_some_and(|d| d.id == name || d.tags.iter().any(|tag| tag == name))
+}
+
+/// Whether an exception is about a row.
+fn is_about(note: &Note, row: &ContrastRow, plan: &Plan) -> bool {
+    let Some(candidate) = plan.cases.get(row.cases.candidate) else { return false };
+    row.metric.name == note.metric
+        && candidate.variant.to_string() == note.variant
+        && note.device.as_ref().is_none_or(|name| is_on(name, candidate.device, plan))
 }
 
 fn variant_of(row: &ContrastRow, plan: &Plan) -> String {
     plan.cases.get(row.cases.candidate).map(|case| case.variant.to_string()).unwrap_or_default()
 }
 
-fn look<'a>(
-    gate: &Gate,
-    row: &'a ContrastRow,
-    variant: &str,
-    allowed: &'a [Allowed],
-    today: Date,
-) -> Finding<'a> {
+fn look<'a>(gate: &Gate, row: &'a ContrastRow, plan: &Plan, allowed: &'a [Note], today: Date) -> Finding<'a> {
     let too_few = row.reasons.iter().find(|r| matches!(r, Reason::TooFewUnits { .. } | Reason::NoUnits));
     let fails = match (row.verdict, too_few) {
         (Some(Verdict::Worse), _) => true,
         (Some(Verdict::Inconclusive), Some(why)) => return Finding::Unanswered(why),
-        (Some(Verdict::Inconclusive), None) if gate.fail == Fail::Undecided => true,
+        (Some(Verdict::Inconclusive), None) if gate.fail == Some(Fail::Undecided) => true,
         (Some(Verdict::Inconclusive), None) => return Finding::Undecided,
-        (Some(Verdict::Invalid) | None, _) => return Finding::Invalid,
+        (Some(Verdict::Invalid), _) => return Finding::Invalid,
+        (None, _) => return Finding::Unmeasured,
         (Some(Verdict::Better | Verdict::Equivalent), _) => false,
     };
-    excused(fails, variant, row.metric.name, allowed, today)
+    excused(fails, allowed.iter().filter(|note| is_about(note, row, plan)), today)
 }
 
 /// What fails, unless there is an exception that still holds.
-fn excused<'a>(fails: bool, variant: &str, metric: &str, allowed: &'a [Allowed], today: Date) -> Finding<'a> {
-    let of_it = |a: &&Allowed| a.variant == variant && a.metric == metric;
-    let exception = allowed.iter().filter(of_it).max_by_key(|a| a.last_day);
-    match (fails, exception) {
+fn excused<'a>(fails: bool, exceptions: impl Iterator<Item = &'a Note>, today: Date) -> Finding<'a> {
+    match (fails, exceptions.max_by_key(|note| note.last_day)) {
         (false, _) => Finding::Passes,
         (true, None) => Finding::Fails,
         (true, Some(exception)) if exception.last_day < today => Finding::Expired(exception),
@@ -183,6 +277,7 @@ fn in_words(finding: &Finding<'_>, is: &str) -> Option<String> {
         Finding::Undecided => Some("is inconclusive, and passes".to_owned()),
         Finding::Unanswered(why) => Some(format!("has no answer: {why} (--time-budget, --units)")),
         Finding::Invalid => Some("is invalid".to_owned()),
+        Finding::Unmeasured => Some("was not measured on this device".to_owned()),
         Finding::Allowed(a) => Some(format!("is {is}, and allowed until {}: {}", a.last_day, a.reason)),
         Finding::Expired(a) => Some(format!("is {is}, and was allowed until {}: {}", a.last_day, a.reason)),
     }

@@ -79,7 +79,7 @@ fn rules(text: &str) -> Rules {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gates.toml");
     std::fs::write(&path, text).unwrap();
-    Rules::read(&path).unwrap()
+    Rules::read(&path, Table::Gate).unwrap()
 }
 
 #[test]
@@ -89,9 +89,12 @@ fn a_rule_that_finds_nothing_is_no_pass() {
     assert_eq!(with(""), (String::new(), Exit::Fine));
     assert_eq!(with("suite = \"vision\"\ndevice = \"pi\"\n").1, Exit::Fine);
     assert_eq!(with("device = \"pi5\"\n").1, Exit::Fine);
-    for other in ["suite = \"audio\"\n", "device = \"pixel\"\n"] {
+    assert_eq!(with("variant = \"m@head\"\n").1, Exit::Fine);
+    for other in ["suite = \"audio\"\n", "device = \"pixel\"\n", "variant = \"m@haed\"\n"] {
         let (said, exit) = with(other);
-        assert!(exit == Exit::Incomplete && said.contains("latency_ns finds nothing to look at"), "{said}");
+        assert!(exit == Exit::Incomplete && said.contains("finds nothing to look at"), "{said}");
+        let named = other.split('"').nth(1).unwrap();
+        assert!(said.starts_with("the rule on latency_ns") && said.contains(named), "{said}");
     }
     let two = rules("[[gate]]\nmetric = \"latency_ns\"\n[[gate]]\nmetric = \"accuracy_top1\"\n");
     assert_eq!(answer(&two, &latency).1, Exit::Incomplete);
@@ -106,6 +109,58 @@ fn what_cannot_be_decided_fails_where_the_rule_says_so() {
     let (said, exit) = answer(&rules, &[(Reference, 1, "latency_ns", Inconclusive)]);
     assert_eq!((said.as_str(), exit), ("m@head: latency, steady state is inconclusive", Exit::GateFailed));
     assert_eq!(answer(&rules, &[(Reference, 1, "latency_ns", Equivalent)]).1, Exit::Fine);
+}
+
+#[test]
+fn the_command_line_says_what_fails_where_rules_do_not() {
+    let open = [(Reference, 1, "latency_ns", Inconclusive), (Reference, 1, "model_bytes", Better)];
+    let args = |fail| GateArgs { gates: None, require: None, allow: None, fail };
+    let exit = |fail| answer(&args(fail).rules().unwrap(), &open).1;
+    assert_eq!(exit(None), Exit::Fine);
+    assert_eq!(exit(Some(Fail::Worse)), Exit::Fine);
+    assert_eq!(exit(Some(Fail::Undecided)), Exit::GateFailed);
+    assert_eq!(args(Some(Fail::Undecided)).said(true), " --gate --fail undecided");
+}
+
+#[test]
+fn what_is_required_must_be_there_and_be_no_worse() {
+    let with = |lines: &str, verdict| {
+        let text = format!(
+            "[[gate]]\nmetric = \"model_bytes\"\n[[require]]\nvariant = \"m@head\"\nmetric = \"latency_ns\"\n\
+             reason = \"ships in May\"\n{lines}"
+        );
+        let rows = [(Reference, 1, "model_bytes", Better), (Reference, 1, "latency_ns", verdict)];
+        answer(&rules(&text), &rows)
+    };
+    let held = "until = \"2027-01-15\"\n";
+    assert_eq!(with(held, Equivalent), (String::new(), Exit::Fine));
+    for verdict in [Worse, Inconclusive] {
+        let (said, exit) = with(held, verdict);
+        assert!(exit == Exit::GateFailed && said.ends_with("; required: ships in May"), "{said}");
+    }
+    assert_eq!(with(held, Invalid).1, Exit::Incomplete);
+    let (said, exit) = with(&format!("{held}device = \"pixel\"\n"), Equivalent);
+    assert_eq!(exit, Exit::Incomplete);
+    assert!(said.contains("latency_ns of m@head on pixel is required, and there is nothing"), "{said}");
+    let (said, exit) = with("until = \"2027-01-14\"\n", Worse);
+    assert!(exit == Exit::Fine && said.contains("was required until 2027-01-14: ships in May"), "{said}");
+}
+
+#[test]
+fn what_was_not_measured_is_named() {
+    let mut memory = row((Reference, 1, "memory_peak_bytes", Equivalent));
+    (memory.verdict, memory.reasons) = (None, vec![Reason::NotMeasured]);
+    let rows = vec![memory, row((Reference, 1, "latency_ns", Equivalent))];
+    let verdicts = Verdicts { cases: Vec::new(), rows, canaries: Vec::new() };
+    let (lines, exit) = judge(&verdicts, &plan(), &Rules::usual(), TODAY);
+    assert_eq!(
+        (lines.join("\n").as_str(), exit),
+        ("m@head: peak memory was not measured on this device", Exit::Fine)
+    );
+    let asked = rules("[[gate]]\nmetric = \"memory_peak_bytes\"\n[[gate]]\nmetric = \"latency_ns\"\n");
+    let (lines, exit) = judge(&verdicts, &plan(), &asked, TODAY);
+    assert_eq!(exit, Exit::Incomplete);
+    assert!(lines[1].contains("the rule on memory_peak_bytes finds nothing"), "{lines:?}");
 }
 
 #[test]
@@ -133,6 +188,8 @@ fn an_exception_holds_for_its_row_and_until_its_day() {
     assert!(exit == Exit::GateFailed && said.contains("was allowed until 2027-01-14"), "{said}");
     assert_eq!(with("m@other", "latency_ns", "2027-02-01").1, Exit::GateFailed);
     assert_eq!(with("m@head", "model_bytes", "2027-02-01").1, Exit::GateFailed);
+    let on = |device: &str| with("m@head", "latency_ns", &format!("2027-02-01\"\ndevice = \"{device}"));
+    assert_eq!((on("pi").1, on("pixel").1), (Exit::Fine, Exit::GateFailed));
 }
 
 #[test]
@@ -146,9 +203,10 @@ fn what_is_gone_fails_until_somebody_says_why() {
     let (lines, exit) = judge(&verdicts, &plan, &rules, TODAY);
     assert_eq!((lines.join("\n").as_str(), exit), ("old@head: is missing", Exit::GateFailed));
     let mut allow = |last_day| {
-        rules.allowed = vec![Allowed {
+        rules.allowed = vec![Note {
             variant: "old@head".to_owned(),
             metric: MISSING.to_owned(),
+            device: None,
             reason: "replaced".to_owned(),
             until: String::new(),
             last_day,

@@ -167,6 +167,8 @@ pub(crate) struct PlannedUnit {
     pub(crate) seed: u64,
     /// Its cases, in the order of its trials: the one in which pairs are measured.
     pub(crate) cases: Vec<CaseIndex>,
+    /// Least iterations of every side, where the plan's rules give way to what the first units said.
+    pub(crate) iterations: Option<u32>,
 }
 
 /// All units of the plan in the order in which a device goes through its own: accuracy first, every case in
@@ -181,7 +183,17 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
             Some(group) if plan.measuring.schedule(group) == Sharing::Pairs => shuffled(cases, seed),
             _ => cases,
         };
-        all.push(PlannedUnit { unit: UnitId(number), device, purpose, round, group, seed, cases });
+        let iterations = None;
+        all.push(PlannedUnit {
+            unit: UnitId(number),
+            device,
+            purpose,
+            round,
+            group,
+            seed,
+            cases,
+            iterations,
+        });
     };
     for device in 0..plan.devices.len() {
         let variants = plan.variants();
@@ -257,14 +269,18 @@ pub(crate) fn unit_spec(
     };
     let rules = &plan.measuring;
     let watching = plan.canaries.as_ref().filter(|_| unit.cases.iter().any(|case| plan.is_canary(*case)));
-    let performance = watching.map_or(&rules.performance, |canaries| &canaries.performance);
+    let mut performance = watching.map_or(&rules.performance, |canaries| &canaries.performance).clone();
+    if let Some(iterations) = unit.iterations {
+        performance.min_iterations = iterations;
+        performance.min_ms = performance.min_ms.min(MIN_STEADY_MS);
+    }
     let timed = match unit.group.map(|group| rules.schedule(group)) {
         Some(Sharing::Pairs) => Schedule::Alone,
         Some(Sharing::PingPong) | None => Schedule::PingPong(rules.ping_pong.clone()),
     };
     let (schedule, mode, deadline_ms) = match unit.purpose {
         Purpose::Performance | Purpose::Confirmation => {
-            (timed, Mode::Performance(performance.clone()), rules.performance_deadline_ms)
+            (timed, Mode::Performance(performance), rules.performance_deadline_ms)
         }
         Purpose::Accuracy => (Schedule::Alone, Mode::Accuracy, rules.accuracy_deadline_ms),
         Purpose::Profile => {
@@ -497,6 +513,12 @@ mod tests {
         assert_eq!(spec.trials[1].model.path, PathBuf::from("m@v1"));
         assert!(matches!(spec.schedule, Schedule::PingPong(_)));
         assert_eq!((spec.trials[0].slowdown_permille, spec.trials[1].slowdown_permille), (None, Some(30)));
+        let chosen = PlannedUnit { iterations: Some(70), ..unit.clone() };
+        let long = PerformanceRules { min_ms: 1000, ..plan.measuring.performance.clone() };
+        plan.measuring.performance = long.clone();
+        let spec = unit_spec(&plan, &chosen, &feed, &places).unwrap();
+        let shorter = PerformanceRules { min_iterations: 70, min_ms: MIN_STEADY_MS, ..long };
+        assert!(spec.trials.iter().all(|t| t.mode == Mode::Performance(shorter.clone())), "the same for all");
         let accuracy = units(&plan).into_iter().find(|u| u.cases == [1]).unwrap();
         let spec = unit_spec(&plan, &accuracy, &feed, &places).unwrap();
         assert_eq!((spec.check(), spec.trials[0].slowdown_permille), (Ok(()), None));

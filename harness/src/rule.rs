@@ -6,7 +6,9 @@ use protocol::CaseIndex;
 use reports::{
     record::{Canary, Purpose, RunRecord},
     store,
-    verdict::{ContrastRow, Evidence, Reason, Verdict, latencies, next_step},
+    verdict::{
+        ContrastRow, Evidence, Reason, Verdict, confirmable, iterations_per_side, latencies, next_step,
+    },
 };
 use stats::sequential::{MIN_UNITS, Next};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -20,8 +22,10 @@ pub(crate) fn rule() -> Rule {
         record.plan.contrasts.extend(watched);
         keep_asked(&mut record, questions);
         let found = latencies(&record);
+        let again = questions.iter().any(|q| q.purpose == Purpose::Confirmation);
+        let worse = if again { confirmable(&record) } else { Vec::new() };
         let answer = |question: &Question| match question.purpose {
-            Purpose::Confirmation => confirm(&record, &found, question),
+            Purpose::Confirmation => confirm(&record, &worse, question),
             _ => answer(&record, question),
         };
         let answers = questions.iter().map(answer).collect();
@@ -69,7 +73,10 @@ fn answer(record: &RunRecord, question: &Question) -> Answer {
     if !asked {
         // nothing is compared: enough units for a look at the spread
         let more = least.saturating_sub(question.done);
-        return if more == 0 { Answer::Decided } else { Answer::Continue(more) };
+        return match more {
+            0 => Answer::Decided,
+            units => Answer::Continue { units, only: None, iterations: None },
+        };
     }
     let mut plan = record.plan.clone();
     plan.contrasts.retain(|c| alive(c.candidate) && alive(c.reference));
@@ -79,8 +86,9 @@ fn answer(record: &RunRecord, question: &Question) -> Answer {
         Next::Stop => Answer::Decided,
         // units that did not count are made up for by asking again
         Next::Continue { units } => {
-            let units = u32::try_from(units).unwrap_or(u32::MAX);
-            Answer::Continue(units.saturating_sub(question.done).max(1))
+            let units = u32::try_from(units).unwrap_or(u32::MAX).saturating_sub(question.done).max(1);
+            let iterations = iterations_per_side(&plan, &record.units, question.group);
+            Answer::Continue { units, only: None, iterations }
         }
     }
 }
@@ -104,8 +112,12 @@ fn confirm(record: &RunRecord, rows: &[ContrastRow], question: &Question) -> Ans
             }
         }
     }
-    match cases.is_empty() {
-        true => Answer::Decided,
-        false => Answer::ContinueWith(cases.into_iter().collect(), u32::try_from(more).unwrap_or(u32::MAX)),
+    if cases.is_empty() {
+        return Answer::Decided;
+    }
+    Answer::Continue {
+        units: u32::try_from(more).unwrap_or(u32::MAX),
+        only: Some(cases.into_iter().collect()),
+        iterations: iterations_per_side(&record.plan, &record.units, question.group),
     }
 }

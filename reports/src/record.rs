@@ -376,6 +376,10 @@ pub enum Entry {
         seed: u64,
         /// Case of each trial, in the order of the unit's trials.
         cases: Vec<CaseIndex>,
+        /// Least iterations of every side in steady state, where the plan's rules gave way to what the first units
+        /// said about the spread ([`crate::verdict::iterations_per_side`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        iterations: Option<u32>,
         /// RFC 3339, UTC.
         at: String,
     },
@@ -465,6 +469,8 @@ pub struct UnitRecord {
     pub purpose: Purpose,
     /// Its seed.
     pub seed: u64,
+    /// Least iterations of every side, where they were chosen from the units before.
+    pub iterations: Option<u32>,
     /// How the wait for the device to cool down ended, where there was one.
     pub cooled_down: Option<CooledDownRecord>,
     /// State of the device before.
@@ -482,9 +488,19 @@ pub struct UnitRecord {
 impl UnitRecord {
     /// A unit of whose device nothing has been told yet.
     pub fn new(unit: UnitId, device: usize, purpose: Purpose, seed: u64, trials: Vec<TrialRecord>) -> Self {
-        let (cooled_down, before, during, after) = (None, None, Vec::new(), None);
-        let dropped_blocks = Vec::new();
-        Self { unit, device, purpose, seed, cooled_down, before, during, after, dropped_blocks, trials }
+        Self {
+            unit,
+            device,
+            purpose,
+            seed,
+            iterations: None,
+            cooled_down: None,
+            before: None,
+            during: Vec::new(),
+            after: None,
+            dropped_blocks: Vec::new(),
+            trials,
+        }
     }
 }
 

@@ -347,7 +347,9 @@ impl FakeRun {
     pub(crate) fn push_unit(&mut self, unit: u32, purpose: Purpose, cases: Vec<usize>, events: Vec<Event>) {
         let (unit, attempt, seed) = (UnitId(unit), 0, 100 + u64::from(unit));
         let at = format!("2026-03-05T10:00:{:02}Z", unit.0 % 60);
-        self.entries.push(Entry::UnitStarted { unit, attempt, device: 0, purpose, seed, cases, at });
+        let iterations = None;
+        let start = Entry::UnitStarted { unit, attempt, device: 0, purpose, seed, cases, iterations, at };
+        self.entries.push(start);
         let mut counts = Counts::default();
         for (seq, event) in (0..).zip(events) {
             counts.events += 1;

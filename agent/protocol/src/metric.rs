@@ -65,6 +65,13 @@ pub const METRICS: &[Metric] = &[
     entry("init_ns", Unit::Ns, Direction::Lower, "init", "load and compile"),
     entry("memory_peak_bytes", Unit::Bytes, Direction::Lower, "memory", "peak memory"),
     entry("model_bytes", Unit::Bytes, Direction::Lower, "size", "model size"),
+    entry(
+        "delegated_share",
+        Unit::Fraction,
+        Direction::Higher,
+        "delegation",
+        "share of nodes on the backend asked for",
+    ),
     entry("accuracy_top1", Unit::Fraction, Direction::Higher, "accuracy", "top-1 accuracy"),
     entry("accuracy_topk", Unit::Fraction, Direction::Higher, "accuracy", "top-k accuracy"),
     entry("f1", Unit::Fraction, Direction::Higher, "F1", "F1"),

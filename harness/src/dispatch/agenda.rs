@@ -50,10 +50,15 @@ pub(crate) struct Question {
 /// The rule's answer for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nothing new can be known before so many more units.
-    Continue(u32),
-    /// The same, of these cases alone.
-    ContinueWith(Vec<CaseIndex>, u32),
+    /// Nothing new can be known before more units.
+    Continue {
+        /// So many.
+        units: u32,
+        /// Of these cases alone; `None`: of all.
+        only: Option<Vec<CaseIndex>>,
+        /// Least iterations of their sides; `None`: as the plan has it.
+        iterations: Option<u32>,
+    },
     /// Everything is decided.
     Decided,
 }
@@ -73,6 +78,8 @@ struct Group {
     decided: bool,
     /// The cases that matter; `None`: all.
     only: Option<Vec<CaseIndex>>,
+    /// Least iterations of a side, once they are chosen.
+    iterations: Option<u32>,
 }
 
 impl Group {
@@ -153,7 +160,8 @@ impl Agenda {
                 return Step::Finish("the time budget is used up");
             }
             let attempt = self.attempts.get(&unit.unit).copied().unwrap_or(0);
-            return Step::Measure { unit: PlannedUnit { cases, ..unit.clone() }, attempt };
+            let iterations = part(unit).and_then(|part| self.groups.get(&part)?.iterations);
+            return Step::Measure { unit: PlannedUnit { cases, iterations, ..unit.clone() }, attempt };
         }
         match self.groups.values().all(|g| g.decided) {
             true => Step::Finish("every latency is known well enough"),
@@ -194,7 +202,8 @@ impl Agenda {
         let Some(budget) = self.budget else { return true };
         let mut took = self.performance_took.clone();
         took.sort_unstable();
-        let typical = took.get(took.len() / 2).copied().unwrap_or_default();
+        // later sides may be longer than the first ones
+        let typical = took.get(took.len() / 2).max(self.performance_took.last()).copied().unwrap_or_default();
         let groups = self.groups.iter().filter(|(part, _)| part.0 == purpose);
         let ahead: u32 = groups.map(|(_, group)| group.ahead(purpose)).sum();
         self.spent.saturating_add(typical.saturating_mul(ahead)) <= budget
@@ -258,15 +267,12 @@ impl Agenda {
     pub(crate) fn answer(&mut self, question: &Question, answer: Answer) {
         let Some(group) = self.groups.get_mut(&(question.purpose, question.group)) else { return };
         group.answers += 1;
-        let (only, units) = match answer {
-            Answer::Decided => {
-                group.decided = true;
-                return;
-            }
-            Answer::Continue(units) => (None, units),
-            Answer::ContinueWith(cases, units) => (Some(cases), units),
+        let Answer::Continue { units, only, iterations } = answer else {
+            group.decided = true;
+            return;
         };
         group.only = only;
+        group.iterations = iterations;
         // a rule that wants nothing would be asked for ever
         group.wanted = units.max(1);
         group.stretch = group.wanted;
@@ -292,6 +298,7 @@ mod tests {
             group,
             seed: 0,
             cases: cases.to_vec(),
+            iterations: None,
         }
     }
 
@@ -300,6 +307,10 @@ mod tests {
         let mut units = vec![unit(0, None, &[0]), unit(1, None, &[1])];
         units.extend((2..10).map(|n| unit(n, Some(0), &[0, 1])));
         Agenda::new(units, &BTreeSet::new(), BTreeMap::new(), budget.map(Duration::from_secs))
+    }
+
+    fn more(units: u32) -> Answer {
+        Answer::Continue { units, only: None, iterations: None }
     }
 
     const OK: &[(CaseIndex, Outcome)] = &[(0, Outcome::Ok), (1, Outcome::Ok)];
@@ -348,7 +359,7 @@ mod tests {
     fn the_rule_ends_it_and_so_does_the_plan() {
         assert_eq!(through(&mut agenda(None), Answer::Decided, 1), 0);
         let mut to_the_end = agenda(None);
-        assert_eq!(through(&mut to_the_end, Answer::Continue(3), 1), 8);
+        assert_eq!(through(&mut to_the_end, more(3), 1), 8);
         assert_eq!(to_the_end.next(), Step::Finish("all units are measured"));
     }
 
@@ -358,7 +369,7 @@ mod tests {
         let looks = |budget| {
             let mut agenda = agenda(Some(budget));
             let (mut done, mut spent) = (0, 0);
-            while let Some(unit) = measured(&mut agenda, Answer::Continue(if done == 0 { 6 } else { 2 })) {
+            while let Some(unit) = measured(&mut agenda, more(if done == 0 { 6 } else { 2 })) {
                 if unit.purpose == Purpose::Performance {
                     done += 1;
                     spent += 10;
@@ -440,8 +451,10 @@ mod tests {
             match agenda.next() {
                 Step::Ask(questions) => questions.iter().for_each(|q| {
                     let answer = match (q.purpose, q.group, q.done) {
-                        (Purpose::Performance, _, 0) => Answer::Continue(2),
-                        (Purpose::Confirmation, 0, 0) => Answer::ContinueWith(vec![1], 2),
+                        (Purpose::Performance, _, 0) => more(2),
+                        (Purpose::Confirmation, 0, 0) => {
+                            Answer::Continue { units: 2, only: Some(vec![1]), iterations: None }
+                        }
                         _ => Answer::Decided,
                     };
                     agenda.answer(q, answer);
@@ -470,6 +483,24 @@ mod tests {
     }
 
     #[test]
+    fn sides_are_as_long_as_the_rule_says_from_its_answer_on() {
+        let mut agenda = agenda(None);
+        for number in 0..4 {
+            measured(&mut agenda, more(2));
+            agenda.done(UnitId(number), Duration::ZERO, OK);
+        }
+        let chosen = Answer::Continue { units: 2, only: None, iterations: Some(300) };
+        let longer = measured(&mut agenda, chosen).unwrap();
+        assert_eq!((longer.unit, longer.iterations), (UnitId(4), Some(300)));
+        agenda.done(UnitId(4), Duration::ZERO, OK);
+        assert_eq!(
+            measured(&mut agenda, more(1)).unwrap().iterations,
+            Some(300),
+            "nobody was asked meanwhile"
+        );
+    }
+
+    #[test]
     fn a_resumed_run_goes_on_confirming() {
         let whole = to_confirm(None);
         let done: BTreeSet<UnitId> = (0..5).map(UnitId).collect();
@@ -486,7 +517,7 @@ mod tests {
         let mut agenda = Agenda::new(units, &done, BTreeMap::from([(UnitId(2), 4)]), None);
         let question = Question { purpose: Purpose::Performance, group: 0, done: 2, left_out: vec![] };
         assert_eq!(agenda.next(), Step::Ask(vec![question.clone()]));
-        agenda.answer(&question, Answer::Continue(4));
+        agenda.answer(&question, more(4));
         assert!(matches!(agenda.next(), Step::Measure { ref unit, attempt: 4 } if unit.unit == UnitId(2)));
     }
 }

@@ -329,6 +329,7 @@ impl Dispatcher<'_> {
             purpose: unit.purpose,
             seed: unit.seed,
             cases: unit.cases.clone(),
+            iterations: unit.iterations,
             at: jiff::Timestamp::now().to_string(),
         })?;
         self.progress.on(&DispatchEvent::UnitStarted {

@@ -84,7 +84,7 @@ fn latency(view: &View<'_>, svg: &mut String) -> Drawn {
     let (low, high) = ends.fold((-margin, margin), |(l, h), v| (l.min(v), h.max(v)));
     let pad = (high - low) * 0.05;
     let mut chart = ChartBuilder::on(&root)
-        .caption("Change of latency, with 98 % interval", (FONT, 17).into_font().color(&BLACK))
+        .caption("Change of latency, with 95 % interval", (FONT, 17).into_font().color(&BLACK))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(NAMES)

@@ -110,7 +110,7 @@ fn table(view: &View<'_>, page: &mut String, left: &mut usize, contrasts: &[&Con
     }
     let score = view.plan().suite.task.metric().short;
     page.push_str(&format!(
-        "| ship it? | variant | against | latency | 98 % interval | {score} | memory | size |\n"
+        "| ship it? | variant | against | latency | 95 % interval | {score} | memory | size |\n"
     ));
     page.push_str("|---|---|---|--:|--:|--:|--:|--:|\n");
     let mut written = 0;

@@ -97,7 +97,7 @@ fn contrasts(view: &View<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let ratios = ratios.filter_map(|(c, row)| Some((labels(c, row.metric.name)?, ratio_of(row)?)));
     family(out, "bench_ratio", "candidate over reference, of a cost", ratios)?;
     for (name, help, high) in [
-        ("bench_ratio_low", "lower end of the 98 % interval of the ratio", false),
+        ("bench_ratio_low", "lower end of the 95 % interval of the ratio", false),
         ("bench_ratio_high", "its upper end", true),
     ] {
         let end = rows().filter_map(|(c, row)| {

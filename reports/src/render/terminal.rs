@@ -71,7 +71,7 @@ fn wide(view: &View<'_>, contrasts: &[&ContrastView<'_>], options: &Options) -> 
         "ship it?",
         "variant",
         "latency",
-        "98 % interval",
+        "95 % interval",
         view.plan().suite.task.metric().short,
         "memory",
         "size",

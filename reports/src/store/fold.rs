@@ -1,8 +1,8 @@
 //! Entries of a journal into units: which are whole, which are lost and why. No I/O.
 
 use crate::record::{
-    CaseIndex, CooledDownRecord, DeviceRecord, Entry, LoadedRecord, OutputsRecord, Plan, Purpose,
-    TrialRecord, UnitRecord, WarmUpRecord,
+    CaseIndex, CooledDownRecord, DeviceRecord, Entry, LoadedRecord, OutputsRecord, Plan, TrialRecord,
+    UnitRecord, WarmUpRecord,
 };
 use protocol::{Counts, Event, ModelFacts, Moment, Outcome, UnitId};
 use std::collections::BTreeMap;
@@ -82,12 +82,14 @@ impl Fold {
                 *slot(&mut self.known.devices_lost, device, "device")? = None;
             }
             Entry::Inspected { case, facts } => *slot(&mut self.known.facts, case, "case")? = Some(facts),
-            Entry::UnitStarted { unit, attempt, device, purpose, seed, cases, at: _ } => {
+            Entry::UnitStarted { unit, attempt, device, purpose, seed, cases, iterations, at: _ } => {
                 slot(&mut self.known.devices, device, "device")?;
                 if let Some(bad) = cases.iter().find(|case| **case >= self.cases) {
                     return Err(format!("the plan has no case {bad}"));
                 }
-                self.start(unit, attempt, device, purpose, seed, &cases);
+                let trials = cases.into_iter().map(empty_trial).collect();
+                let record = UnitRecord::new(unit, device, purpose, seed, trials);
+                self.start(UnitRecord { iterations, ..record }, attempt);
             }
             Entry::Event { unit, attempt, seq, event } => {
                 // what a lost attempt still sent does not count
@@ -110,25 +112,16 @@ impl Fold {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        unit: UnitId,
-        attempt: u32,
-        device: usize,
-        purpose: Purpose,
-        seed: u64,
-        cases: &[CaseIndex],
-    ) {
-        self.started_on.insert(unit, device);
+    fn start(&mut self, record: UnitRecord, attempt: u32) {
+        let unit = record.unit;
+        self.started_on.insert(unit, record.device);
         let next = self.next_attempt.entry(unit).or_default();
         *next = (*next).max(attempt.saturating_add(1));
         if self.done.contains_key(&unit) {
             self.lose(unit, attempt, "was complete already, the first one counts");
             return;
         }
-        let trials = cases.iter().map(|case| empty_trial(*case)).collect();
-        let record = UnitRecord::new(unit, device, purpose, seed, trials);
-        let ended = vec![false; cases.len()];
+        let ended = vec![false; record.trials.len()];
         let open = OpenUnit { attempt, next_seq: 0, counts: Counts::default(), ended, broken: None, record };
         if let Some(old) = self.open.insert(unit, open) {
             self.lose(unit, old.attempt, "interrupted");

@@ -168,6 +168,7 @@ fn lost_units_and_devices_are_told() {
         purpose: Purpose::Performance,
         seed: 1,
         cases: vec![0, 1],
+        iterations: None,
         at: "2026-03-05T10:00:00Z".into(),
     };
     run.entries.push(start);

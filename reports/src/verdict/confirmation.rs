@@ -1,17 +1,22 @@
-//! Whether a latency that was found worse is found so again, by the same rule on fresh units alone. One false
+//! Whether a cost that was found worse is found so again, by the same rule on fresh units alone. One false
 //! finding in a hundred is one a night on a farm; two in a row are one in ten thousand.
 
 use super::cost::rule;
 use super::reason::Reason;
-use super::units::{LatencyPairs, ratios};
+use super::units::{UnitPair, ratios};
 use super::{ContrastRow, ContrastView, Evidence, Verdict};
-use crate::record::Purpose;
 use stats::sequential::{Call, Next, Path, decide, look};
 
-/// The row of a latency, with what fresh units say of a `worse`: it stays, or becomes inconclusive.
-pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, cpu_time: bool) -> ContrastRow {
+/// Costs for which fresh units are measured. What else is found worse is confirmed by those, where there are any.
+const ASKED_FOR: [&str; 2] = ["latency_ns", "memory_peak_bytes"];
+
+/// A row, with what the fresh units say of a `worse`: it stays, or becomes inconclusive.
+pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, fresh: &[UnitPair]) -> ContrastRow {
     let (Some(Verdict::Worse), Evidence::Ratio(evidence)) = (row.verdict, &row.evidence) else { return row };
-    let Some(reason) = fresh(view, cpu_time, evidence.ratio) else { return row };
+    if fresh.is_empty() && !ASKED_FOR.contains(&row.metric.name) {
+        return row;
+    }
+    let Some(reason) = found(view, row.metric.name, fresh, evidence.ratio) else { return row };
     if matches!(reason, Reason::NotReproduced { .. }) {
         row.verdict = Some(Verdict::Inconclusive);
         // what was said of a finding that does not stand
@@ -21,11 +26,10 @@ pub(super) fn confirmed(view: &ContrastView<'_>, mut row: ContrastRow, cpu_time:
     row
 }
 
-fn fresh(view: &ContrastView<'_>, cpu_time: bool, first: f64) -> Option<Reason> {
+fn found(view: &ContrastView<'_>, metric: &str, fresh: &[UnitPair], first: f64) -> Option<Reason> {
     let plan = &view.record.plan;
-    let rule = rule(plan, "latency_ns")?;
-    let pairs = LatencyPairs::of(&view.record.units, Purpose::Confirmation, &view.cases, cpu_time);
-    let log_ratios = pairs.and_then(|found| ratios(&found.pairs)).unwrap_or_default();
+    let rule = rule(plan, metric)?;
+    let log_ratios = ratios(fresh).unwrap_or_default();
     let units = log_ratios.len();
     let path = Path { log_ratios: &log_ratios, rule };
     let most = usize::try_from(plan.suite.max_units).unwrap_or(usize::MAX);
@@ -47,7 +51,7 @@ fn fresh(view: &ContrastView<'_>, cpu_time: bool, first: f64) -> Option<Reason> 
 mod tests {
     use super::super::tests::{Recipe, find};
     use super::*;
-    use crate::record::RunRecord;
+    use crate::record::{Purpose, RunRecord};
     use protocol::UnitId;
 
     /// A candidate 5 % slower in ten units, and what fresh units show.
@@ -110,6 +114,56 @@ mod tests {
         record.units.extend(fresh);
         let both = find(&record, "latency_ns");
         assert_eq!((both.evidence, both.candidate), (alone.evidence, alone.candidate));
+    }
+
+    /// What is said of a cost of a candidate that has a tenth more of it, and of what fresh units have.
+    fn of_processes(
+        metric: &str,
+        set: fn(&mut crate::record::TrialRecord, f64),
+        fresh: Option<f64>,
+    ) -> ContrastRow {
+        let mut record = Recipe::two(1.0, 10).record();
+        let mut again = Recipe { seed: 2, ..Recipe::two(1.0, 6) }.record();
+        let units = record.units.iter_mut().map(|unit| (unit, 1.1));
+        for (unit, more) in units.chain(again.units.iter_mut().map(|unit| (unit, fresh.unwrap_or(1.0)))) {
+            let noise = f64::from(unit.unit.0 % 3) / 1000.0;
+            set(&mut unit.trials[0], 1.0);
+            set(&mut unit.trials[1], more + noise);
+        }
+        let fresh = again.units.into_iter().filter(|_| fresh.is_some());
+        record.units.extend(fresh.map(|u| crate::record::UnitRecord { purpose: Purpose::Confirmation, ..u }));
+        find(&record, metric)
+    }
+
+    #[test]
+    fn memory_asks_for_fresh_units_and_start_up_takes_those_there_are() {
+        let memory = |trial: &mut crate::record::TrialRecord, more: f64| {
+            trial.memory[0].peak_bytes = Some((more * 5e7) as u64);
+        };
+        let first = |trial: &mut crate::record::TrialRecord, more: f64| {
+            trial.first_inference_ns = Some((more * 1e6) as u64);
+        };
+        for (metric, set) in [("memory_peak_bytes", memory as fn(&mut _, f64)), ("first_inference_ns", first)]
+        {
+            let row = of_processes(metric, set, Some(1.1));
+            assert_eq!(row.verdict, Some(Verdict::Worse), "{metric}");
+            assert!(
+                matches!(row.reasons[0], Reason::Confirmed { units: 6, .. }),
+                "{metric}: {:?}",
+                row.reasons
+            );
+            let row = of_processes(metric, set, Some(1.0));
+            assert_eq!(row.verdict, Some(Verdict::Inconclusive), "{metric}");
+            assert!(
+                matches!(row.reasons[0], Reason::NotReproduced { units: 6, .. }),
+                "{metric}: {:?}",
+                row.reasons
+            );
+            let row = of_processes(metric, set, None);
+            assert_eq!(row.verdict, Some(Verdict::Worse), "{metric}");
+            let asked = row.reasons.contains(&Reason::NotConfirmed { units: 0, next: 6 });
+            assert_eq!(asked, metric == "memory_peak_bytes", "{metric}: {:?}", row.reasons);
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::{
     ContrastRow, ContrastView, DETERMINISTIC_UNITS, Evidence, LEAST_EFFECT_SHARE, RatioEvidence, Verdict,
 };
 use crate::record::{Plan, Purpose, TrialRecord};
-use protocol::{Direction, Metric, metric};
-use stats::sequential::{self, Call, MIN_UNITS, PLAIN_LEVEL, Rule};
+use protocol::{Direction, Metric, Unit, metric};
+use stats::sequential::{self, Call, MIN_UNITS, PLAIN_NOMINAL, Rule};
 use stats::{Location, hodges_lehmann, sign_flip};
 
 /// Above this the sign-flip test does not confirm what the t test found, and the row says so.
@@ -34,6 +34,7 @@ pub(super) fn rows(view: &ContrastView<'_>) -> Vec<ContrastRow> {
         rows.extend(metric(name).map(|m| per_process_row(view, m, value, &common)));
     }
     rows.extend(metric("model_bytes").map(|m| size_row(view, m)));
+    rows.extend(metric("delegated_share").map(|m| delegation_row(view, m, common)));
     rows
 }
 
@@ -73,16 +74,22 @@ pub(super) fn latency(view: &ContrastView<'_>) -> Option<ContrastRow> {
     metric("latency_ns").map(|m| latency_row(view, m, &common(view)))
 }
 
+/// The row of peak memory alone.
+pub(super) fn memory(view: &ContrastView<'_>) -> Option<ContrastRow> {
+    metric("memory_peak_bytes").map(|m| per_process_row(view, m, memory_peak_bytes, &common(view)))
+}
+
 fn latency_row(view: &ContrastView<'_>, metric: &'static Metric, common: &Findings) -> ContrastRow {
     let mut findings = guard::latency(view);
     findings.broken.splice(0..0, common.broken.iter().cloned());
     findings.notes.splice(0..0, common.notes.iter().cloned());
     let cpu_time = cpu_time_counts(&view.record.plan, [view.cases.candidate, view.cases.reference]);
-    let row = match LatencyPairs::of(&view.record.units, Purpose::Performance, &view.cases, cpu_time) {
+    let of = |purpose| LatencyPairs::of(&view.record.units, purpose, &view.cases, cpu_time);
+    let row = match of(Purpose::Performance) {
         Some(found) => measured_row(view, metric, found.pairs, Some(found.location), findings),
         None => measured_row(view, metric, Vec::new(), None, findings),
     };
-    confirmed(view, row, cpu_time)
+    confirmed(view, row, &of(Purpose::Confirmation).map_or_else(Vec::new, |found| found.pairs))
 }
 
 fn per_process_row(
@@ -99,12 +106,13 @@ fn per_process_row(
             reference,
         })
     };
-    let complete = || trial_pairs(&view.record.units, Purpose::Performance, &view.cases);
-    let pairs: Vec<UnitPair> = complete().filter_map(pair).collect();
-    if pairs.is_empty() && complete().next().is_some() && common.broken.is_empty() {
+    let complete = |purpose| trial_pairs(&view.record.units, purpose, &view.cases);
+    let pairs: Vec<UnitPair> = complete(Purpose::Performance).filter_map(pair).collect();
+    if pairs.is_empty() && complete(Purpose::Performance).next().is_some() && common.broken.is_empty() {
         return ContrastRow { reasons: vec![Reason::NotMeasured], ..view.row(metric) };
     }
-    measured_row(view, metric, pairs, None, common.clone())
+    let fresh: Vec<UnitPair> = complete(Purpose::Confirmation).filter_map(pair).collect();
+    confirmed(view, measured_row(view, metric, pairs, None, common.clone()), &fresh)
 }
 
 pub(super) fn size_row(view: &ContrastView<'_>, metric: &'static Metric) -> ContrastRow {
@@ -114,6 +122,24 @@ pub(super) fn size_row(view: &ContrastView<'_>, metric: &'static Metric) -> Cont
             exact_row(view, metric, candidate, reference, Vec::new())
         }
         _ => ContrastRow { reasons: vec![Reason::NotMeasured], ..view.row(metric) },
+    }
+}
+
+/// How much of each graph ran where it was asked to, in the process with the least.
+fn delegation_row(view: &ContrastView<'_>, metric: &'static Metric, common: Findings) -> ContrastRow {
+    let least = |case: usize| {
+        let trials = view.record.units.iter().flat_map(|unit| &unit.trials).filter(|t| t.case == case);
+        let proofs = trials.filter_map(|trial| trial.loaded.as_ref()).map(|loaded| &loaded.proof);
+        let shares = proofs.map(|p| f64::from(p.nodes_on_backend) / f64::from(p.nodes_total.max(1)));
+        shares.min_by(f64::total_cmp)
+    };
+    let shares = least(view.cases.candidate).zip(least(view.cases.reference));
+    match shares.filter(|_| common.broken.is_empty()) {
+        Some((candidate, reference)) => exact_row(view, metric, candidate, reference, Vec::new()),
+        None if common.broken.is_empty() => {
+            ContrastRow { reasons: vec![Reason::NotMeasured], ..view.row(metric) }
+        }
+        None => ContrastRow { verdict: Some(Verdict::Invalid), reasons: common.broken, ..view.row(metric) },
     }
 }
 
@@ -154,6 +180,8 @@ fn measured_row(
     let mut reasons = findings.broken;
     if pairs.is_empty() {
         reasons.push(Reason::NoUnits);
+    } else if metric.unit == Unit::Ns && is_deterministic(&pairs) {
+        reasons.push(Reason::Frozen { units: pairs.len() });
     }
     let invalid = !reasons.is_empty();
     if !invalid && metric.name == "memory_peak_bytes" && is_deterministic(&pairs) {
@@ -208,7 +236,7 @@ fn ratio_evidence(
         decision: look.decision.map(|i| i.exp()),
         equivalence: look.equivalence.map(|i| i.exp()),
         plain: look.plain.exp(),
-        hodges_lehmann: hodges_lehmann(&log_ratios, PLAIN_LEVEL)
+        hodges_lehmann: hodges_lehmann(&log_ratios, PLAIN_NOMINAL)
             .ok()
             .map(|(point, interval)| (point.exp(), interval.map(|i| i.exp()))),
         sign_flip: sign_flip(&log_ratios, plan.seed).ok(),
@@ -259,5 +287,50 @@ fn explain(verdict: Verdict, evidence: &RatioEvidence, reasons: &mut Vec<Reason>
 fn add_within_margin(verdict: Verdict, farthest: f64, rule: &Rule, reasons: &mut Vec<Reason>) {
     if matches!(verdict, Verdict::Better | Verdict::Worse) && farthest < rule.log_margin() {
         reasons.push(Reason::WithinMargin { margin: rule.margin() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Side;
+    use super::super::tests::{Recipe, find};
+    use super::*;
+
+    #[test]
+    fn a_clock_that_stands_still_is_told() {
+        let mut record = Recipe::two(1.5, 8).record();
+        for trial in record.units.iter_mut().flat_map(|unit| &mut unit.trials) {
+            for burst in &mut trial.bursts {
+                burst.wall_ns.fill(1000 + trial.case as u64);
+                burst.cpu_ns.clear();
+            }
+            trial.first_inference_ns = Some(5000);
+        }
+        for metric in ["latency_ns", "first_inference_ns", "init_ns"] {
+            let row = find(&record, metric);
+            assert_eq!(row.verdict, Some(Verdict::Invalid), "{metric}");
+            assert!(row.reasons.contains(&Reason::Frozen { units: 8 }), "{metric}: {:?}", row.reasons);
+        }
+    }
+
+    #[test]
+    fn delegation_is_known_exactly() {
+        let with = |on_backend: u32| {
+            let mut record = Recipe::two(1.0, 6).record();
+            record.units[3].trials[1].loaded.as_mut().unwrap().proof.nodes_on_backend = on_backend;
+            find(&record, "delegated_share")
+        };
+        assert_eq!((with(5).verdict, with(5).candidate), (Some(Verdict::Equivalent), Some(1.0)));
+        let less = with(4);
+        assert_eq!(
+            (less.verdict, less.candidate, less.reference),
+            (Some(Verdict::Worse), Some(0.8), Some(1.0))
+        );
+        assert_eq!(less.evidence, Evidence::Exact);
+        let none = with(0);
+        assert_eq!(none.verdict, Some(Verdict::Invalid));
+        assert!(none.reasons.contains(&Reason::BackendNotProven { side: Side::Candidate }));
+        let unmeasured = find(&Recipe::two(1.0, 0).record(), "delegated_share");
+        assert_eq!((unmeasured.verdict, unmeasured.reasons), (None, vec![Reason::NotMeasured]));
     }
 }

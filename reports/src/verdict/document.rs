@@ -6,9 +6,12 @@ use super::{
 };
 use stats::sequential::{
     DECISION_LEVEL, DETECTION_POWER, DIFFERENCE_CUTOFFS, EQUIVALENCE_CUTOFFS, EQUIVALENCE_LEVEL, LOOKS,
-    MAX_UNITS, MIN_UNITS, PLAIN_LEVEL,
+    MAX_UNITS, MIN_UNITS, PLAIN_LEVEL, PLAIN_NOMINAL,
 };
-use stats::{LOCATION_UNITS, Location, Percentile, SIGN_FLIP_EXACT_MAX, SIGN_FLIP_RESAMPLES};
+use stats::{
+    LEAST_ITERATIONS, LOCATION_UNITS, Location, MOST_ITERATIONS, Percentile, SIGN_FLIP_EXACT_MAX,
+    SIGN_FLIP_RESAMPLES,
+};
 
 const TEXT: &str = include_str!("../../METHODOLOGY.md");
 
@@ -25,6 +28,8 @@ fn spaced<T: ToString>(values: impl IntoIterator<Item = T>, separator: &str) -> 
 fn constants_are_as_documented() {
     for (name, value) in [
         ("PLAIN_LEVEL", PLAIN_LEVEL),
+        ("PLAIN_NOMINAL", PLAIN_NOMINAL),
+        ("SESSION_LEVEL", stats::SESSION_LEVEL),
         ("DECISION_LEVEL", DECISION_LEVEL),
         ("EQUIVALENCE_LEVEL", EQUIVALENCE_LEVEL),
         ("DETECTION_POWER", DETECTION_POWER),
@@ -50,6 +55,9 @@ fn constants_are_as_documented() {
     says("`LEAST_EFFECT_SHARE` = 1/3");
     says(&format!("first {LOCATION_UNITS} units (`LOCATION_UNITS`)"));
     says(&format!("exact up to {SIGN_FLIP_EXACT_MAX} units"));
+    says(&format!("between {LEAST_ITERATIONS} (or what a side had"));
+    assert_eq!(MOST_ITERATIONS, 2000);
+    says("and 2 000, is at most four times");
     assert_eq!(SIGN_FLIP_RESAMPLES, 10_000);
     says("10 000 seeded draws");
 }

@@ -5,6 +5,7 @@
 //! `reports/METHODOLOGY.md` says what every number means; it and this module must not differ.
 
 pub(crate) mod across;
+mod allocation;
 mod canary;
 mod case;
 mod confirmation;
@@ -24,6 +25,7 @@ mod tasks;
 mod tests;
 
 pub use crate::accuracy::Flip;
+pub use allocation::iterations_per_side;
 pub use canary::{Alarm, CanaryFinding, Detection};
 pub use case::{CaseSummary, LatencySummary, PercentileRow};
 pub use reason::{Reason, Side};
@@ -156,9 +158,9 @@ pub struct RatioEvidence {
     pub decision: Option<Interval>,
     /// From which equivalent is read: inside 1 / (1 + margin) … 1 + margin.
     pub equivalence: Option<Interval>,
-    /// Plain t interval, for reading.
+    /// The plain interval, for reading.
     pub plain: Interval,
-    /// Robust second opinion: exp of the Hodges–Lehmann estimate, with its interval at the plain level
+    /// Robust second opinion: exp of the Hodges–Lehmann estimate, with its interval at the nominal level of the plain one
     /// where there are enough units for one.
     pub hodges_lehmann: Option<(f64, Option<Interval>)>,
     /// Sign-flip test, one look.
@@ -242,8 +244,7 @@ pub fn verdicts(record: &RunRecord) -> Verdicts {
         (0..record.plan.variants().len()).map(|case| quality::Answers::of(record, case)).collect();
     let cases = answers.iter().enumerate().map(|(case, found)| case::summary(record, case, found)).collect();
     let mut rows = Vec::new();
-    for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
-        let view = ContrastView { record, contrast, cases: *cases };
+    for view in views(record) {
         rows.extend(cost::rows(&view));
         if !record.plan.measuring.costs_only {
             rows.extend(quality::rows(&view, &answers));
@@ -258,10 +259,17 @@ pub fn verdicts(record: &RunRecord) -> Verdicts {
 /// The rows of latency alone, without q-values: what there is to know while a run is under way, for a fraction of the
 /// work.
 pub fn latencies(record: &RunRecord) -> Vec<ContrastRow> {
-    let views = record.plan.contrasts.iter().enumerate();
-    views
-        .filter_map(|(contrast, cases)| cost::latency(&ContrastView { record, contrast, cases: *cases }))
-        .collect()
+    views(record).filter_map(|view| cost::latency(&view)).collect()
+}
+
+/// The rows for which fresh units are measured when they are worse: latency and peak memory, without q-values.
+pub fn confirmable(record: &RunRecord) -> Vec<ContrastRow> {
+    views(record).flat_map(|view| [cost::latency(&view), cost::memory(&view)]).flatten().collect()
+}
+
+fn views(record: &RunRecord) -> impl Iterator<Item = ContrastView<'_>> {
+    let contrasts = record.plan.contrasts.iter().enumerate();
+    contrasts.map(move |(contrast, cases)| ContrastView { record, contrast, cases: *cases })
 }
 
 /// The rows that no clock is part of, without q-values: model size, scores, differences of outputs.
@@ -269,8 +277,7 @@ pub(crate) fn timeless(record: &RunRecord) -> Vec<ContrastRow> {
     let answers: Vec<_> =
         (0..record.plan.cases.len()).map(|case| quality::Answers::of(record, case)).collect();
     let mut rows = Vec::new();
-    for (contrast, cases) in record.plan.contrasts.iter().enumerate() {
-        let view = ContrastView { record, contrast, cases: *cases };
+    for view in views(record) {
         rows.extend(metric("model_bytes").map(|m| cost::size_row(&view, m)));
         rows.extend(quality::rows(&view, &answers));
     }

@@ -142,6 +142,11 @@ pub enum Reason {
     Identical,
     /// Every process gave the same number.
     Deterministic,
+    /// A time that is the same to the nanosecond in every unit.
+    Frozen {
+        /// Units.
+        units: usize,
+    },
     /// Other work took the core of a side for part of the time.
     Contended {
         /// Whose.
@@ -285,6 +290,12 @@ impl fmt::Display for Reason {
             Self::WithinScoreMargin { margin, unit } => within(f, &amount(*margin, *unit)),
             Self::Identical => f.write_str("every output is bit for bit the same"),
             Self::Deterministic => f.write_str("the same number in every process"),
+            Self::Frozen { units } => {
+                write!(
+                    f,
+                    "exactly the same time in all {units} units: the clock is too coarse, or stands still"
+                )
+            }
             Self::Contended { side, trials, of, pressure_percent: found } => {
                 write!(
                     f,

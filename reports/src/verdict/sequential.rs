@@ -14,7 +14,7 @@ use stats::sequential::{Next, Path, decide};
 /// units or time, which is the caller's.
 pub fn next_step(plan: &Plan, units: &[UnitRecord], device: usize) -> Next {
     let Some(rule) = rule(plan, "latency_ns") else { return Next::Stop };
-    let rule = plan.suite.precision.and_then(|half_width| rule.until(half_width).ok()).unwrap_or(rule);
+    let rule = rule.until_precise(plan.suite.precision);
     let on_device = |case: usize| plan.cases.get(case).is_some_and(|c| c.device == device);
     let mut series = Vec::new();
     for contrast in plan.contrasts.iter().filter(|c| on_device(c.candidate) && on_device(c.reference)) {

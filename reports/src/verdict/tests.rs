@@ -210,7 +210,7 @@ fn with_answers(mut record: RunRecord, right: &[Vec<bool>]) -> RunRecord {
     record
 }
 
-fn swapped(mut record: RunRecord) -> RunRecord {
+pub(super) fn swapped(mut record: RunRecord) -> RunRecord {
     for contrast in &mut record.plan.contrasts {
         std::mem::swap(&mut contrast.candidate, &mut contrast.reference);
     }

@@ -2,7 +2,7 @@
 //! for the iterations of a trial; decides nothing.
 
 use crate::record::{Contrast, Purpose, TrialRecord, UnitRecord};
-use protocol::{Outcome, SamplePhase, UnitId};
+use protocol::{Outcome, SamplePhase, Samples, UnitId};
 use stats::{Location, choose_location, log_ratios};
 
 /// One unit's values of both sides, in the unit of the metric.
@@ -46,8 +46,12 @@ pub(super) struct SteadyTimes {
 
 impl SteadyTimes {
     pub(super) fn of(trial: &TrialRecord, unit: &UnitRecord) -> Self {
+        Self::of_bursts(steady_bursts(trial, unit))
+    }
+
+    pub(super) fn of_bursts<'a>(bursts: impl Iterator<Item = &'a Samples>) -> Self {
         let mut times = Self::default();
-        for (wall, cpu) in steady_samples(trial, unit) {
+        for (wall, cpu) in bursts.flat_map(samples) {
             times.wall.push(wall);
             times.cpu.extend(cpu);
         }
@@ -57,18 +61,27 @@ impl SteadyTimes {
     }
 }
 
+/// Steady bursts of the blocks that count, in the order measured.
+pub(super) fn steady_bursts<'a>(
+    trial: &'a TrialRecord,
+    unit: &'a UnitRecord,
+) -> impl Iterator<Item = &'a Samples> {
+    let counts = |block: u32| unit.dropped_blocks.iter().all(|(dropped, _)| *dropped != block);
+    trial.bursts.iter().filter(move |b| b.phase == SamplePhase::Steady && counts(b.block))
+}
+
 /// Wall and CPU time per invoke of each steady sample that counts, in the order measured.
 pub(super) fn steady_samples<'a>(
     trial: &'a TrialRecord,
     unit: &'a UnitRecord,
 ) -> impl Iterator<Item = (f64, Option<f64>)> + 'a {
-    let counts = |block: u32| unit.dropped_blocks.iter().all(|(dropped, _)| *dropped != block);
-    let bursts = trial.bursts.iter().filter(move |b| b.phase == SamplePhase::Steady && counts(b.block));
-    bursts.flat_map(|burst| {
-        let per_invoke = |ns: u64| ns as f64 / f64::from(burst.batch.max(1));
-        let cpu = burst.cpu_ns.iter().map(|ns| Some(*ns)).chain(std::iter::repeat(None));
-        burst.wall_ns.iter().zip(cpu).map(move |(wall, cpu)| (per_invoke(*wall), cpu.map(per_invoke)))
-    })
+    steady_bursts(trial, unit).flat_map(samples)
+}
+
+fn samples(burst: &Samples) -> impl Iterator<Item = (f64, Option<f64>)> {
+    let per_invoke = |ns: u64| ns as f64 / f64::from(burst.batch.max(1));
+    let cpu = burst.cpu_ns.iter().map(|ns| Some(*ns)).chain(std::iter::repeat(None));
+    burst.wall_ns.iter().zip(cpu).map(move |(wall, cpu)| (per_invoke(*wall), cpu.map(per_invoke)))
 }
 
 /// Latency per unit under the location that was chosen for this contrast.

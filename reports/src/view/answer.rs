@@ -1,7 +1,7 @@
 //! From the verdicts of one contrast to one answer: can the candidate ship instead of the reference?
 
-use super::is_cost;
 use crate::verdict::{ContrastRow, Evidence, Verdict};
+use protocol::Task;
 
 /// Costs that answer whether a variant can ship; the rest is shown below them.
 pub(super) const PRIMARY_COSTS: [&str; 3] = ["latency_ns", "memory_peak_bytes", "model_bytes"];
@@ -116,5 +116,5 @@ pub(super) fn answer(rows: &[ContrastRow]) -> Answer {
 
 /// The row that says whether the task is still done as well.
 pub(super) fn quality(rows: &[ContrastRow]) -> Option<&ContrastRow> {
-    rows.iter().find(|row| row.verdict.is_some() && !is_cost(row))
+    rows.iter().find(|row| row.verdict.is_some() && Task::METRICS.contains(&row.metric.name))
 }

@@ -8,6 +8,7 @@
 //! Each file is one topic and names its source. The golden vectors in `tests/golden` come from SciPy,
 //! statsmodels, scikit-learn and ruptures, and from definitions written out in `make.py`.
 
+mod allocation;
 mod autocorrelation;
 mod bootstrap;
 mod change_points;
@@ -35,6 +36,7 @@ mod sign_flip;
 mod signed_rank;
 mod special;
 
+pub use allocation::{Halved, LEAST_ITERATIONS, Levels, MOST_ITERATIONS};
 pub use autocorrelation::{autocorrelation, effective_sample_size};
 pub use bootstrap::{Bootstrap, Clusters, Resampled};
 pub use change_points::Pelt;
@@ -59,6 +61,6 @@ pub use power::{minimum_detectable_effect, paired_power, smallest_visible_drop, 
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{Percentile, loadgen_bound, order_statistic_interval, quantile_sorted};
 pub use rng::Rng;
-pub use sessions::{ANCHORED_SESSION_SD, SESSION_SD, across_sessions};
+pub use sessions::{ANCHORED_SESSION_SD, SESSION_LEVEL, SESSION_SD, across_sessions};
 pub use sign_flip::{SIGN_FLIP_EXACT_MAX, SIGN_FLIP_RESAMPLES, sign_flip};
 pub use signed_rank::{SignedRank, wilcoxon_signed_rank};

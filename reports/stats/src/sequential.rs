@@ -22,8 +22,11 @@ pub const EQUIVALENCE_CUTOFFS: [f64; 9] =
 pub const DECISION_LEVEL: f64 = 0.98;
 /// Confidence of the equivalence interval over all looks together: 1 minus twice 5 %.
 pub const EQUIVALENCE_LEVEL: f64 = 0.90;
-/// Confidence of the plain interval, which takes no account of the looks.
-pub const PLAIN_LEVEL: f64 = 0.98;
+/// Confidence of the plain interval: what it keeps in spite of the looks and of the choice of location.
+pub const PLAIN_LEVEL: f64 = 0.95;
+/// Nominal level of Student's interval that keeps [`PLAIN_LEVEL`]: measured after stopping, on recordings and simulated
+/// devices (`tests/replay`).
+pub const PLAIN_NOMINAL: f64 = 0.99;
 /// Fewest units with which anything is called.
 pub const MIN_UNITS: usize = LOOKS[0];
 /// Units beyond this are not used.
@@ -84,8 +87,13 @@ impl Rule {
         Ok(Self { half_width: Some(half_width), ..self })
     }
 
+    /// [`Rule::until`] where a width is asked for that can be had, else the rule as it is.
+    pub fn until_precise(self, half_width: Option<f64>) -> Self {
+        half_width.and_then(|half_width| self.until(half_width).ok()).unwrap_or(self)
+    }
+
     /// Nothing more is to be known of this look's path.
-    fn settles(&self, look: &Look) -> bool {
+    pub fn settles(&self, look: &Look) -> bool {
         match self.half_width {
             Some(most) => look.plain.half_width() <= most.ln_1p(),
             None => look.call != Call::Undecided,
@@ -131,7 +139,7 @@ pub struct Look {
     pub decision: Option<Interval>,
     /// The same with the cut-off for equivalence: `Equivalent` is this interval inside the margin.
     pub equivalence: Option<Interval>,
-    /// The plain t interval.
+    /// The plain interval: Student's at [`PLAIN_NOMINAL`], which holds the true log ratio with [`PLAIN_LEVEL`].
     pub plain: Interval,
     /// p-values against a ratio of 1 for a single look at the end.
     pub p: PValues,
@@ -157,7 +165,7 @@ impl Look {
 pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
     let used = &log_ratios[..log_ratios.len().min(MAX_UNITS)];
     let paired = Paired::new(used)?;
-    let plain = paired.interval(PLAIN_LEVEL)?;
+    let plain = plain(&paired)?;
     let p = paired.test(0.0);
     let Some((difference, equivalence)) = cutoffs(used.len()) else {
         let call = Call::Undecided;
@@ -177,6 +185,11 @@ pub fn look(log_ratios: &[f64], rule: &Rule) -> Result<Look, StatsError> {
         p_adjusted: Some(PValues::from_sides(adjusted(p.greater, difference), adjusted(p.less, difference))),
         call: call(paired.mean, &decision, &equivalence, rule),
     })
+}
+
+/// The plain interval, by the name of what it keeps.
+fn plain(paired: &Paired) -> Result<Interval, StatsError> {
+    paired.interval(PLAIN_NOMINAL).map(|interval| Interval { level: PLAIN_LEVEL, ..interval })
 }
 
 /// The answer for a log ratio that is known without error.

@@ -4,15 +4,16 @@
 use crate::error::StatsError;
 use crate::interval::Estimate;
 use crate::paired::Paired;
-use crate::sequential::PLAIN_LEVEL;
 
+/// Confidence of the interval between two sessions.
+pub const SESSION_LEVEL: f64 = 0.98;
 /// Least standard deviation of a session's mean log value: sessions on one loaded machine, half an hour apart at most,
 /// had 2 to 3 %.
 pub const SESSION_SD: f64 = 0.03;
 /// The same where a value is taken relative to another one that was served alternately: drift of the device cancels.
 pub const ANCHORED_SESSION_SD: f64 = 0.01;
 
-/// Mean of `head` − mean of `base`, logarithms of one value per unit, with an interval at [`PLAIN_LEVEL`].
+/// Mean of `head` − mean of `base`, logarithms of one value per unit, with an interval at [`SESSION_LEVEL`].
 ///
 /// A session is one observation: its mean is trusted no further than one of its units, and no further than
 /// `least_sd`. Degrees of freedom are those of the shorter session. Needs two units of each.
@@ -22,7 +23,7 @@ pub fn across_sessions(base: &[f64], head: &[f64], least_sd: f64) -> Result<Esti
     let n = base.n.min(head.n);
     // the interval of a mean of n values, without the gain of n values
     let one = Paired { n, mean: head.mean - base.mean, sd: sd * (n as f64).sqrt() };
-    Ok(Estimate { point: one.mean, interval: one.interval(PLAIN_LEVEL)? })
+    Ok(Estimate { point: one.mean, interval: one.interval(SESSION_LEVEL)? })
 }
 
 #[cfg(test)]

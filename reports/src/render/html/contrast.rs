@@ -142,12 +142,12 @@ fn by_unit(contrast: &ContrastView<'_>, evidence: &RatioEvidence) -> Markup {
         (svg::text("t", (right, HEIGHT - 2.0), Anchor::End, "unit, in the order measured"))
     };
     let title = format!("Change of latency by unit, {} against {}", contrast.candidate, contrast.reference);
-    let about = "One point per unit in the order measured, the mean as a line, its 98 % interval dotted; the band is the margin.";
+    let about = "One point per unit in the order measured, the mean as a line, its 95 % interval dotted; the band is the margin.";
     html! {
         figure {
             (svg::figure(WIDTH, HEIGHT, &title, about, &body))
             figcaption {
-                "Change per unit; line: mean, dotted: 98 % interval"
+                "Change per unit; line: mean, dotted: 95 % interval"
                 @if bottom > top { ", band: margin" }
                 ". A slope would be drift that the pairing did not cancel."
             }

@@ -85,8 +85,8 @@ const WORDS: &[(&str, &str)] = &[
         "One fresh process per variant, all alive at once and served in turns in short bursts. Verdicts count units, never iterations.",
     ),
     (
-        "98 % interval",
-        "Where the true change lies, as far as this run can tell. Plain t interval over units.",
+        "95 % interval",
+        "Where the true change lies, as far as this run can tell: it holds the true one in at least 95 of 100 runs, the early end of measuring included.",
     ),
     (
         "decision interval",

@@ -52,7 +52,7 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
                 th scope="col" { "Ship it?" }
                 th scope="col" { "Variant" }
                 th.n scope="col" { "Latency " (scale.symbol) }
-                th.n scope="col" { "Change" span.small { "98 % interval" } }
+                th.n scope="col" { "Change" span.small { "95 % interval" } }
                 th.f scope="col" { span.sr { "Forest plot of the change in latency" } (ticks(&axis, margin)) }
                 th.n scope="col" { (text::capital(page.view.plan().suite.task.metric().short)) }
                 th.n scope="col" { "Memory" }
@@ -174,7 +174,7 @@ fn picture(contrast: &ContrastView<'_>, axis: &Axis, margin: f64) -> Markup {
     let about = if latency.interval.is_empty() {
         "no interval".to_owned()
     } else {
-        format!("98 % interval {}", latency.interval)
+        format!("95 % interval {}", latency.interval)
     };
     svg::figure(WIDTH, HEIGHT, &title, &about, &body)
 }

@@ -247,6 +247,8 @@ fn a_selftest_finds_a_known_slowdown_and_is_a_run_like_any_other() {
     scene.run(&["recheck"]).expect(0, &["report.html: the same bytes"]);
     let again = scene.run(&["selftest", "power", "--resume", "latest"]).expect(0, &["has come to its end"]);
     assert!(again.stdout.lines().next() == done.stdout.lines().next(), "{}", again.stdout);
+    let short = scene.run(&["selftest", "power", "--effect", "100", "--cells", "1", "--units", "3"]);
+    short.expect(3, &["no cell has an answer"]);
     scene.run(&["selftest", "aa", "--cells", "0"]).expect(2, &["--cells"]);
     scene.run(&["selftest", "power", "--effect", "0"]).expect(2, &["between 0.1 and 100"]);
 }

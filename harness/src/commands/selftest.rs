@@ -241,6 +241,12 @@ fn text(asked: Asked, found: &Found) -> String {
     }
     line(format!("margin ±{:.1} %; the record: {}", 100.0 * found.margin, found.run));
     match found.failures.as_slice() {
+        [] if found.kinds.iter().all(|kind| kind.worse.of == 0) => {
+            line(
+                "no cell has an answer, so nothing is shown: a call needs 6 units (--units, --time-budget)"
+                    .to_owned(),
+            );
+        }
         [] => line(promise(asked).to_owned()),
         failures => failures.iter().for_each(|failure| line(format!("not as promised: {failure}"))),
     }

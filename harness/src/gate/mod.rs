@@ -85,7 +85,8 @@ enum Finding<'a> {
     Allowed(&'a Note),
     /// It fails: the exception does not hold any more.
     Expired(&'a Note),
-    Invalid,
+    /// Something broke; this first.
+    Invalid(Option<&'a Reason>),
     /// The device tells nothing of it.
     Unmeasured,
     Undecided,
@@ -163,7 +164,7 @@ impl Judged {
                 self.looked_at += 1;
             }
             self.failed |= matches!(finding, Finding::Fails | Finding::Expired(_));
-            self.incomplete |= matches!(finding, Finding::Invalid | Finding::Unanswered(_));
+            self.incomplete |= matches!(finding, Finding::Invalid(_) | Finding::Unanswered(_));
             let is = row.verdict.map(Verdict::word).unwrap_or_default();
             if let Some(words) = in_words(&finding, is) {
                 let why = if required.is_empty() { String::new() } else { format!("; required: {required}") };
@@ -252,7 +253,7 @@ fn look<'a>(gate: &Gate, row: &'a ContrastRow, plan: &Plan, allowed: &'a [Note],
         (Some(Verdict::Inconclusive), Some(why)) => return Finding::Unanswered(why),
         (Some(Verdict::Inconclusive), None) if gate.fail == Some(Fail::Undecided) => true,
         (Some(Verdict::Inconclusive), None) => return Finding::Undecided,
-        (Some(Verdict::Invalid), _) => return Finding::Invalid,
+        (Some(Verdict::Invalid), _) => return Finding::Invalid(row.reasons.first()),
         (None, _) => return Finding::Unmeasured,
         (Some(Verdict::Better | Verdict::Equivalent), _) => false,
     };
@@ -276,7 +277,8 @@ fn in_words(finding: &Finding<'_>, is: &str) -> Option<String> {
         Finding::Fails => Some(format!("is {is}")),
         Finding::Undecided => Some("is inconclusive, and passes".to_owned()),
         Finding::Unanswered(why) => Some(format!("has no answer: {why} (--time-budget, --units)")),
-        Finding::Invalid => Some("is invalid".to_owned()),
+        Finding::Invalid(None) => Some("is invalid".to_owned()),
+        Finding::Invalid(Some(why)) => Some(format!("is invalid: {why}")),
         Finding::Unmeasured => Some("was not measured on this device".to_owned()),
         Finding::Allowed(a) => Some(format!("is {is}, and allowed until {}: {}", a.last_day, a.reason)),
         Finding::Expired(a) => Some(format!("is {is}, and was allowed until {}: {}", a.last_day, a.reason)),

@@ -164,6 +164,16 @@ fn what_was_not_measured_is_named() {
 }
 
 #[test]
+fn what_is_invalid_says_why() {
+    let mut broken = row((Reference, 1, "latency_ns", Invalid));
+    broken.reasons.push(Reason::NoUnits);
+    let verdicts = Verdicts { cases: Vec::new(), rows: vec![broken], canaries: Vec::new() };
+    let (lines, exit) = judge(&verdicts, &plan(), &Rules::usual(), TODAY);
+    assert_eq!(exit, Exit::Incomplete);
+    assert_eq!(lines, ["m@head: latency, steady state is invalid: no unit holds a value of both sides"]);
+}
+
+#[test]
 fn too_few_units_are_no_answer() {
     let mut short = row((Reference, 1, "latency_ns", Inconclusive));
     short.reasons.push(Reason::TooFewUnits { units: 2, needed: 6 });

@@ -92,8 +92,10 @@ fn of_kind(record: &RunRecord, verdicts: &Verdicts, permille: u16) -> Counts {
         |wanted: fn(&Reason) -> bool| rows.iter().filter(|row| row.reasons.iter().any(wanted)).count() as u64;
     let taken_back = because(|reason| matches!(reason, Reason::NotReproduced { .. }));
     let (worse, better) = (said(Verdict::Worse) + taken_back, said(Verdict::Better));
+    // a cell with too few units for any call has no answer
+    let unasked = because(|reason| matches!(reason, Reason::TooFewUnits { .. }));
     let (equivalent, inconclusive) =
-        (said(Verdict::Equivalent), said(Verdict::Inconclusive).saturating_sub(taken_back));
+        (said(Verdict::Equivalent), said(Verdict::Inconclusive).saturating_sub(taken_back + unasked));
     let answered = worse + better + equivalent + inconclusive;
     let evidence: Vec<_> = rows
         .iter()

@@ -4,6 +4,7 @@
 use super::cost::{cpu_time_counts, rule};
 use super::units::{LatencyPairs, SteadyTimes, TrialPair, ratios, steady_bursts, trial_pairs};
 use crate::record::{CaseIndex, Contrast, Plan, Purpose, TrialRecord, UnitRecord};
+use protocol::Samples;
 use stats::{Halved, LOCATION_UNITS, Levels, Location, sequential};
 
 /// Least iterations of every side in the units to come of a group of the plan. What was chosen for a unit before stays;
@@ -46,11 +47,15 @@ fn asked_for(plan: &Plan, units: &[UnitRecord], contrast: &Contrast) -> Option<u
     levels.iterations(iterations, process, iteration).ok()
 }
 
-/// A unit, with the log ratios of its even and of its odd blocks. `None` where it has no two blocks.
+/// A unit, with the log ratios of its even and of its odd blocks; of bursts where each process ran alone, in one block.
+/// `None` where there is one of them.
 fn halved(pair: &TrialPair<'_>, location: Location, whole: f64) -> Option<Halved> {
     let value = |trial: &TrialRecord, half: u32| {
-        let bursts = steady_bursts(trial, pair.unit).filter(|burst| burst.block % 2 == half);
-        let times = SteadyTimes::of_bursts(bursts);
+        let bursts = || steady_bursts(trial, pair.unit);
+        let first = bursts().next().map(|burst| burst.block);
+        let alone = bursts().all(|burst| Some(burst.block) == first);
+        let place = |burst: &Samples| if alone { burst.burst } else { burst.block };
+        let times = SteadyTimes::of_bursts(bursts().filter(|burst| place(burst) % 2 == half));
         location.of_sorted(&times.wall, &times.cpu).filter(|ns| *ns > 0.0).map(f64::ln)
     };
     let half = |half: u32| Some(value(pair.candidate, half)? - value(pair.reference, half)?);
@@ -134,6 +139,16 @@ mod tests {
             let record = record(process, block, 8);
             assert_eq!(chosen(&record), chosen(&swapped(record.clone())));
         }
+    }
+
+    #[test]
+    fn processes_that_ran_alone_have_halves_too() {
+        let together = record(0.05, 0.05, 6);
+        let mut alone = together.clone();
+        for burst in alone.units.iter_mut().flat_map(|u| &mut u.trials).flat_map(|t| &mut t.bursts) {
+            (burst.block, burst.burst) = (0, burst.block);
+        }
+        assert_eq!(chosen(&alone), chosen(&together));
     }
 
     #[test]

@@ -229,6 +229,39 @@ fn percent(ratio: f64) -> String {
 }
 
 impl Reason {
+    /// How it was measured.
+    fn of_the_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deterministic => f.write_str("the same number in every process"),
+            Self::Frozen { units } => {
+                write!(
+                    f,
+                    "exactly the same time in all {units} units: the clock is too coarse, or stands still"
+                )
+            }
+            Self::Contended { side, trials, of, pressure_percent: found } => {
+                write!(
+                    f,
+                    "other work took the core in {trials} of {of} trials of the {side}{}",
+                    in_brackets(*found)
+                )
+            }
+            Self::CutShort { side, trials } => {
+                write!(f, "{trials} trials of the {side} were cut short by their time limit")
+            }
+            Self::NotSettled { side, trials } => {
+                write!(f, "{trials} trials of the {side} were not settled when warm-up ended")
+            }
+            Self::StartedHot { units, of } => {
+                write!(f, "{units} of {of} units began on a device hotter than asked for")
+            }
+            Self::PartialBackend { side, on_backend, total } => {
+                write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What fresh units say.
     fn of_fresh_units(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -289,32 +322,13 @@ impl fmt::Display for Reason {
             Self::WithinMargin { margin } => within(f, &format!("{:.3} %", margin * 100.0)),
             Self::WithinScoreMargin { margin, unit } => within(f, &amount(*margin, *unit)),
             Self::Identical => f.write_str("every output is bit for bit the same"),
-            Self::Deterministic => f.write_str("the same number in every process"),
-            Self::Frozen { units } => {
-                write!(
-                    f,
-                    "exactly the same time in all {units} units: the clock is too coarse, or stands still"
-                )
-            }
-            Self::Contended { side, trials, of, pressure_percent: found } => {
-                write!(
-                    f,
-                    "other work took the core in {trials} of {of} trials of the {side}{}",
-                    in_brackets(*found)
-                )
-            }
-            Self::CutShort { side, trials } => {
-                write!(f, "{trials} trials of the {side} were cut short by their time limit")
-            }
-            Self::NotSettled { side, trials } => {
-                write!(f, "{trials} trials of the {side} were not settled when warm-up ended")
-            }
-            Self::StartedHot { units, of } => {
-                write!(f, "{units} of {of} units began on a device hotter than asked for")
-            }
-            Self::PartialBackend { side, on_backend, total } => {
-                write!(f, "only {on_backend} of {total} nodes of the {side} ran on the backend asked for")
-            }
+            Self::Deterministic
+            | Self::Frozen { .. }
+            | Self::Contended { .. }
+            | Self::CutShort { .. }
+            | Self::NotSettled { .. }
+            | Self::StartedHot { .. }
+            | Self::PartialBackend { .. } => self.of_the_measuring(f),
             Self::Confirmed { .. } | Self::NotReproduced { .. } | Self::NotConfirmed { .. } => {
                 self.of_fresh_units(f)
             }

@@ -180,13 +180,15 @@ fn measured_row(
     let mut reasons = findings.broken;
     if pairs.is_empty() {
         reasons.push(Reason::NoUnits);
-    } else if metric.unit == Unit::Ns && is_deterministic(&pairs) {
-        reasons.push(Reason::Frozen { units: pairs.len() });
+    }
+    let mut notes = findings.notes;
+    if metric.unit == Unit::Ns && is_deterministic(&pairs) {
+        notes.push(Reason::Frozen { units: pairs.len() });
     }
     let invalid = !reasons.is_empty();
     if !invalid && metric.name == "memory_peak_bytes" && is_deterministic(&pairs) {
         reasons.push(Reason::Deterministic);
-        reasons.extend(findings.notes);
+        reasons.extend(notes);
         return exact_row(view, metric, pairs[0].candidate, pairs[0].reference, reasons);
     }
     let Some((evidence, call, p_value)) = ratio_evidence(view, metric, pairs, location) else {
@@ -196,12 +198,12 @@ fn measured_row(
             false => (Verdict::Inconclusive, Some(Reason::TooFewUnits { units: 1, needed: MIN_UNITS })),
         };
         reasons.extend(reason);
-        reasons.extend(findings.notes);
+        reasons.extend(notes);
         return ContrastRow { verdict: Some(verdict), reasons, ..row };
     };
     let verdict = if invalid { Verdict::Invalid } else { verdict_of(call, metric.better) };
     explain(verdict, &evidence, &mut reasons);
-    reasons.extend(findings.notes);
+    reasons.extend(notes);
     let p_value = p_value.filter(|_| !invalid);
     ContrastRow {
         verdict: Some(verdict),
@@ -308,9 +310,22 @@ mod tests {
         }
         for metric in ["latency_ns", "first_inference_ns", "init_ns"] {
             let row = find(&record, metric);
-            assert_eq!(row.verdict, Some(Verdict::Invalid), "{metric}");
             assert!(row.reasons.contains(&Reason::Frozen { units: 8 }), "{metric}: {:?}", row.reasons);
         }
+    }
+
+    #[test]
+    fn a_median_that_stands_still_is_not_chosen() {
+        let mut record = Recipe::two(1.0, 8).record();
+        for trial in record.units.iter_mut().flat_map(|unit| &mut unit.trials) {
+            for burst in &mut trial.bursts {
+                burst.wall_ns.iter_mut().skip(2).for_each(|ns| *ns = 1_000_000);
+                burst.cpu_ns.clear();
+            }
+        }
+        let row = find(&record, "latency_ns");
+        let Evidence::Ratio(evidence) = &row.evidence else { panic!("{row:?}") };
+        assert!(evidence.sd_log > 0.0 && evidence.location != Some(Location::Median), "{evidence:?}");
     }
 
     #[test]

@@ -115,11 +115,12 @@ impl LatencyPairs {
         };
         let mut offers = Vec::new();
         for location in Location::ALL.into_iter().filter(|l| cpu_time || *l != Location::CpuMedian) {
-            let Some(ratios) = pairs_by(location).and_then(|pairs| ratios(&pairs)) else { continue };
-            // a clock too coarse for the model gives the same number every time: no noise, no information
-            if offers.is_empty() || ratios.iter().any(|y| Some(y) != ratios.first()) {
-                offers.push((location, ratios));
-            }
+            offers.extend(pairs_by(location).and_then(|pairs| ratios(&pairs)).map(|y| (location, y)));
+        }
+        // a clock too coarse for the model gives the same number every time: no noise, no information
+        let varies = |(_, y): &(Location, Vec<f64>)| y.iter().any(|one| Some(one) != y.first());
+        if offers.iter().any(varies) {
+            offers.retain(varies);
         }
         let location = choose_location(&offers).ok()?;
         let pairs = pairs_by(location).filter(|pairs| !pairs.is_empty())?;

@@ -88,7 +88,7 @@ impl Supervisor {
             protocol: PROTOCOL_VERSION,
             agent: AgentInfo { version, sha256, pid: std::process::id() },
             device: self.probe.info(self.launcher.emulated),
-            runtimes: runtimes::RUNTIMES.iter().filter_map(|r| runtime_info(*r)).collect(),
+            runtimes: runtimes::RUNTIMES.iter().map(|r| runtime_info(*r)).collect(),
         })
     }
 
@@ -212,10 +212,12 @@ fn remove_files(outputs: &Path) {
     }
 }
 
-/// `None` where the runtime cannot be used on this device.
-fn runtime_info(runtime: &dyn runtimes::Runtime) -> Option<RuntimeInfo> {
-    let version = runtime.version().ok()?;
-    let backends = runtime.backends().iter().map(|b| (*b).to_owned()).collect();
-    let name = runtime.name().to_owned();
-    Some(RuntimeInfo { runtime: name, version, backends, pretends: runtime.pretends() })
+fn runtime_info(runtime: &dyn runtimes::Runtime) -> RuntimeInfo {
+    RuntimeInfo {
+        runtime: runtime.name().to_owned(),
+        version: runtime.version().to_owned(),
+        backends: runtime.backends().iter().map(|b| (*b).to_owned()).collect(),
+        library: runtime.library().map(str::to_owned),
+        pretends: runtime.pretends(),
+    }
 }

@@ -175,6 +175,8 @@ mod tests {
             model_sha256: Sha256Hex::of_bytes(name.as_bytes()),
             model_bytes,
             slowdown_permille: None,
+            library: None,
+            options: std::collections::BTreeMap::new(),
         }
     }
 

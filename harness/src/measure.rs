@@ -263,6 +263,8 @@ fn cases_and_contrasts(
                     model_sha256: entrant.file.sha256.clone(),
                     model_bytes: entrant.file.bytes,
                     slowdown_permille: entrant.slowdown_permille,
+                    library: None,
+                    options: BTreeMap::new(),
                 });
             }
         }

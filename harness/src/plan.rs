@@ -3,10 +3,10 @@
 //! clock.
 
 use protocol::{
-    Artifact, CaseIndex, Contrast, DType, Inputs, Mode, PerformanceRules, Rng, Schedule, Sha256Hex, Sharing,
-    TensorFile, TrialSpec, UnitId, UnitSpec,
+    Artifact, CaseIndex, Contrast, DType, Inputs, Library, Mode, PerformanceRules, Rng, Schedule, Sha256Hex,
+    Sharing, TensorFile, TrialSpec, UnitId, UnitSpec,
 };
-use reports::record::{CasePlan, Plan, Purpose};
+use reports::record::{CaseLibrary, CasePlan, Plan, Purpose};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -297,10 +297,19 @@ pub(crate) fn unit_spec(
         }
     };
     let timed = matches!(mode, Mode::Performance(_));
+    let library = |library: &CaseLibrary| {
+        Ok::<_, String>(Library {
+            version: library.version.clone(),
+            file: artifact(&library.sha256)?,
+            with: library.with.iter().map(artifact).collect::<Result<_, _>>()?,
+        })
+    };
     let trial = |case: &CaseIndex| {
         let case = plan.cases.get(*case).ok_or_else(|| format!("the plan has no case {case}"))?;
         Ok(TrialSpec {
             runtime: case.runtime.clone(),
+            library: case.library.as_ref().map(library).transpose()?,
+            options: case.options.clone(),
             model: artifact(&case.model_sha256)?,
             threads: case.threads,
             inputs: inputs.clone(),
@@ -325,6 +334,8 @@ mod tests {
         CasePlan {
             variant: name.parse().unwrap(),
             runtime: "builtin/cpu".parse().unwrap(),
+            library: None,
+            options: BTreeMap::new(),
             device,
             threads: 1,
             model_path: name.to_owned(),

@@ -311,6 +311,12 @@ pub struct CasePlan {
     pub variant: VariantId,
     /// Runtime and backend.
     pub runtime: RuntimeId,
+    /// The library of the runtime, where it needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<CaseLibrary>,
+    /// Options of the runtime, in its own words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// Position in [`Plan::devices`].
     pub device: usize,
     /// Threads.
@@ -324,6 +330,20 @@ pub struct CasePlan {
     /// The agent makes it so many thousandths slower on purpose; see [`protocol::TrialSpec`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowdown_permille: Option<u16>,
+}
+
+/// The library that a case is run by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseLibrary {
+    /// Version, as the host knows it.
+    pub version: String,
+    /// Name of the file, for people.
+    pub name: String,
+    /// Hash of the file.
+    pub sha256: Sha256Hex,
+    /// Hashes of what is loaded before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Sha256Hex>,
 }
 
 /// What a unit is for.

@@ -121,6 +121,8 @@ impl Recipe {
             model_sha256: hash(&fake.variant),
             model_bytes: fake.bytes,
             slowdown_permille: None,
+            library: None,
+            options: std::collections::BTreeMap::new(),
         };
         Plan {
             schema: RECORD_SCHEMA,
@@ -323,6 +325,7 @@ impl Recipe {
             let node = |(i, (op, share)): (usize, &(&str, f64))| NodeProfile {
                 node: format!("fashion/block{i}/{}", op.to_lowercase()),
                 op: (*op).to_owned(),
+                unit: String::new(),
                 wall_ns: (0..5).map(|k| (fake.latency_ns * share) as u64 + k).collect(),
             };
             events.push(Event::Profile { trial, nodes: OPS.iter().enumerate().map(node).collect() });
@@ -398,6 +401,7 @@ fn device_entry() -> Entry {
         runtime: "builtin".into(),
         version: "0.1.0".into(),
         backends: vec!["cpu".into()],
+        library: None,
         pretends: false,
     };
     let agent = AgentInfo { version: "0.1.0".into(), sha256: Sha256Hex::of_bytes(b"agent"), pid: 900 };
@@ -445,6 +449,7 @@ fn loaded_event(trial: u32, fake: &FakeCase, plan: &Plan, rng: &mut Rng) -> Even
         nodes_on_backend: 11,
         partitions: 1,
         fallbacks,
+        units: Vec::new(),
     };
     Event::Loaded {
         trial,

@@ -21,7 +21,11 @@ fn model(variant: &str) -> PathBuf {
 /// Opened and compiled, on inputs that are all zeros, as they are before the first is set.
 fn session(variant: &str) -> Box<dyn Session> {
     let runtime = runtimes::runtime("builtin").expect("every build has it");
-    let model = runtime.open(&model(variant)).expect("shipped models can be opened");
+    let model = runtime
+        .load(None)
+        .expect("it needs no library")
+        .open(&model(variant))
+        .expect("shipped models can be opened");
     model.compile(&CompileOptions::new("cpu")).expect("shipped models can be compiled")
 }
 

@@ -41,7 +41,7 @@ fn write(to: &mut dyn std::io::Write, text: &str) {
 }
 
 fn open(model: &str) -> Result<Box<dyn Session>> {
-    let model = runtimes::runtime("builtin")?.open(Path::new(model))?;
+    let model = runtimes::runtime("builtin")?.load(None)?.open(Path::new(model))?;
     let mut session = model.compile(&CompileOptions::new("cpu"))?;
     // Something that is neither constant nor absurd in any type: small numbers, as f32 between 0 and 1.
     for index in 0..session.inputs().len() {

@@ -1,6 +1,6 @@
-//! Every way to execute a model, behind one seam: [`Runtime`] opens a file as a [`Model`], a model is
-//! compiled to a [`Session`], a session is fed and invoked. Opening and compiling are separate calls so
-//! that the caller can time them apart. No clock, no process handling and no statistics here.
+//! Every way to execute a model, behind one seam: a [`Runtime`] is [`Loaded`], opens a file as a [`Model`], a
+//! model is compiled to a [`Session`], a session is fed and invoked. These are separate calls so that the caller
+//! can time them apart. No clock, no process handling and no statistics here.
 //!
 //! A runtime is a folder and a line in [`RUNTIMES`].
 
@@ -9,8 +9,8 @@ mod error;
 pub mod fake;
 
 pub use error::{Error, Result};
-use protocol::{BackendProof, ModelFacts, TensorInfo};
-use std::path::Path;
+use protocol::{BackendProof, Library, ModelFacts, NodeProfile, TensorInfo};
+use std::{collections::BTreeMap, path::Path};
 
 /// Every runtime that this build knows. One that cannot be used on this device says so when opened.
 pub const RUNTIMES: &[&dyn Runtime] = &[&builtin::Builtin, &fake::Fake];
@@ -28,18 +28,48 @@ pub trait Runtime: Sync {
     /// Name, as in [`protocol::RuntimeId::runtime`].
     fn name(&self) -> &'static str;
 
-    /// Version of the code or library that will run.
-    ///
-    /// # Errors
-    /// The library cannot be loaded.
-    fn version(&self) -> Result<String>;
-
-    /// Backends, the default first.
+    /// Backends, the default first. A library may have fewer.
     fn backends(&self) -> &'static [&'static str];
+
+    /// Version of what is inside this build; empty where a library has it, see [`Loaded::version`].
+    fn version(&self) -> &'static str {
+        ""
+    }
+
+    /// File name of the library that [`Runtime::load`] must be given; `None`: it needs none.
+    fn library(&self) -> Option<&'static str> {
+        None
+    }
 
     /// It runs no models and only pretends, for tests: never to be chosen unless it is named.
     fn pretends(&self) -> bool {
         false
+    }
+
+    /// Makes the runtime ready in this process, for good: a library is never unloaded.
+    ///
+    /// # Errors
+    /// A library that is missing, of another kind or architecture, or of a version that this build cannot
+    /// drive; one that was given and is not wanted.
+    fn load(&self, library: Option<&Library>) -> Result<Box<dyn Loaded>>;
+}
+
+/// For runtimes that are inside this build: refuses a library.
+fn no_library(runtime: &str, library: Option<&Library>) -> Result<()> {
+    match library {
+        None => Ok(()),
+        Some(library) => Err(Error::Unsupported(format!(
+            "the runtime {runtime} takes no library, and was given {}",
+            library.file.path.display()
+        ))),
+    }
+}
+
+/// A runtime that can open models.
+pub trait Loaded {
+    /// Version of the library as it tells itself; `None`: it does not.
+    fn version(&self) -> Option<String> {
+        None
     }
 
     /// Reads and parses a model file. Everything that depends on options waits for
@@ -56,7 +86,15 @@ pub trait Model {
     ///
     /// # Errors
     /// This runtime cannot tell.
-    fn facts(&self) -> Result<ModelFacts>;
+    fn facts(&self) -> Result<ModelFacts> {
+        Err(Error::Unsupported("this runtime does not tell what a file holds".to_owned()))
+    }
+
+    /// Inputs in the model's order, open dimensions as `None`.
+    ///
+    /// # Errors
+    /// This runtime tells them only once the model is compiled.
+    fn inputs(&self) -> Result<Vec<TensorInfo>>;
 
     /// Makes the model ready to run: passes, packing, allocation, delegates.
     ///
@@ -77,12 +115,47 @@ pub struct CompileOptions {
     /// Tensors, by their name in the file, whose contents [`Observer::finished`] is to see even where a
     /// pass would otherwise have fused them away or their memory been used again.
     pub taps: Vec<String>,
+    /// [`Session::profile`] will be asked. Costs time and memory: never true where those are measured.
+    pub profile: bool,
+    /// Options in the runtime's own words; [`CompileOptions::only`] refuses those it does not know.
+    pub options: BTreeMap<String, String>,
 }
 
 impl CompileOptions {
-    /// One thread, the file's shapes, no taps.
+    /// One thread, the file's shapes, no taps, no profile, no options.
     pub fn new(backend: &str) -> Self {
-        Self { backend: backend.to_owned(), threads: 1, input_shapes: None, taps: Vec::new() }
+        Self {
+            backend: backend.to_owned(),
+            threads: 1,
+            input_shapes: None,
+            taps: Vec::new(),
+            profile: false,
+            options: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses options other than these.
+    ///
+    /// # Errors
+    /// Names the first one that is not known, and those that are.
+    pub fn only(&self, runtime: &str, known: &[&str]) -> Result<()> {
+        let Some(name) = self.options.keys().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let there_is = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+        Err(Error::Unsupported(format!("{runtime}/{} has no option {name:?}: {there_is}", self.backend)))
+    }
+
+    /// An option that is one of some words; the first of them where it is not given.
+    ///
+    /// # Errors
+    /// Another word.
+    pub fn word<'a>(&self, name: &str, words: &[&'a str]) -> Result<&'a str> {
+        let first = words.first().copied().unwrap_or_default();
+        let Some(given) = self.options.get(name) else { return Ok(first) };
+        words.iter().find(|word| *word == given).copied().ok_or_else(|| {
+            Error::Unsupported(format!("option {name} is one of {}, not {given:?}", words.join(", ")))
+        })
     }
 }
 
@@ -93,6 +166,8 @@ pub struct NodeInfo {
     pub name: String,
     /// Operator of the prepared graph.
     pub op: String,
+    /// Where it runs, as in [`protocol::UnitShare::unit`].
+    pub unit: String,
 }
 
 /// Is told about every node of an invoke, in execution order. The caller brings the clock.
@@ -144,5 +219,52 @@ pub trait Session {
     fn invoke_observed(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let _unused = observer;
         Err(Error::Unsupported("this runtime does not show its nodes".to_owned()))
+    }
+
+    /// Runs the model `iterations` times, after one run that does not count, and says how long each node took and
+    /// where it ran. `clock` tells nanoseconds, for runtimes that have no clock of their own.
+    ///
+    /// # Errors
+    /// The model was not compiled with [`CompileOptions::profile`], or the runtime cannot tell or reports an error.
+    fn profile(&mut self, iterations: u32, clock: &dyn Fn() -> u64) -> Result<Vec<NodeProfile>> {
+        let mut watch = StopWatch::new(self.nodes(), clock);
+        self.invoke_observed(&mut watch)?;
+        watch.nodes.iter_mut().for_each(|node| node.wall_ns.clear());
+        for _ in 0..iterations {
+            self.invoke_observed(&mut watch)?;
+        }
+        Ok(watch.nodes)
+    }
+}
+
+/// Brings a clock to an observed invoke.
+struct StopWatch<'a> {
+    nodes: Vec<NodeProfile>,
+    clock: &'a dyn Fn() -> u64,
+    started_ns: u64,
+}
+
+impl<'a> StopWatch<'a> {
+    fn new(nodes: &[NodeInfo], clock: &'a dyn Fn() -> u64) -> Self {
+        let row = |n: &NodeInfo| NodeProfile {
+            node: n.name.clone(),
+            op: n.op.clone(),
+            unit: n.unit.clone(),
+            wall_ns: Vec::new(),
+        };
+        Self { nodes: nodes.iter().map(row).collect(), clock, started_ns: 0 }
+    }
+}
+
+impl Observer for StopWatch<'_> {
+    fn started(&mut self, _index: usize) {
+        self.started_ns = (self.clock)();
+    }
+
+    fn finished(&mut self, index: usize, _output: &TensorInfo, _bytes: &[u8]) {
+        let wall_ns = (self.clock)().saturating_sub(self.started_ns);
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.wall_ns.push(wall_ns);
+        }
     }
 }

@@ -255,6 +255,8 @@ pub(crate) fn trial(model: Artifact) -> TrialSpec {
         mode: Mode::Performance(rules),
         deadline_ms: 60_000,
         slowdown_permille: None,
+        library: None,
+        options: std::collections::BTreeMap::new(),
     }
 }
 

@@ -36,10 +36,13 @@ pub enum HostMessage {
 pub struct RuntimeInfo {
     /// `builtin`, ...
     pub runtime: String,
-    /// Version.
+    /// Version; empty where the library tells, which comes with each trial.
     pub version: String,
-    /// Backends it offers on this device.
+    /// Backends it offers on this device; what a library has is known once it is loaded.
     pub backends: Vec<String>,
+    /// Name of the library that a trial must bring; `None`: it is inside the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// It only pretends, for tests: never to be chosen unless a suite names it.
     #[serde(default)]
     pub pretends: bool,

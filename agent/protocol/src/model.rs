@@ -98,6 +98,18 @@ pub struct BackendProof {
     pub partitions: u32,
     /// The rest, with reasons.
     pub fallbacks: Vec<Fallback>,
+    /// Where the nodes ran, the backend asked for first; empty where only the counts above are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitShare>,
+}
+
+/// Nodes that ran in one place: `XNNPACK`, `CPUExecutionProvider`, the name of an accelerator, ...
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitShare {
+    /// The place, in the runtime's own words.
+    pub unit: String,
+    /// Nodes of the prepared graph.
+    pub nodes: u32,
 }
 
 /// Time of one node in a profiled trial.
@@ -107,6 +119,9 @@ pub struct NodeProfile {
     pub node: String,
     /// Operator of the prepared graph.
     pub op: String,
+    /// Where it ran, as in [`UnitShare::unit`]; empty where the runtime does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
     /// Nanoseconds per iteration, one entry per iteration profiled.
     pub wall_ns: Vec<u64>,
 }

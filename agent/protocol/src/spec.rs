@@ -2,7 +2,7 @@
 
 use crate::{DType, RuntimeId, Sha256Hex, UnitId};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// A file on the device. The agent hashes it before use and refuses a mismatch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,19 @@ pub struct Artifact {
     pub path: PathBuf,
     /// What it must hash to.
     pub sha256: Sha256Hex,
+}
+
+/// The library of a runtime that the agent has not got inside itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    /// Its version, as the host knows it: not every library can tell.
+    pub version: String,
+    /// The library.
+    pub file: Artifact,
+    /// Libraries that are loaded before it, in this order: what it needs, or finds by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Artifact>,
 }
 
 /// Examples for one model input: raw little-endian elements, the first dimension counts examples.
@@ -97,6 +110,12 @@ pub enum Mode {
 pub struct TrialSpec {
     /// Runtime and backend.
     pub runtime: RuntimeId,
+    /// Its library, where it needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<Library>,
+    /// Options of the runtime by name, in its own words; one that it does not know is an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// The model file.
     pub model: Artifact,
     /// Threads the runtime may use.
@@ -180,6 +199,13 @@ const COOL_MILLI_CELSIUS: std::ops::RangeInclusive<i64> = 1_000..=120_000;
 const MAX_ZONE_BYTES: usize = 64;
 /// Delays that can be asked for: up to twice the time.
 const SLOWDOWN_PERMILLE: std::ops::RangeInclusive<u16> = 1..=1000;
+/// Libraries beside the one of the runtime.
+const MAX_LIBRARIES: usize = 16;
+/// Longest version of a library.
+const MAX_VERSION_BYTES: usize = 100;
+/// Options of a runtime, and the longest name and value of one.
+const MAX_OPTIONS: usize = 32;
+const MAX_OPTION_BYTES: usize = 1024;
 /// Examples of one trial.
 const MAX_EXAMPLES: u64 = 10_000_000;
 /// Elements of one example: 1 GiB of f32.
@@ -259,6 +285,7 @@ impl TrialSpec {
         if self.deadline_ms == 0 || self.deadline_ms > MAX_MS {
             return error("deadline_ms", format!("1 to {MAX_MS}, not {}", self.deadline_ms));
         }
+        self.check_runtime()?;
         if let Some(slowdown) = self.slowdown_permille {
             if !SLOWDOWN_PERMILLE.contains(&slowdown) {
                 let (least, most) = (SLOWDOWN_PERMILLE.start(), SLOWDOWN_PERMILLE.end());
@@ -287,6 +314,34 @@ impl TrialSpec {
                 return error("mode.iterations", format!("1 to {MAX_PROFILE}, not {iterations}"));
             }
             Mode::Accuracy | Mode::Profile { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl TrialSpec {
+    /// Library and options.
+    fn check_runtime(&self) -> Result<(), SpecError> {
+        let error = |place: &str, rule: String| Err(SpecError { place: place.to_owned(), rule });
+        if let Some(library) = &self.library {
+            if library.with.len() > MAX_LIBRARIES {
+                return error("library.with", format!("at most {MAX_LIBRARIES}, not {}", library.with.len()));
+            }
+            if library.version.is_empty() || library.version.len() > MAX_VERSION_BYTES {
+                return error("library.version", format!("1 to {MAX_VERSION_BYTES} bytes"));
+            }
+        }
+        if self.options.len() > MAX_OPTIONS {
+            return error("options", format!("at most {MAX_OPTIONS}, not {}", self.options.len()));
+        }
+        if let Some((name, _)) =
+            self.options.iter().find(|(name, value)| name.len().max(value.len()) > MAX_OPTION_BYTES)
+        {
+            let name: String = name.chars().take(32).collect();
+            return error(
+                "options",
+                format!("{name:?} or its value is longer than {MAX_OPTION_BYTES} bytes"),
+            );
         }
         Ok(())
     }
@@ -356,6 +411,8 @@ mod tests {
         let tensor = TensorFile { file: file("x"), dtype: DType::U8, shape: vec![7, 28, 28] };
         TrialSpec {
             runtime: "builtin/cpu".parse().unwrap(),
+            library: None,
+            options: BTreeMap::new(),
             model: file("m"),
             threads: 1,
             inputs: Inputs::Files { files: vec![tensor.clone(), tensor] },

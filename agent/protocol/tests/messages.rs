@@ -3,13 +3,16 @@
 use protocol::{
     AgentInfo, AgentMessage, Artifact, BackendProof, Battery, CoolDown, Cooling, Core, Counts, DType,
     DeviceInfo, DeviceState, Event, FailKind, Fallback, Format, FrameError, FrequencyPolicy, HostMessage,
-    Inputs, LineReader, MAX_LINE_BYTES, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment, NodeProfile,
-    OpCount, Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision, Quantization,
-    RuntimeInfo, SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo, ThermalZone, TrialSpec,
-    UnitId, UnitSpec, WarmUp, WeightBytes, encode,
+    Inputs, Library, LineReader, MAX_LINE_BYTES, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment,
+    NodeProfile, OpCount, Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision,
+    Quantization, RuntimeInfo, SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo,
+    ThermalZone, TrialSpec, UnitId, UnitShare, UnitSpec, WarmUp, WeightBytes, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 fn hash(text: &str) -> Sha256Hex {
     Sha256Hex::of_bytes(text.as_bytes())
@@ -29,7 +32,19 @@ fn tensor() -> TensorInfo {
 fn trial(mode: Mode, inputs: Inputs) -> TrialSpec {
     let runtime = "litert/xnnpack".parse().expect("a good name");
     let model = artifact("m");
-    TrialSpec { runtime, model, threads: 4, inputs, mode, deadline_ms: 60_000, slowdown_permille: None }
+    let library = Library { version: "2.3.0".into(), file: artifact("l"), with: vec![artifact("w")] };
+    let (library, options) = (Some(library), BTreeMap::from([("kernel".into(), "builtin".into())]));
+    TrialSpec {
+        runtime,
+        library,
+        options,
+        model,
+        threads: 4,
+        inputs,
+        mode,
+        deadline_ms: 60_000,
+        slowdown_permille: None,
+    }
 }
 
 fn units() -> Vec<UnitSpec> {
@@ -125,6 +140,7 @@ fn loaded() -> Event {
         nodes_on_backend: 8,
         partitions: 2,
         fallbacks: vec![Fallback { node: "n".into(), op: "Op".into(), reason: "why".into() }],
+        units: vec![UnitShare { unit: "XNNPACK".into(), nodes: 8 }],
     };
     Event::Loaded {
         trial: 0,
@@ -164,7 +180,7 @@ fn events() -> Vec<Event> {
         private_dirty_bytes: Some(3),
         swap_bytes: Some(0),
     };
-    let node = NodeProfile { node: "n".into(), op: "Op".into(), wall_ns: vec![1, 2] };
+    let node = NodeProfile { node: "n".into(), op: "Op".into(), unit: "CPU".into(), wall_ns: vec![1, 2] };
     let mut all = vec![
         Event::DeviceState { moment: Moment::Before, state: state() },
         Event::DeviceState { moment: Moment::During, state: DeviceState::default() },
@@ -207,10 +223,11 @@ fn agent_messages() -> Vec<AgentMessage> {
         outputs: vec![tensor()],
         ops: vec![OpCount { op: "Conv".into(), count: 3 }],
     };
-    let runtime = |pretends| RuntimeInfo {
+    let runtime = |pretends: bool| RuntimeInfo {
         runtime: "builtin".into(),
         version: "1".into(),
         backends: vec!["cpu".into()],
+        library: pretends.then(|| "libLiteRt.so".into()),
         pretends,
     };
     let mut all = vec![

@@ -11,7 +11,8 @@ mod performance;
 use crate::{clock, memory::MemoryMeter, outputs::Stability, wire::Answer};
 use crate::{failure::Failure, inputs, log, sys, wire};
 use protocol::{
-    Artifact, Event, FailKind, LineReader, MAX_LINE_BYTES, MemoryPhase, PingPong, TrialSpec, encode_into,
+    Artifact, Event, FailKind, LineReader, MAX_LINE_BYTES, MemoryPhase, Mode, PingPong, TrialSpec,
+    encode_into,
 };
 use runtimes::{CompileOptions, Session};
 use rustix::{fd::AsFd, io::fcntl_dupfd_cloexec, process};
@@ -119,7 +120,10 @@ fn inspect(model: &Artifact, out: &mut Link) -> Result<(), Failure> {
     inputs::open_verified(model)?;
     let mut first_error = None;
     for runtime in runtimes::RUNTIMES {
-        match runtime.open(&model.path).and_then(|m| m.facts()) {
+        if runtime.library().is_some() {
+            continue;
+        }
+        match runtime.load(None).and_then(|r| r.open(&model.path)).and_then(|m| m.facts()) {
             Ok(facts) => return out.send(&Answer::<Event>::Inspected { model: Box::new(facts) }),
             Err(e) => drop(first_error.get_or_insert(e)),
         }
@@ -179,10 +183,13 @@ impl Trial {
 
         inputs::open_verified(&spec.model)?;
         let source = inputs::Source::open(&spec.inputs)?;
+        for library in spec.library.iter().flat_map(|all| std::iter::once(&all.file).chain(&all.with)) {
+            inputs::open_verified(library)?;
+        }
 
         memory.begin();
-        let runtime = runtimes::runtime(&spec.runtime.runtime)?;
-        let version = runtime.version()?;
+        let known = runtimes::runtime(&spec.runtime.runtime)?;
+        let runtime = known.load(spec.library.as_ref())?;
         let runtime_loaded = memory.read(MemoryPhase::RuntimeLoaded);
 
         memory.begin();
@@ -190,13 +197,15 @@ impl Trial {
         let model = runtime.open(&spec.model.path)?;
         let load_ns = clock::monotonic_ns() - begin;
         // A runtime that cannot tell takes the shapes of the file.
-        let input_shapes = match model.facts() {
-            Ok(facts) => source.shapes(&facts.inputs)?,
+        let input_shapes = match model.inputs() {
+            Ok(inputs) => source.shapes(&inputs)?,
             Err(_) => None,
         };
         let mut options = CompileOptions::new(&spec.runtime.backend);
         options.threads = spec.threads;
         options.input_shapes = input_shapes;
+        options.profile = matches!(spec.mode, Mode::Profile { .. });
+        options.options = spec.options.clone();
         let begin = clock::monotonic_ns();
         let session = model.compile(&options)?;
         let compile_ns = clock::monotonic_ns() - begin;
@@ -205,7 +214,9 @@ impl Trial {
 
         let mut proof = session.proof().clone();
         if proof.runtime_version.is_empty() {
-            proof.runtime_version = version;
+            let told = || spec.library.as_ref().map(|library| library.version.clone());
+            proof.runtime_version =
+                runtime.version().or_else(told).unwrap_or_else(|| known.version().to_owned());
         }
         let inputs = checked(session.inputs())?;
         let outputs = checked(session.outputs())?;

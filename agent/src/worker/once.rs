@@ -7,8 +7,7 @@ use crate::{
     failure::Failure,
     outputs::{OutputFile, Outputs},
 };
-use protocol::{Event, FailKind, Mode, NodeProfile, TensorInfo};
-use runtimes::{NodeInfo, Observer};
+use protocol::{Event, FailKind, Mode, NodeProfile};
 
 /// Digests per message.
 const DIGESTS: usize = 512;
@@ -55,48 +54,13 @@ impl Trial {
             return Err(Failure::new(FailKind::Runtime, "not a profile trial"));
         };
         self.source.feed(&mut *self.session, 0)?;
-        let mut watch = StopWatch::new(self.session.nodes());
-        self.session.invoke_observed(&mut watch)?;
-        watch.forget();
-        for _ in 0..iterations {
-            self.session.invoke_observed(&mut watch)?;
-        }
+        let nodes = self.session.profile(iterations, &clock::monotonic_ns)?;
         let per_message = (TIMES / iterations.max(1) as usize).max(1);
-        let mut nodes = watch.nodes.into_iter().peekable();
+        let mut nodes = nodes.into_iter().peekable();
         while nodes.peek().is_some() {
             let nodes: Vec<NodeProfile> = nodes.by_ref().take(per_message).collect();
             out.event(&Event::Profile { trial: self.number, nodes })?;
         }
         Ok(())
-    }
-}
-
-/// Brings the clock to an observed invoke.
-struct StopWatch {
-    nodes: Vec<NodeProfile>,
-    started_ns: u64,
-}
-
-impl StopWatch {
-    fn new(nodes: &[NodeInfo]) -> Self {
-        let row = |n: &NodeInfo| NodeProfile { node: n.name.clone(), op: n.op.clone(), wall_ns: Vec::new() };
-        Self { nodes: nodes.iter().map(row).collect(), started_ns: 0 }
-    }
-
-    fn forget(&mut self) {
-        self.nodes.iter_mut().for_each(|n| n.wall_ns.clear());
-    }
-}
-
-impl Observer for StopWatch {
-    fn started(&mut self, _index: usize) {
-        self.started_ns = clock::monotonic_ns();
-    }
-
-    fn finished(&mut self, index: usize, _output: &TensorInfo, _bytes: &[u8]) {
-        let wall_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.wall_ns.push(wall_ns);
-        }
     }
 }

@@ -14,7 +14,10 @@ use protocol::{
     Artifact, HostMessage, Inputs, Mode, PROTOCOL_VERSION, Schedule, TensorFile, TrialSpec, UnitId, UnitSpec,
     encode,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -78,7 +81,17 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
     };
     let model = Artifact { path: model, sha256: entrant.file.sha256.clone() };
     let (threads, slowdown_permille) = (selection.threads, None);
-    let trial = TrialSpec { runtime, model, threads, inputs, mode, deadline_ms, slowdown_permille };
+    let trial = TrialSpec {
+        runtime,
+        library: None,
+        options: BTreeMap::new(),
+        model,
+        threads,
+        inputs,
+        mode,
+        deadline_ms,
+        slowdown_permille,
+    };
     let unit =
         UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, cool_down: None, trials: vec![trial] };
     let mut lines = Vec::new();

@@ -57,6 +57,8 @@ impl Scene {
             file: HostFile::from_memory(*name, *bytes),
             reference: Some(0),
             slowdown_permille: None,
+            library: None,
+            options: std::collections::BTreeMap::new(),
         });
         let plan = testing::plan();
         let selection = Selection {

@@ -25,6 +25,8 @@ fn plan() -> Plan {
         model_sha256: protocol::Sha256Hex::of_bytes(b""),
         model_bytes: 1,
         slowdown_permille: None,
+        library: None,
+        options: std::collections::BTreeMap::new(),
     };
     plan.cases =
         vec![case("m@base", "builtin/cpu"), case("m@head", "builtin/cpu"), case("m@base", "litert/xnnpack")];

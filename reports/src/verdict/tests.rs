@@ -126,6 +126,8 @@ fn plan(cases: usize) -> Plan {
         model_sha256: hash(&format!("model {case}")),
         model_bytes: 1000 * (case as u64 + 1),
         slowdown_permille: None,
+        library: None,
+        options: std::collections::BTreeMap::new(),
     };
     Plan {
         schema: RECORD_SCHEMA,

@@ -16,10 +16,10 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 
-use crate::{CompileOptions, Error, Model, Result, Runtime, Session};
+use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session, no_library};
 use import::Source;
 use kernels::Tier;
-use protocol::ModelFacts;
+use protocol::{Library, ModelFacts, TensorInfo};
 use std::path::Path;
 
 /// Largest model file: larger ones do not fit a phone's memory beside their packed weights.
@@ -34,14 +34,21 @@ impl Runtime for Builtin {
         "builtin"
     }
 
-    fn version(&self) -> Result<String> {
-        Ok(env!("CARGO_PKG_VERSION").to_owned())
-    }
-
     fn backends(&self) -> &'static [&'static str] {
         &["cpu"]
     }
 
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn load(&self, library: Option<&Library>) -> Result<Box<dyn Loaded>> {
+        no_library("builtin", library)?;
+        Ok(Box::new(*self))
+    }
+}
+
+impl Loaded for Builtin {
     fn open(&self, path: &Path) -> Result<Box<dyn Model>> {
         let at = |source| Error::Io { path: path.to_owned(), source };
         let size = std::fs::metadata(path).map_err(at)?.len();
@@ -62,7 +69,12 @@ impl Model for Parsed {
         Ok(self.0.facts().clone())
     }
 
+    fn inputs(&self) -> Result<Vec<TensorInfo>> {
+        Ok(self.0.facts().inputs.clone())
+    }
+
     fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
+        options.only("builtin", &[])?;
         if options.backend != "cpu" {
             return Err(Error::Unsupported(format!("no backend {:?}; there is cpu", options.backend)));
         }

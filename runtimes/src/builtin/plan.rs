@@ -181,7 +181,11 @@ impl<'a> Planner<'a> {
             if run.is_some() {
                 memory.add_step(&inputs, &outputs, scratch)?;
             }
-            nodes.push(NodeInfo { name: planned.name.clone(), op: planned.step.label.to_owned() });
+            nodes.push(NodeInfo {
+                name: planned.name.clone(),
+                op: planned.step.label.to_owned(),
+                unit: "CPU".to_owned(),
+            });
             let tap = Tap::new(&planned.name, &self.facts[planned.outputs[0]], outputs[0]);
             entries.push(Entry { run, tap });
         }
@@ -199,6 +203,7 @@ impl<'a> Planner<'a> {
             nodes_on_backend: self.nodes - self.fallbacks.len() as u32,
             partitions: 1,
             fallbacks: self.fallbacks,
+            units: Vec::new(),
         };
         let (inputs, outputs) = (interface(self.graph.inputs())?, interface(self.graph.outputs())?);
         Ok(Program::new(memory, entries, nodes, inputs, outputs, proof))

@@ -22,9 +22,9 @@
 
 mod behaviour;
 
-use crate::{CompileOptions, Error, Model, NodeInfo, Observer, Result, Runtime, Session};
+use crate::{CompileOptions, Error, Loaded, Model, NodeInfo, Observer, Result, Runtime, Session, no_library};
 use behaviour::{Behaviour, Fault, Place};
-use protocol::{BackendProof, DType, ModelFacts, Quantization, TensorInfo};
+use protocol::{BackendProof, DType, Library, ModelFacts, Quantization, TensorInfo};
 use std::{
     hint::black_box,
     io::{Read, Write},
@@ -45,18 +45,25 @@ impl Runtime for Fake {
         "fake"
     }
 
-    fn version(&self) -> Result<String> {
-        Ok("1".to_owned())
-    }
-
     fn backends(&self) -> &'static [&'static str] {
         &["cpu"]
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
     }
 
     fn pretends(&self) -> bool {
         true
     }
 
+    fn load(&self, library: Option<&Library>) -> Result<Box<dyn Loaded>> {
+        no_library("fake", library)?;
+        Ok(Box::new(*self))
+    }
+}
+
+impl Loaded for Fake {
     fn open(&self, path: &Path) -> Result<Box<dyn Model>> {
         let at = |source| Error::Io { path: path.to_owned(), source };
         let mut text = Vec::new();
@@ -79,7 +86,12 @@ impl Model for Parsed {
         Err(Error::Unsupported("a model of the fake runtime has no facts".to_owned()))
     }
 
+    fn inputs(&self) -> Result<Vec<TensorInfo>> {
+        Ok(self.behaviour.inputs.clone())
+    }
+
     fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
+        options.only("fake", &[])?;
         if options.backend != "cpu" {
             return Err(Error::Unsupported(format!("no backend {:?}; there is cpu", options.backend)));
         }
@@ -90,13 +102,15 @@ impl Model for Parsed {
             nodes_total: 1,
             nodes_on_backend: 1,
             partitions: 1,
-            fallbacks: Vec::new(),
+            ..BackendProof::default()
         };
         let behaviour = self.behaviour.clone();
         let bytes = |info: &TensorInfo| vec![0u8; behaviour::elements(info) * info.dtype.size()];
         let nodes = behaviour.outputs.iter().take(1);
         Ok(Box::new(Pretence {
-            nodes: nodes.map(|o| NodeInfo { name: o.name.clone(), op: "Pretend".to_owned() }).collect(),
+            nodes: nodes
+                .map(|o| NodeInfo { name: o.name.clone(), op: "Pretend".to_owned(), unit: "none".to_owned() })
+                .collect(),
             inputs: behaviour.inputs.iter().map(bytes).collect(),
             outputs: behaviour.outputs.iter().map(bytes).collect(),
             behaviour,

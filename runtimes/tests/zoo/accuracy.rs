@@ -61,7 +61,7 @@ fn compare(name: &str, family: &Family, variants: BTreeMap<PathBuf, Expected>) {
         let answers = answers(family, &path);
         let accuracy = share(answers.iter().zip(&family.labels).map(|(a, l)| a == l));
         let agreement = share(answers.iter().zip(&reference).map(|(a, r)| a == r));
-        let facts = runtime("builtin").unwrap().open(&path).unwrap().facts().unwrap();
+        let facts = runtime("builtin").unwrap().load(None).unwrap().open(&path).unwrap().facts().unwrap();
         let float = matches!(facts.precision, Precision::Fp32 | Precision::Fp16);
         let tolerance = if float { FLOAT_TOLERANCE } else { INTEGER_TOLERANCE };
         let line = format!(

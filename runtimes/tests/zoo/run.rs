@@ -15,7 +15,7 @@ impl Runner {
     /// Opens and compiles.
     pub(crate) fn new(path: &Path) -> Result<Self, String> {
         let at = |e: runtimes::Error| format!("{}: {e}", path.display());
-        let model = runtime("builtin").and_then(|r| r.open(path)).map_err(at)?;
+        let model = runtime("builtin").and_then(|r| r.load(None)).and_then(|r| r.open(path)).map_err(at)?;
         let session = model.compile(&CompileOptions::new("cpu")).map_err(at)?;
         Ok(Self { session })
     }

@@ -217,6 +217,7 @@ fn runtime_info(runtime: &dyn runtimes::Runtime) -> RuntimeInfo {
         runtime: runtime.name().to_owned(),
         version: runtime.version().to_owned(),
         backends: runtime.backends().iter().map(|b| (*b).to_owned()).collect(),
+        formats: runtime.formats().to_vec(),
         library: runtime.library().map(str::to_owned),
         pretends: runtime.pretends(),
     }

@@ -176,7 +176,7 @@ mod tests {
             model_bytes,
             slowdown_permille: None,
             library: None,
-            options: std::collections::BTreeMap::new(),
+            options: BTreeMap::new(),
         }
     }
 

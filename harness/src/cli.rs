@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, diff, doctor, gate, inspect, recheck, report, run, selftest,
-        spec, suites,
+        agents, compare, completions, devices, diff, doctor, gate, inspect, profile, recheck, report, run,
+        runtimes, selftest, spec, suites,
     },
     exit::CommandResult,
 };
@@ -63,12 +63,16 @@ pub(crate) enum Command {
     Recheck(recheck::Args),
     /// Say what a model file really holds
     Inspect(inspect::Args),
+    /// Show where a model's time goes, node by node, on one runtime beside another
+    Profile(profile::Args),
     /// List, show and check suites
     Suites(suites::Args),
     /// List, check and clean devices
     Devices(devices::Args),
     /// List and build the agents that run on devices
     Agents(agents::Args),
+    /// List, fetch and add the libraries of runtimes: LiteRT, ONNX Runtime
+    Runtimes(runtimes::Args),
     /// Print one trial as the agent is told it; pipes into bench-agent
     Spec(spec::Args),
     /// Measure how often this machine calls equal models different, and what it finds of a known slowdown
@@ -80,9 +84,10 @@ pub(crate) enum Command {
 }
 
 /// Flags that the plan of a run holds: they would do nothing to a run that is resumed.
-const PLANNED: [&str; 11] = [
+const PLANNED: [&str; 12] = [
     "device",
     "runtime",
+    "option",
     "threads",
     "seed",
     "units",
@@ -132,7 +137,9 @@ impl Cli {
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),
             Command::Devices(args) => devices::work(args, config, quiet),
+            Command::Profile(args) => profile::work(args, config, quiet),
             Command::Agents(args) => agents::work(args, config, quiet),
+            Command::Runtimes(args) => runtimes::work(args, config),
             Command::Spec(args) => spec::work(args, config),
             Command::Selftest(args) => selftest::work(args, config, quiet),
             Command::Doctor(args) => doctor::work(&args, config),
@@ -159,6 +166,7 @@ mod tests {
         for flag in PLANNED {
             let flag = format!("--{}", flag.replace('_', "-"));
             let value = if flag == "--runtime" { "builtin/cpu" } else { "7" };
+            let value = if flag == "--option" { "builtin/cpu:a=b" } else { value };
             let value = if flag.ends_with("budget") { "7s" } else { value };
             let value = if flag.ends_with("canaries") { "false" } else { value };
             let value = if flag == "--schedule" { "pairs" } else { value };

@@ -4,6 +4,7 @@
 
 use crate::{
     dispatch::DispatchEvent,
+    libraries::Libraries,
     transport::{Control, Process, ProcessEnd, TransportError},
 };
 use protocol::{
@@ -51,6 +52,9 @@ pub(crate) struct Hello {
     pub(crate) device: DeviceInfo,
     /// What it can run.
     pub(crate) runtimes: Vec<RuntimeInfo>,
+    /// Libraries that it was given.
+    #[serde(skip)]
+    pub(crate) libraries: Libraries,
 }
 
 impl Hello {
@@ -166,7 +170,8 @@ impl Link {
             match self.receive(GREETING_LIMIT).await? {
                 AgentMessage::Heartbeat => {}
                 AgentMessage::Hello { protocol: PROTOCOL_VERSION, agent, device, runtimes } => {
-                    return Hello { agent, device, runtimes }.harmless();
+                    let libraries = Libraries::default();
+                    return Hello { agent, device, runtimes, libraries }.harmless();
                 }
                 AgentMessage::Hello { protocol, .. } => return Err(LinkError::Version(protocol)),
                 AgentMessage::Refused { reason, .. } => return Err(LinkError::Refused(reason)),

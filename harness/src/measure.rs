@@ -7,6 +7,8 @@ use crate::{
     dispatch::{Agenda, Dispatcher, Ended, Hand, Identity, Remedy, Trouble, device_entry},
     exit::{CommandResult, ExitWith, Failure},
     interrupt::Interrupts,
+    libraries::{Shelf, Wish},
+    link::Hello,
     plan::{self, PlannedUnit},
     progress::Progress,
     rule::rule,
@@ -16,9 +18,12 @@ use crate::{
     unknown::unknown,
 };
 use anyhow::Context;
-use protocol::{CaseIndex, Contrast, ModelFacts, Sha256Hex, Sharing, UnitId};
+use protocol::{CaseIndex, Contrast, Format, ModelFacts, RuntimeId, Sha256Hex, Sharing, UnitId};
 use reports::{
-    record::{Canaries, Canary, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, RECORD_SCHEMA},
+    record::{
+        Canaries, Canary, CaseLibrary, CasePlan, DevicePlan, DeviceRecord, Entry, Measuring, Plan, Purpose,
+        RECORD_SCHEMA, UnitRecord,
+    },
     store::{self, Resumed, RunWriter},
 };
 use stats::sequential::MIN_UNITS;
@@ -79,10 +84,12 @@ pub(crate) async fn start_on(
     interrupts: Interrupts,
 ) -> CommandResult<Measured> {
     let devices: Vec<DevicePlan> = chosen.iter().map(|device| device.known.plan()).collect();
-    let mut session = open(chosen, selection, settings, progress, interrupts)?;
+    let wish = Wish { shelf: Shelf::new(&settings.cache), runtimes: Some(selection.runtimes.clone()) };
+    let mut session = open(chosen, selection, &wish, settings, progress, interrupts)?;
     let greetings = session.greet(progress).await?;
     let ready = all_ready(&greetings, &devices)?;
     check_runtimes(selection, &greetings, &devices)?;
+    tell_libraries(selection, &greetings, &devices, progress);
     let models: Vec<Sha256Hex> = selection.entrants.iter().map(|e| e.file.sha256.clone()).collect();
     let facts = session.inspect(&ready, &models, progress).await?;
     for (entrant, reason) in
@@ -119,7 +126,8 @@ pub(crate) async fn resume(
     let Resumed { plan, done, next_attempt, inspected, .. } = resumed;
     let registry = Registry::read(settings)?;
     let devices = registry.open_all(registry.again(&plan.devices)?)?;
-    let mut session = open(devices, selection, settings, progress, interrupts)?;
+    let wish = Wish { shelf: Shelf::new(&settings.cache), runtimes: Some(libraries_of(&plan)) };
+    let mut session = open(devices, selection, &wish, settings, progress, interrupts)?;
     let mut greetings = session.greet(progress).await?;
     let record = store::load(dir).or_usage()?;
     for (greeting, earlier) in greetings.iter_mut().zip(&record.devices) {
@@ -141,6 +149,35 @@ pub(crate) async fn resume(
     let done = done.iter().map(|d| d.unit).collect();
     let begun = Begun { plan, writer, done, attempts: next_attempt, record: Some(record) };
     go_on(selection, begun, greetings, session, progress).await
+}
+
+/// The runtimes of a plan, each with the version that was planned; at least the built-in one.
+fn libraries_of(plan: &Plan) -> Vec<RuntimeId> {
+    let pinned = |case: &CasePlan| match &case.library {
+        Some(library) => RuntimeId { version: Some(library.version.clone()), ..case.runtime.clone() },
+        None => RuntimeId::builtin(),
+    };
+    plan.cases.iter().map(pinned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Says what a device cannot load, and how there could be more runtimes.
+fn tell_libraries(
+    selection: &Selection,
+    greetings: &[Greeting],
+    devices: &[DevicePlan],
+    progress: &mut Progress,
+) {
+    let mut any = !selection.runtimes.is_empty();
+    for (device, greeting) in devices.iter().zip(greetings) {
+        let Ok((hello, _)) = greeting else { continue };
+        any |= !hello.libraries.provided.is_empty() || !hello.libraries.notes.is_empty();
+        hello.libraries.notes.iter().for_each(|note| progress.note(&format!("{}: {note}", device.id)));
+    }
+    if !any {
+        progress.note(
+            "measured on the built-in engine alone: `bench runtimes fetch` brings LiteRT and ONNX Runtime",
+        );
+    }
 }
 
 /// Turns the greeting of a device or an agent that is not the one that was measured before into trouble.
@@ -165,12 +202,13 @@ struct Begun {
 fn open(
     devices: Vec<Device>,
     selection: &Selection,
+    wish: &Wish,
     settings: &Settings,
     progress: &mut Progress,
     interrupts: Interrupts,
 ) -> CommandResult<Session> {
     progress.devices(&devices.iter().map(|device| device.known.id.clone()).collect::<Vec<_>>());
-    Session::start(devices, &selection.files(), settings, interrupts)
+    Session::start(devices, &selection.files(), wish, settings, interrupts)
 }
 
 /// None of the devices can be used.
@@ -201,7 +239,7 @@ fn all_ready(greetings: &[Greeting], devices: &[DevicePlan]) -> CommandResult<Ve
     if greetings.iter().all(setting) { Err(error).or_usage() } else { Err(error).or_incomplete() }
 }
 
-/// Every runtime asked for must be offered by every device that is ready.
+/// Every runtime asked for must be offered by every device that is ready, and open some variant.
 fn check_runtimes(
     selection: &Selection,
     greetings: &[Greeting],
@@ -214,7 +252,8 @@ fn check_runtimes(
             .iter()
             .flat_map(|r| r.backends.iter().map(move |backend| format!("{}/{backend}", r.runtime)))
             .collect();
-        for runtime in selection.runtimes.iter().map(ToString::to_string) {
+        for asked in &selection.runtimes {
+            let runtime = RuntimeId { version: None, ..asked.clone() }.to_string();
             if !offered.contains(&runtime) {
                 let known: Vec<&str> = offered.iter().map(String::as_str).collect();
                 return Err(Failure::usage(format!(
@@ -223,9 +262,58 @@ fn check_runtimes(
                     unknown("runtime", &runtime, &known)
                 )));
             }
+            let opens = on_device(hello, asked);
+            if !selection.entrants.iter().any(|entrant| opens.opens(entrant.format)) {
+                return Err(Failure::usage(format!(
+                    "{asked} opens {} alone, and no variant is of that format",
+                    opens.formats.iter().map(|f| format!(".{}", f.name())).collect::<Vec<_>>().join(" and ")
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// A runtime on a device.
+struct OnDevice {
+    id: RuntimeId,
+    library: Option<CaseLibrary>,
+    /// Formats of files that it opens; empty: any.
+    formats: Vec<Format>,
+}
+
+impl OnDevice {
+    fn opens(&self, format: Format) -> bool {
+        self.formats.is_empty() || self.formats.contains(&format)
+    }
+}
+
+fn on_device(hello: &Hello, id: &RuntimeId) -> OnDevice {
+    let provided = hello.libraries.provided.iter().find(|one| one.runtime == *id);
+    let info = hello.runtimes.iter().find(|info| info.runtime == id.runtime);
+    OnDevice {
+        id: id.clone(),
+        library: provided.map(|one| one.library.clone()),
+        formats: info.map(|info| info.formats.clone()).unwrap_or_default(),
+    }
+}
+
+/// What was asked for; else the built-in one and those that the device was given a library for.
+fn runtimes_of(selection: &Selection, greeting: &Greeting) -> Vec<OnDevice> {
+    let found = match greeting {
+        Ok((hello, _)) => {
+            let known = |id: &&RuntimeId| hello.runtimes.iter().any(|info| info.runtime == id.runtime);
+            let libraries = hello.libraries.provided.iter().map(|one| &one.runtime).filter(known);
+            [RuntimeId::builtin()].iter().chain(libraries).cloned().collect()
+        }
+        Err(_) => vec![RuntimeId::builtin()],
+    };
+    let asked = if selection.runtimes.is_empty() { &found } else { &selection.runtimes };
+    let there = |id: &RuntimeId| match greeting {
+        Ok((hello, _)) => on_device(hello, id),
+        Err(_) => OnDevice { id: id.clone(), library: None, formats: Vec::new() },
+    };
+    asked.iter().map(there).collect()
 }
 
 /// A full disk is trouble; every other reason that a run cannot be begun is a setting.
@@ -237,34 +325,35 @@ fn is_full(error: &store::StoreError) -> bool {
 
 type Facts = BTreeMap<Sha256Hex, Result<ModelFacts, String>>;
 
-/// Every variant on every runtime on every device, and which is compared with which.
+/// Every variant on every runtime that opens it, on every device, and which is compared with which.
 fn cases_and_contrasts(
     selection: &Selection,
-    devices: usize,
+    greetings: &[Greeting],
     facts: &Facts,
 ) -> (Vec<CasePlan>, Vec<Contrast>) {
     let mut cases = Vec::new();
     let mut contrasts = Vec::new();
-    for device in 0..devices {
+    for (device, greeting) in greetings.iter().enumerate() {
         let offset = cases.len();
         let mut sides = Vec::new();
-        for runtime in &selection.runtimes {
-            for (variant, entrant) in selection.entrants.iter().enumerate() {
+        for runtime in runtimes_of(selection, greeting) {
+            let opened = selection.entrants.iter().enumerate().filter(|(_, e)| runtime.opens(e.format));
+            for (variant, entrant) in opened {
                 let found = facts.get(&entrant.file.sha256).and_then(|f| f.as_ref().ok());
                 let precision = found.map(|f| f.precision).or(entrant.declared);
                 let (format, reference) = (entrant.format, entrant.reference);
-                sides.push(Side { variant, reference, runtime: runtime.clone(), format, precision });
+                sides.push(Side { variant, reference, runtime: runtime.id.clone(), format, precision });
                 cases.push(CasePlan {
                     variant: entrant.id.clone(),
-                    runtime: runtime.clone(),
+                    library: runtime.library.clone(),
+                    options: selection.options.get(&runtime.id).cloned().unwrap_or_default(),
+                    runtime: runtime.id.clone(),
                     device,
                     threads: selection.threads,
                     model_path: shown_path(&entrant.file),
                     model_sha256: entrant.file.sha256.clone(),
                     model_bytes: entrant.file.bytes,
                     slowdown_permille: entrant.slowdown_permille,
-                    library: None,
-                    options: BTreeMap::new(),
                 });
             }
         }
@@ -309,12 +398,13 @@ fn draw(
     seed: u64,
     progress: &mut Progress,
 ) -> Plan {
-    let (mut cases, contrasts) = cases_and_contrasts(selection, devices.len(), facts);
+    let (mut cases, contrasts) = cases_and_contrasts(selection, greetings, facts);
     let memory: Vec<Option<u64>> = greetings
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))
         .collect();
     let drawn = plan::groups(&cases, &contrasts, &memory, selection.together, selection.schedule, seed);
+    let drawn = if selection.profiles_only { Vec::new() } else { drawn };
     let (mut groups, mut schedules): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
     let pairs = schedules.contains(&Sharing::Pairs);
     if selection.schedule.is_none() && pairs {
@@ -366,6 +456,7 @@ fn draw(
             performance_deadline_ms,
             accuracy_deadline_ms,
             time_budget_ms: selection.budget.and_then(|all| u64::try_from(all.as_millis()).ok()),
+            profiles: selection.profiles_only || !selection.costs_only,
             costs_only: selection.costs_only,
         },
         canaries,
@@ -425,7 +516,8 @@ async fn go_on(
             Ok((hello, places)) => {
                 let units = by_device.remove(&device).unwrap_or_default();
                 let mut agenda = Agenda::new(units, &done, attempts.clone(), budget);
-                let earlier = record.iter().flat_map(|r| &r.units).filter(|u| u.device == device);
+                let counts = |u: &&UnitRecord| u.device == device && u.purpose != Purpose::Profile;
+                let earlier = record.iter().flat_map(|r| &r.units).filter(counts);
                 for trial in earlier.flat_map(|unit| &unit.trials) {
                     agenda.judge(trial.case, &trial.outcome);
                 }

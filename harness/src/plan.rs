@@ -13,8 +13,10 @@ use std::{
     time::Duration,
 };
 
+/// Iterations of a profile.
+pub(crate) const PROFILE_ITERATIONS: u32 = 10;
 /// Most cases alive at once on a device: each keeps a process and its memory.
-pub(crate) const MAX_GROUP: usize = 8;
+pub(crate) const MAX_GROUP: usize = 24;
 /// Least memory a live worker is reckoned with, beside its model.
 const WORKER_BYTES: u64 = 32 << 20;
 /// A loaded model is reckoned with so many times its file: constants, packed copies, activations.
@@ -161,7 +163,7 @@ pub(crate) struct PlannedUnit {
     pub(crate) purpose: Purpose,
     /// Number of its kind on this device, from 0.
     pub(crate) round: u32,
-    /// Position in [`Measuring::groups`]; `None` for accuracy.
+    /// Position in [`Measuring::groups`]; `None` for accuracy and profiles.
     pub(crate) group: Option<usize>,
     /// Seeds every order within.
     pub(crate) seed: u64,
@@ -172,7 +174,7 @@ pub(crate) struct PlannedUnit {
 }
 
 /// All units of the plan in the order in which a device goes through its own: accuracy first, every case in
-/// a unit of its own, then rounds of performance units, the groups of each round in a random order, then as many
+/// a unit of its own, then profiles likewise, then rounds of performance units, the groups of each round in a random order, then as many
 /// rounds in which findings can be confirmed. Those come last of all devices, so that they move no number.
 pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
     let mut all: Vec<PlannedUnit> = Vec::new();
@@ -202,6 +204,9 @@ pub(crate) fn units(plan: &Plan) -> Vec<PlannedUnit> {
         let mut rng = Rng::for_stream(plan.seed, &[STREAM_ACCURACY, device as u64]);
         for (round, at) in (0u32..).zip(rng.permutation(asked)) {
             add(device, Purpose::Accuracy, round, None, vec![here[at as usize]]);
+        }
+        for (round, case) in (0u32..).zip(&here).filter(|_| plan.measuring.profiles) {
+            add(device, Purpose::Profile, round, None, vec![*case]);
         }
         for (round, group) in rounds(plan, device, STREAM_ROUND) {
             let cases = plan.measuring.groups[group].clone();
@@ -284,7 +289,7 @@ pub(crate) fn unit_spec(
         }
         Purpose::Accuracy => (Schedule::Alone, Mode::Accuracy, rules.accuracy_deadline_ms),
         Purpose::Profile => {
-            (Schedule::Alone, Mode::Profile { iterations: 10 }, rules.performance_deadline_ms)
+            (Schedule::Alone, Mode::Profile { iterations: PROFILE_ITERATIONS }, rules.performance_deadline_ms)
         }
     };
     let inputs = match feed {

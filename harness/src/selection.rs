@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use suites::{Measure, Suite, Versions};
+use suites::{Measure, RuntimeOptions, Suite, Versions};
 
 /// Measuring a device ends after so long, unless the settings or the suite say otherwise.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(240);
@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) versions: Option<(PathBuf, PathBuf)>,
     /// A shipped model against itself.
     pub(crate) selftest: Option<Cells>,
+    /// Time per node and nothing else.
+    pub(crate) profiles_only: bool,
 }
 
 /// A variant with its file.
@@ -68,7 +70,10 @@ pub(crate) struct Selection {
     pub(crate) suite: SuiteFacts,
     pub(crate) kinds: Vec<ContrastKind>,
     pub(crate) entrants: Vec<Entrant>,
+    /// Empty: the built-in one, and those that a device has a library for.
     pub(crate) runtimes: Vec<RuntimeId>,
+    /// Options of runtimes, in their own words.
+    pub(crate) options: RuntimeOptions,
     pub(crate) threads: u16,
     pub(crate) measure: Measure,
     /// How variants share a device; `None`: ping-pong where they fit.
@@ -77,6 +82,8 @@ pub(crate) struct Selection {
     pub(crate) budget: Option<Duration>,
     /// Most variants that are alive together.
     pub(crate) together: usize,
+    /// Time per node is all that is asked.
+    pub(crate) profiles_only: bool,
     /// Nobody asks what the variants answer.
     pub(crate) costs_only: bool,
     /// The measuring itself is watched.
@@ -146,13 +153,15 @@ impl Selection {
             } else {
                 settings.runtimes.clone()
             },
+            options: options(&suite.options, settings),
             threads: settings.threads.unwrap_or(suite.threads),
             measure: suite.measure.clone(),
             schedule: settings.schedule.or(suite.measure.schedule),
             budget: Some(budget.or(of_suite).unwrap_or(DEFAULT_BUDGET)),
             together: MAX_GROUP,
-            costs_only: false,
-            canaries: settings.canaries,
+            profiles_only: wanted.profiles_only,
+            costs_only: wanted.profiles_only,
+            canaries: settings.canaries && !wanted.profiles_only,
             dataset,
             feed,
             data,
@@ -164,6 +173,16 @@ impl Selection {
     pub(crate) fn files(&self) -> Vec<HostFile> {
         self.entrants.iter().map(|e| &e.file).chain(&self.data).cloned().collect()
     }
+}
+
+/// Those of the suite, with those of the command line on top.
+pub(crate) fn options(suite: &RuntimeOptions, settings: &Settings) -> RuntimeOptions {
+    let mut all = suite.clone();
+    for option in &settings.options {
+        let of_runtime = all.entry(option.runtime.clone()).or_default();
+        of_runtime.insert(option.name.clone(), option.value.clone());
+    }
+    all
 }
 
 /// What is measured, before it is read.

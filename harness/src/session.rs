@@ -6,6 +6,7 @@ use crate::{
     dispatch::{Command, DispatchEvent, Driver, Fleet, Places, Remedy, Trouble, UNIT_ATTEMPTS, staging},
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
+    libraries::Wish,
     link::Hello,
     progress::Progress,
     settings::Settings,
@@ -47,6 +48,7 @@ impl Session {
     pub(crate) fn start(
         devices: Vec<Device>,
         files: &[HostFile],
+        libraries: &Wish,
         settings: &Settings,
         interrupts: Interrupts,
     ) -> CommandResult<Self> {
@@ -63,6 +65,7 @@ impl Session {
                 device,
                 agents: settings.agents(),
                 files: files.to_vec(),
+                libraries: libraries.clone(),
                 staging: staging_path.clone(),
                 events: sender.clone(),
                 cancel: cancelled.clone(),

@@ -5,7 +5,7 @@ use crate::{
     agents::Agents,
     exit::{CommandResult, ExitWith, Failure},
     transport::Options,
-    values::{Margins, Share, Size, Span},
+    values::{Margins, RuntimeOption, Share, Size, Span},
 };
 use anyhow::Context;
 use protocol::{RuntimeId, Sharing};
@@ -38,6 +38,9 @@ pub(crate) struct Layer {
     /// Runtime and backend, e.g. builtin/cpu; may be repeated [default: the suite's]
     #[arg(long, env = "BENCH_RUNTIME", value_name = "RUNTIME/BACKEND", value_delimiter = ',')]
     pub(crate) runtime: Option<Vec<RuntimeId>>,
+    /// Option of a runtime, e.g. onnxruntime/cpu:spinning=false; may be repeated
+    #[arg(long, env = "BENCH_OPTION", value_name = "RUNTIME/BACKEND:NAME=VALUE", value_delimiter = ',')]
+    pub(crate) option: Option<Vec<RuntimeOption>>,
     /// Threads a runtime may use [default: the suite's]
     #[arg(long, env = "BENCH_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
@@ -93,6 +96,7 @@ impl Layer {
             device: self.device.or(below.device),
             devices: self.devices.or(below.devices),
             runtime: self.runtime.or(below.runtime),
+            option: self.option.or(below.option),
             threads: self.threads.or(below.threads),
             seed: self.seed.or(below.seed),
             units: self.units.or(below.units),
@@ -140,6 +144,8 @@ pub(crate) struct Settings {
     pub(crate) devices_file: Option<PathBuf>,
     /// Runtimes; empty: the suite's.
     pub(crate) runtimes: Vec<RuntimeId>,
+    /// Options of runtimes, over the suite's.
+    pub(crate) options: Vec<RuntimeOption>,
     /// Threads; `None`: the suite's.
     pub(crate) threads: Option<u16>,
     /// Seed; `None`: random.
@@ -197,6 +203,7 @@ impl Settings {
             devices: each_once(all.device.unwrap_or_else(|| vec!["local".to_owned()])),
             devices_file: all.devices.map(|p| here.join(p)),
             runtimes: each_once(all.runtime.unwrap_or_default()),
+            options: all.option.unwrap_or_default(),
             threads: all.threads,
             seed: all.seed,
             units: all.units,

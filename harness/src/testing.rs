@@ -52,6 +52,7 @@ pub(crate) fn plan() -> Plan {
             performance_deadline_ms: 10_000,
             accuracy_deadline_ms: 10_000,
             time_budget_ms: None,
+            profiles: false,
             costs_only: false,
         },
         canaries: None,

@@ -1,6 +1,7 @@
 //! Values as people write them in flags and settings: shares (`3%`), lengths of time (`4m`), sizes (`2GiB`).
 
 use crate::unknown::unknown;
+use protocol::RuntimeId;
 use serde::{Deserialize, Deserializer, de};
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use suites::COSTS;
@@ -20,6 +21,30 @@ impl FromStr for Share {
         };
         let value: f64 = number.parse::<f64>().map_err(|_| help())? / scale;
         if (0.0..1.0).contains(&value) { Ok(Self(value)) } else { Err(help()) }
+    }
+}
+
+/// An option of a runtime. Written `onnxruntime/cpu:spinning=false`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuntimeOption {
+    /// Whose option.
+    pub(crate) runtime: RuntimeId,
+    /// Its name, in the runtime's own words.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: String,
+}
+
+impl FromStr for RuntimeOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("{text:?} is no option of a runtime: write onnxruntime/cpu:spinning=false");
+        let (runtime, rest) = text.split_once(':').ok_or_else(help)?;
+        let (name, value) = rest.split_once('=').ok_or_else(help)?;
+        let runtime = runtime.trim().parse().map_err(|e| format!("{text:?}: {e}"))?;
+        let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+        if name.is_empty() { Err(help()) } else { Ok(Self { runtime, name, value }) }
     }
 }
 
@@ -104,6 +129,13 @@ impl FromStr for Size {
             UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim())).ok_or_else(help)?;
         let number: u64 = number.parse().map_err(|_| help())?;
         number.checked_mul(*scale).map(Self).ok_or_else(help)
+    }
+}
+
+impl<'de> Deserialize<'de> for RuntimeOption {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 

@@ -196,6 +196,9 @@ pub struct Measuring {
     pub accuracy_deadline_ms: u64,
     /// Measuring a device ends at the last look that fits in; `None` without a limit.
     pub time_budget_ms: Option<u64>,
+    /// There is a unit per case that times its nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profiles: bool,
     /// Outputs are not wanted: there are no units for them, and nothing is said about them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub costs_only: bool,

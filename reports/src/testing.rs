@@ -177,6 +177,7 @@ impl Recipe {
             performance_deadline_ms: 60_000,
             accuracy_deadline_ms: 60_000,
             time_budget_ms: None,
+            profiles: false,
             costs_only: false,
         }
     }
@@ -401,6 +402,7 @@ fn device_entry() -> Entry {
         runtime: "builtin".into(),
         version: "0.1.0".into(),
         backends: vec!["cpu".into()],
+        formats: Vec::new(),
         library: None,
         pretends: false,
     };

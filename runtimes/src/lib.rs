@@ -9,7 +9,7 @@ mod error;
 pub mod fake;
 
 pub use error::{Error, Result};
-use protocol::{BackendProof, Library, ModelFacts, NodeProfile, TensorInfo};
+use protocol::{BackendProof, Format, Library, ModelFacts, NodeProfile, TensorInfo};
 use std::{collections::BTreeMap, path::Path};
 
 /// Every runtime that this build knows. One that cannot be used on this device says so when opened.
@@ -34,6 +34,11 @@ pub trait Runtime: Sync {
     /// Version of what is inside this build; empty where a library has it, see [`Loaded::version`].
     fn version(&self) -> &'static str {
         ""
+    }
+
+    /// Formats of model files that it opens; empty: any.
+    fn formats(&self) -> &'static [Format] {
+        &[]
     }
 
     /// File name of the library that [`Runtime::load`] must be given; `None`: it needs none.

@@ -1,8 +1,8 @@
 //! A suite made of model files named on the command line, with or without data.
 
-use crate::{Compare, Measure, Suite, SuiteError, Variant, lookup, suite::format_of};
+use crate::{Compare, Measure, RuntimeOptions, Suite, SuiteError, Variant, lookup, suite::format_of};
 use datasets::{DatasetSpec, FileRef, Root};
-use protocol::{Format, RuntimeId, Sha256Hex, Task, VariantId};
+use protocol::{Format, Sha256Hex, Task, VariantId};
 use std::path::{Path, PathBuf};
 
 /// Name of such a suite, and of the model in its variants' ids.
@@ -49,7 +49,8 @@ pub(crate) fn suite_of(variants: Vec<Variant>, data: Option<&str>) -> Result<Sui
         sha256: Sha256Hex::of_bytes(b""),
         task: if labelled { Task::CLASSIFICATION } else { Task::Agreement {} },
         variants,
-        runtimes: vec![RuntimeId { runtime: "builtin".to_owned(), backend: "cpu".to_owned() }],
+        runtimes: Vec::new(),
+        options: RuntimeOptions::new(),
         threads: 1,
         dataset,
         root,

@@ -1,11 +1,12 @@
 //! From TOML text to a [`Suite`]: parsing, then the rules that go beyond types. Every error names the
 //! file, the line where it is known, the key, and what to do.
 
-use crate::{Compare, Measure, Suite, SuiteError, Variant, error::line_of, suite::format_of};
+use crate::{Compare, Measure, RuntimeOptions, Suite, SuiteError, Variant, error::line_of, suite::format_of};
 use datasets::{DatasetSpec, FileRef, Root, did_you_mean, with_nearest};
 use protocol::{Precision, RuntimeId, Sha256Hex, Task, VariantId};
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -36,12 +37,22 @@ struct Definition {
     task: Option<Spanned<String>>,
     score: Option<Spanned<toml::Table>>,
     runtimes: Option<Spanned<Vec<Spanned<String>>>>,
+    options: Option<Spanned<BTreeMap<String, BTreeMap<String, OptionValue>>>>,
     threads: Option<Spanned<u16>>,
     #[serde(rename = "variant", default)]
     variants: Vec<DefinedVariant>,
     dataset: Option<Spanned<DatasetSpec>>,
     measure: Option<Spanned<Measure>>,
     compare: Option<Spanned<Compare>>,
+}
+
+/// A value of an option, as it is natural to write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OptionValue {
+    Text(String),
+    Integer(i64),
+    Bool(bool),
 }
 
 #[derive(Deserialize)]
@@ -94,6 +105,7 @@ pub(crate) fn parse(text: &str, file: &str, origin: &str, root: Root) -> Result<
         task,
         variants,
         runtimes: parser.runtimes(definition.runtimes.as_ref())?,
+        options: parser.options(definition.options.as_ref())?,
         threads: parser.threads(definition.threads.as_ref())?,
         dataset,
         root,
@@ -173,7 +185,7 @@ impl Parser<'_> {
         defined: Option<&Spanned<Vec<Spanned<String>>>>,
     ) -> Result<Vec<RuntimeId>, SuiteError> {
         let Some(defined) = defined else {
-            return Ok(vec![RuntimeId { runtime: "builtin".to_owned(), backend: "cpu".to_owned() }]);
+            return Ok(Vec::new());
         };
         let mut runtimes = Vec::new();
         for entry in defined.get_ref() {
@@ -188,6 +200,24 @@ impl Parser<'_> {
             return Err(self.at(defined, &format!("runtimes: between 1 and {MAX_RUNTIMES} are needed")));
         }
         Ok(runtimes)
+    }
+
+    fn options(
+        &self,
+        defined: Option<&Spanned<BTreeMap<String, BTreeMap<String, OptionValue>>>>,
+    ) -> Result<RuntimeOptions, SuiteError> {
+        let mut all = RuntimeOptions::new();
+        let Some(defined) = defined else { return Ok(all) };
+        for (runtime, options) in defined.get_ref() {
+            let id = runtime.parse().map_err(|e| self.at(defined, &format!("options: {e}")))?;
+            let text = |value: &OptionValue| match value {
+                OptionValue::Text(text) => text.clone(),
+                OptionValue::Integer(number) => number.to_string(),
+                OptionValue::Bool(word) => word.to_string(),
+            };
+            all.insert(id, options.iter().map(|(name, value)| (name.clone(), text(value))).collect());
+        }
+        Ok(all)
     }
 
     fn threads(&self, defined: Option<&Spanned<u16>>) -> Result<u16, SuiteError> {
@@ -301,10 +331,7 @@ mod tests {
             match parse(&mutate(&mut rng, builtin.text), builtin.path, builtin.name, root()) {
                 Ok(suite) => {
                     parsed += 1;
-                    assert!(
-                        suite.variants.iter().all(|v| v.reference < suite.variants.len())
-                            && !suite.runtimes.is_empty()
-                    );
+                    assert!(suite.variants.iter().all(|v| v.reference < suite.variants.len()));
                 }
                 Err(error) => {
                     refused += 1;

@@ -21,7 +21,7 @@ pub use builtin::{BUILTIN, Builtin, FILES};
 pub use contrasts::{Side, contrasts};
 pub use error::{SuiteError, line_of};
 pub use rules::{Burst, COSTS, Compare, Measure, WarmUpRules};
-pub use suite::{Case, Suite, Variant};
+pub use suite::{RuntimeOptions, Suite, Variant};
 pub use versions::{Versions, versions};
 
 use datasets::did_you_mean;

@@ -119,7 +119,7 @@ impl Default for Compare {
             margins: BTreeMap::new(),
             accuracy_margin: None,
             max_units: 40,
-            contrasts: vec![ContrastKind::Reference, ContrastKind::Format],
+            contrasts: ContrastKind::ALL.to_vec(),
         }
     }
 }

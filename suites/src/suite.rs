@@ -3,6 +3,7 @@
 use crate::{Compare, Measure, SuiteError};
 use datasets::{DataError, Dataset, DatasetSpec, FileRef, Root};
 use protocol::{Format, Precision, RuntimeId, Sha256Hex, Task, Unit, VariantId};
+use std::collections::BTreeMap;
 use std::io::Read;
 
 /// Number of seeded random examples when neither data nor `max_examples` is given.
@@ -24,8 +25,10 @@ pub struct Suite {
     pub task: Task,
     /// At least one; ids are unique.
     pub variants: Vec<Variant>,
-    /// At least one; unique.
+    /// Unique; empty: the built-in one, and every other that a device has the library for.
     pub runtimes: Vec<RuntimeId>,
+    /// Options of runtimes, in their own words.
+    pub options: RuntimeOptions,
     /// Threads of every runtime.
     pub threads: u16,
     /// What the variants are fed; seeded random inputs without it.
@@ -37,6 +40,9 @@ pub struct Suite {
     /// What is compared and decided.
     pub compare: Compare,
 }
+
+/// Options by name, of each runtime that has some.
+pub type RuntimeOptions = BTreeMap<RuntimeId, BTreeMap<String, String>>;
 
 /// One model file of a suite.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,31 +59,10 @@ pub struct Variant {
     pub reference: usize,
 }
 
-/// A variant on a runtime; the device comes in later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Case {
-    /// Position in [`Suite::variants`].
-    pub variant: usize,
-    /// Runtime and backend.
-    pub runtime: RuntimeId,
-    /// Threads.
-    pub threads: u16,
-}
-
 impl Suite {
     /// Whether the variant at this position is one that others are compared with.
     pub fn is_reference(&self, variant: usize) -> bool {
         self.variants.get(variant).is_some_and(|v| v.reference == variant)
-    }
-
-    /// Every variant on every runtime: runtimes outside, variants inside, both as defined.
-    pub fn cases(&self) -> Vec<Case> {
-        let variants = 0..self.variants.len();
-        let on = |runtime: &RuntimeId| {
-            let case = |variant| Case { variant, runtime: runtime.clone(), threads: self.threads };
-            variants.clone().map(case).collect::<Vec<_>>()
-        };
-        self.runtimes.iter().flat_map(on).collect()
     }
 
     /// Reads the examples; `None` when the suite has no data and random inputs are to be used.

@@ -54,7 +54,7 @@ fn defaults_are_as_written() {
     let compare = parse(blocks.iter().find(|b| b.contains("[compare]")).unwrap()).compare;
     // which one is the default depends on the score
     assert_eq!(compare, Compare { accuracy_margin: Some(0.01), ..Compare::default() });
-    assert_eq!(compare.contrasts, [ContrastKind::Reference, ContrastKind::Format]);
+    assert_eq!(compare.contrasts, ContrastKind::ALL);
     let plain = parse(&blocks[0]);
     assert_eq!((plain.threads, plain.runtimes[0].to_string()), (1, "builtin/cpu".to_owned()));
     let text = text();

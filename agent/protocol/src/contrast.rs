@@ -13,8 +13,18 @@ pub type CaseIndex = usize;
 pub enum ContrastKind {
     /// A variant against the suite's reference variant.
     Reference,
-    /// TFLite (reference) against ONNX (candidate) at equal precision.
+    /// TFLite (reference) against ONNX (candidate) at equal precision, on the same runtime: what the format costs.
     Format,
+    /// The same file on another runtime: what its kernels cost.
+    Runtime,
+    /// TFLite on a runtime of its own (reference) against ONNX on one of its own (candidate), at equal precision: what
+    /// is shipped, format and kernels together.
+    Stack,
+}
+
+impl ContrastKind {
+    /// Every kind, in the order in which they are told.
+    pub const ALL: [Self; 4] = [Self::Reference, Self::Format, Self::Runtime, Self::Stack];
 }
 
 /// How the cases of a unit share a device.

@@ -27,12 +27,15 @@ fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
-/// A runtime and one of its backends, written `builtin/cpu`.
+/// A runtime and one of its backends, written `builtin/cpu`; where one version of several is meant,
+/// `litert@2.3.0/xnnpack`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RuntimeId {
     /// `builtin`, `litert`, `onnxruntime`, ...
     pub runtime: String,
+    /// Version of its library; `None`: the newest there is.
+    pub version: Option<String>,
     /// `cpu`, `nnapi`, `xnnpack`, ...
     pub backend: String,
 }
@@ -46,15 +49,31 @@ impl FromStr for RuntimeId {
             text: text.chars().take(MAX_NAME).collect(),
             rule: "it is written runtime/backend, for example builtin/cpu",
         })?;
+        let (runtime, version) = match runtime.split_once('@') {
+            Some((runtime, version)) => (runtime, Some(version)),
+            None => (runtime, None),
+        };
         check_name("runtime", runtime)?;
         check_name("backend", backend)?;
-        Ok(Self { runtime: runtime.to_owned(), backend: backend.to_owned() })
+        version.map_or(Ok(()), |version| check_name("version", version))?;
+        let version = version.map(str::to_owned);
+        Ok(Self { runtime: runtime.to_owned(), version, backend: backend.to_owned() })
+    }
+}
+
+impl RuntimeId {
+    /// The one that every agent has inside itself.
+    pub fn builtin() -> Self {
+        Self { runtime: "builtin".to_owned(), version: None, backend: "cpu".to_owned() }
     }
 }
 
 impl fmt::Display for RuntimeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.runtime, self.backend)
+        match &self.version {
+            None => write!(f, "{}/{}", self.runtime, self.backend),
+            Some(version) => write!(f, "{}@{version}/{}", self.runtime, self.backend),
+        }
     }
 }
 
@@ -146,15 +165,30 @@ mod tests {
 
     #[test]
     fn ids_survive_their_text() {
-        let id: RuntimeId = "litert/xnnpack".parse().unwrap();
-        assert_eq!(id.to_string().parse::<RuntimeId>().unwrap(), id);
+        for text in ["litert/xnnpack", "litert@2.1.0/xnnpack"] {
+            let id: RuntimeId = text.parse().unwrap();
+            assert_eq!(id.to_string(), text);
+        }
         let id: VariantId = "mobilenet@tflite-int8".parse().unwrap();
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"mobilenet@tflite-int8\"");
     }
 
     #[test]
     fn hostile_names_are_refused() {
-        for bad in ["", "cpu", "a/", "/b", "a/b/c", "../x/cpu", "a b/c", "builtin/\u{202e}cpu"] {
+        for bad in [
+            "",
+            "cpu",
+            "a/",
+            "/b",
+            "a/b/c",
+            "../x/cpu",
+            "a b/c",
+            "a@/b",
+            "@1/b",
+            "a@1@2/b",
+            "a/b@1",
+            "builtin/\u{202e}cpu",
+        ] {
             assert!(bad.parse::<RuntimeId>().is_err(), "{bad:?}");
         }
         for bad in ["", "m", "m@", "@v", "m@v@w", "m/x@v", &format!("{}@v", "m".repeat(101))] {

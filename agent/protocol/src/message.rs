@@ -1,6 +1,6 @@
 //! The two message sets: what the host sends to the agent, and what the agent answers.
 
-use crate::{Artifact, Counts, DeviceInfo, Event, ModelFacts, Sha256Hex, UnitId, UnitSpec};
+use crate::{Artifact, Counts, DeviceInfo, Event, Format, ModelFacts, Sha256Hex, UnitId, UnitSpec};
 use serde::{Deserialize, Serialize};
 
 /// From the host, one per line on the agent's stdin. End of file ends the agent.
@@ -40,6 +40,9 @@ pub struct RuntimeInfo {
     pub version: String,
     /// Backends it offers on this device; what a library has is known once it is loaded.
     pub backends: Vec<String>,
+    /// Formats of model files that it opens, whatever the library's version; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<Format>,
     /// Name of the library that a trial must bring; `None`: it is inside the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,

@@ -13,6 +13,16 @@ pub enum Format {
     Onnx,
 }
 
+impl Format {
+    /// As in the extension of a file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tflite => "tflite",
+            Self::Onnx => "onnx",
+        }
+    }
+}
+
 /// Numeric precision as found in the file's own tensors, never read from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -227,6 +227,7 @@ fn agent_messages() -> Vec<AgentMessage> {
         runtime: "builtin".into(),
         version: "1".into(),
         backends: vec!["cpu".into()],
+        formats: vec![Format::Tflite],
         library: pretends.then(|| "libLiteRt.so".into()),
         pretends,
     };

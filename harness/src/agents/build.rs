@@ -1,7 +1,7 @@
 //! Builds agents out of the sources with what the machine has: a target of rustup's toolchain, or Debian's rustc
 //! with its standard library for another architecture. The flags stand here and nowhere else. Downloads nothing.
 
-use super::{Agents, Arch, check};
+use super::{Agents, Arch, Flavour, check};
 use serde::Deserialize;
 use std::{
     env, fs, io,
@@ -20,6 +20,15 @@ const BINARY: &str = "bench-agent";
 /// another profile of this package keeps some).
 const FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=+crt-static";
 
+/// Linked to glibc, for libraries can be loaded only so.
+const GLIBC_FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=-crt-static";
+
+/// Links to an old glibc whatever the machine has, by its name as a program of cargo's.
+const ZIGBUILD: &str = "cargo-zigbuild";
+
+/// What agents are linked to then: no library of a runtime asks for less.
+const OLD_GLIBC: &str = "2.28";
+
 /// A way to build for an instruction set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recipe {
@@ -30,6 +39,10 @@ pub(crate) struct Recipe {
     linker: Option<String>,
     /// See [`Arch`].
     spared: &'static str,
+    /// Linked to glibc.
+    glibc: bool,
+    /// By cargo-zigbuild.
+    zig: bool,
 }
 
 impl Recipe {
@@ -37,7 +50,8 @@ impl Recipe {
     pub(crate) fn text(&self) -> String {
         let rustc =
             self.rustc.as_ref().map_or_else(|| "the pinned rustc".to_owned(), |p| p.display().to_string());
-        format!("{} by {rustc}", self.target)
+        let zig = if self.zig { format!(" and {ZIGBUILD}, for glibc {OLD_GLIBC}") } else { String::new() };
+        format!("{} by {rustc}{zig}", self.target)
     }
 }
 
@@ -70,7 +84,7 @@ impl Builder {
     ///
     /// # Errors
     /// It cannot, and the commands that change that.
-    pub(crate) fn recipe(&self, arch: &Arch) -> Result<Recipe, String> {
+    pub(crate) fn recipe(&self, Flavour { arch, glibc }: Flavour) -> Result<Recipe, String> {
         let gcc = || {
             let native = arch.name == env::consts::ARCH;
             [arch.gcc, "cc"]
@@ -81,13 +95,15 @@ impl Builder {
         };
         let pinned = |target| self.has_std(Path::new("rustc"), target);
         let spared = arch.spared;
-        if pinned(arch.musl) {
+        if !glibc && pinned(arch.musl) {
             // what musl needs comes with the target, and Rust's own linker knows every architecture
             return Ok(Recipe {
                 target: arch.musl,
                 rustc: None,
                 linker: Some("rust-lld".to_owned()),
                 spared,
+                glibc,
+                zig: false,
             });
         }
         let debian = PathBuf::from(DEBIAN_RUSTC);
@@ -98,8 +114,13 @@ impl Builder {
         } else {
             return Err(format!("no Rust here can build for {}. {}", arch.name, install_all(arch)));
         };
+        if glibc && is_on_path(ZIGBUILD) {
+            return Ok(Recipe { target: arch.gnu, rustc, linker: None, spared, glibc, zig: true });
+        }
         match gcc() {
-            Some(linker) => Ok(Recipe { target: arch.gnu, rustc, linker: Some(linker), spared }),
+            Some(linker) => {
+                Ok(Recipe { target: arch.gnu, rustc, linker: Some(linker), spared, glibc, zig: false })
+            }
             None => Err(format!(
                 "nothing here links for {}: {} is missing. On Debian and its relatives:\n  sudo apt-get install {}",
                 arch.name, arch.gcc, arch.debian_gcc
@@ -111,30 +132,36 @@ impl Builder {
     ///
     /// # Errors
     /// It cannot be built or put there, or what came out would not run on a device.
-    pub(crate) fn build(&self, arch: &Arch, quiet: bool) -> Result<PathBuf, String> {
-        let recipe = self.recipe(arch)?;
+    pub(crate) fn build(&self, flavour: Flavour, quiet: bool) -> Result<PathBuf, String> {
+        let recipe = self.recipe(flavour)?;
+        let name = flavour.name();
         let output = self.cargo(&recipe, quiet).output().map_err(|e| {
             format!("cargo cannot be started: {e}; it comes with Rust, see https://rustup.rs")
         })?;
         if !output.status.success() {
-            return Err(format!("cargo could not build for {} ({})", arch.name, output.status));
+            return Err(format!("cargo could not build for {name} ({})", output.status));
         }
         let built = executable_in(&output.stdout).ok_or("cargo did not say what it built")?;
-        check(&built, arch.name)?;
-        let place = self.agents.place(arch.name).ok_or("there is no folder for agents")?;
+        check(&built, &name)?;
+        let place = self.agents.place(&name).ok_or("there is no folder for agents")?;
         put(&built, &place).map_err(|e| format!("{}: {e}", place.display()))?;
         Ok(place)
     }
 
     fn cargo(&self, recipe: &Recipe, quiet: bool) -> Command {
         let prefix = format!("CARGO_TARGET_{}", recipe.target.to_uppercase().replace('-', "_"));
+        let flags = if recipe.glibc { GLIBC_FLAGS } else { FLAGS };
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(&self.source)
-            .args(["build", "--locked", "--profile", "agent", "--no-default-features", "--bin", BINARY])
-            .args(["--target", recipe.target, "--message-format", "json-render-diagnostics"])
+            .arg(if recipe.zig { "zigbuild" } else { "build" })
+            .args(["--locked", "--profile", "agent", "--no-default-features", "--bin", BINARY])
+            .args(recipe.glibc.then_some(["--features", "dlopen"]).into_iter().flatten())
+            .args(["--message-format", "json-render-diagnostics"])
+            .arg("--target")
+            .arg(if recipe.zig { format!("{}.{OLD_GLIBC}", recipe.target) } else { recipe.target.to_owned() })
             .args(quiet.then_some("--quiet"))
-            .env(format!("{prefix}_RUSTFLAGS"), format!("{FLAGS}{}", recipe.spared))
+            .env(format!("{prefix}_RUSTFLAGS"), format!("{flags}{}", recipe.spared))
             // these would take the place of ours
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")

@@ -1,18 +1,23 @@
-//! Agents for devices: static executables, one per instruction set, found in a few folders and looked at before
-//! they are used. `build` makes them; nothing here starts one.
+//! Agents for devices: one static executable per instruction set, and one that is linked to glibc for runtimes that
+//! are libraries, which a static program cannot load. Found in a few folders and looked at before they are used.
+//! `build` makes them; nothing here starts one.
 
 mod build;
-mod elf;
 
 pub(crate) use build::Builder;
 
-use crate::transport::HostFile;
-use elf::Executable;
+use crate::{
+    elf::{Executable, Needs},
+    transport::{Content, Glibc, HostFile, Libc},
+};
 use object::elf::{EM_AARCH64, EM_ARM, EM_X86_64};
 use std::{
     env,
     path::{Path, PathBuf},
 };
+
+/// Ends the name of an agent that is linked to glibc.
+const GLIBC: &str = "-glibc";
 
 /// Folder of agents below the host's cache folder.
 const FOLDER: &str = "agents";
@@ -76,6 +81,32 @@ pub(crate) const ARCHES: &[Arch] = &[
     },
 ];
 
+/// The instruction set of a number in a file's header.
+pub(crate) fn arch_of(machine: u16) -> Option<&'static str> {
+    ARCHES.iter().find(|known| known.machine == machine).map(|known| known.name)
+}
+
+/// An agent that can be built.
+#[derive(Clone, Copy)]
+pub(crate) struct Flavour {
+    /// For which instruction set.
+    pub(crate) arch: &'static Arch,
+    /// Linked to glibc, so that it can load libraries of runtimes.
+    pub(crate) glibc: bool,
+}
+
+impl Flavour {
+    /// All of them, static ones first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        [false, true].into_iter().flat_map(|glibc| ARCHES.iter().map(move |arch| Self { arch, glibc }))
+    }
+
+    /// As it is called: `aarch64`, `aarch64-glibc`.
+    pub(crate) fn name(self) -> String {
+        format!("{}{}", self.arch.name, if self.glibc { GLIBC } else { "" })
+    }
+}
+
 /// Where agents may lie, the first place wins.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agents {
@@ -121,19 +152,45 @@ impl Agents {
             ));
         };
         check(&path, arch)?;
-        let file = HostFile::from_path(&path).map_err(|e| format!("the agent {}: {e}", path.display()))?;
+        Self::file(&path)
+    }
+
+    /// The agent for an instruction set that is linked to glibc and starts where there is this C library.
+    ///
+    /// # Errors
+    /// As [`Agents::find`]; or the device's C library is another one, or too old.
+    pub(crate) fn find_glibc(&self, arch: &str, libc: &Libc) -> Result<HostFile, String> {
+        let name = format!("{arch}{GLIBC}");
+        let file = self.find(&name)?;
+        let Content::Path(path) = &file.content else { return Ok(file) };
+        let needs = Needs::read(path).map_err(|why| format!("the agent {} {why}", path.display()))?;
+        match (libc, needs.glibc) {
+            (Libc::Glibc(Glibc(has)), Some(least)) if least > *has => Err(format!(
+                "the agent {} needs glibc {least}, and the device has {has}: build one with cargo-zigbuild, which links \
+                 to an older one (`pip install cargo-zigbuild`, then `bench agents build {name}`)",
+                path.display()
+            )),
+            (Libc::Glibc(_), _) => Ok(file),
+            (other, _) => Err(format!("no agent that loads libraries starts with {other}")),
+        }
+    }
+
+    fn file(path: &Path) -> Result<HostFile, String> {
+        let file = HostFile::from_path(path).map_err(|e| format!("the agent {}: {e}", path.display()))?;
         Ok(HostFile { executable: true, ..file })
     }
 }
 
-/// Whether a file is an agent that starts on a device of that instruction set, whatever its system has.
+/// Whether a file is an agent of that name: for its instruction set, and static, so that it starts whatever the device's
+/// system has, unless it is one for glibc.
 ///
 /// # Errors
 /// It is not, and what to do.
-pub(crate) fn check(path: &Path, arch: &str) -> Result<(), String> {
+pub(crate) fn check(path: &Path, name: &str) -> Result<(), String> {
     let shown = path.display();
     let found =
-        Executable::read(path).map_err(|why| format!("the agent {shown} {why}; {}", how_to_get(arch)))?;
+        Executable::read(path).map_err(|why| format!("the agent {shown} {why}; {}", how_to_get(name)))?;
+    let (arch, glibc) = name.strip_suffix(GLIBC).map_or((name, false), |arch| (arch, true));
     let expected = ARCHES.iter().find(|known| known.name == arch);
     if let Some(expected) = expected.filter(|expected| expected.machine != found.machine) {
         let other = ARCHES.iter().find(|known| known.machine == found.machine);
@@ -141,26 +198,29 @@ pub(crate) fn check(path: &Path, arch: &str) -> Result<(), String> {
         return Err(format!(
             "the agent {shown} is built for {other}, not for {}; {}",
             expected.name,
-            how_to_get(arch)
+            how_to_get(name)
         ));
     }
-    if let Some(interpreter) = found.interpreter {
-        return Err(format!(
+    match found.interpreter {
+        Some(interpreter) if !glibc => Err(format!(
             "the agent {shown} is not static: it asks the device for {interpreter}, which may be missing there; {}",
-            how_to_get(arch)
-        ));
+            how_to_get(name)
+        )),
+        None if glibc => {
+            Err(format!("the agent {shown} is static: it cannot load libraries; {}", how_to_get(name)))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// Name of the executable for an instruction set.
-fn file_name(arch: &str) -> String {
-    format!("bench-agent-{arch}")
+/// File name of an agent.
+fn file_name(name: &str) -> String {
+    format!("bench-agent-{name}")
 }
 
-fn how_to_get(arch: &str) -> String {
-    if ARCHES.iter().any(|known| known.name == arch) {
-        format!("run `bench agents build {arch}`")
+fn how_to_get(name: &str) -> String {
+    if Flavour::all().any(|known| known.name() == name) {
+        format!("run `bench agents build {name}`")
     } else {
         let names: Vec<&str> = ARCHES.iter().map(|known| known.name).collect();
         format!(

@@ -1,8 +1,8 @@
-//! `bench agents`: the static executables that run on devices: which there are, and how to build them.
+//! `bench agents`: the executables that run on devices: which there are, and how to build them.
 
 use super::FactsFormat;
 use crate::{
-    agents::{ARCHES, Agents, Arch, Builder, check},
+    agents::{Agents, Builder, Flavour, check},
     exit::{CommandResult, Exit, Failure},
     progress::say,
     settings::{Layer, Settings},
@@ -41,7 +41,7 @@ enum What {
     },
     /// Build agents from the sources
     Build {
-        /// Architectures [default: all]
+        /// Architectures; ARCH-glibc for one that can load LiteRT or ONNX Runtime [default: all that are static]
         #[arg(value_name = "ARCH")]
         arches: Vec<String>,
     },
@@ -59,17 +59,17 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
 
 fn build(agents: &Agents, source: Option<PathBuf>, names: &[String], quiet: bool) -> CommandResult {
     let builder = Builder::new(source, agents.clone()).map_err(Failure::usage)?;
-    let arches: Vec<&Arch> = if names.is_empty() {
-        ARCHES.iter().collect()
+    let flavours: Vec<Flavour> = if names.is_empty() {
+        Flavour::all().filter(|flavour| !flavour.glibc).collect()
     } else {
-        names.iter().map(|name| arch(name)).collect::<CommandResult<_>>()?
+        names.iter().map(|name| flavour(name)).collect::<CommandResult<_>>()?
     };
     let mut exit = Exit::Fine;
-    for arch in arches {
-        match builder.build(arch, quiet) {
+    for flavour in flavours {
+        match builder.build(flavour, quiet) {
             Ok(path) => print(&format!("{}\n", path.display()))?,
             Err(why) => {
-                say(&format!("error: {}: {why}", arch.name));
+                say(&format!("error: {}: {why}", flavour.name()));
                 exit = Exit::Usage;
             }
         }
@@ -77,16 +77,17 @@ fn build(agents: &Agents, source: Option<PathBuf>, names: &[String], quiet: bool
     Ok(exit)
 }
 
-fn arch(name: &str) -> CommandResult<&'static Arch> {
-    ARCHES.iter().find(|arch| arch.name == name).ok_or_else(|| {
-        let names: Vec<&str> = ARCHES.iter().map(|arch| arch.name).collect();
+fn flavour(name: &str) -> CommandResult<Flavour> {
+    Flavour::all().find(|flavour| flavour.name() == name).ok_or_else(|| {
+        let names: Vec<String> = Flavour::all().map(Flavour::name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Failure::usage(unknown("architecture", name, &names))
     })
 }
 
 /// One line of the list.
 struct Row {
-    arch: &'static Arch,
+    flavour: Flavour,
     /// The agent, with its place.
     found: Option<(PathBuf, Result<HostFile, String>)>,
     /// How it can be built.
@@ -95,18 +96,19 @@ struct Row {
 
 fn list(agents: &Agents, source: Option<PathBuf>, format: FactsFormat) -> CommandResult {
     let builder = Builder::new(source, agents.clone());
-    let row = |arch: &'static Arch| {
+    let row = |flavour: Flavour| {
+        let name = flavour.name();
         let checked = |path: &PathBuf| {
-            check(path, arch.name)?;
+            check(path, &name)?;
             HostFile::from_path(path).map_err(|e| e.to_string())
         };
         Row {
-            arch,
-            found: agents.path(arch.name).map(|path| (path.clone(), checked(&path))),
-            recipe: builder.as_ref().map_err(Clone::clone).and_then(|b| b.recipe(arch)).map(|r| r.text()),
+            flavour,
+            found: agents.path(&name).map(|path| (path.clone(), checked(&path))),
+            recipe: builder.as_ref().map_err(Clone::clone).and_then(|b| b.recipe(flavour)).map(|r| r.text()),
         }
     };
-    let rows: Vec<Row> = ARCHES.iter().map(row).collect();
+    let rows: Vec<Row> = Flavour::all().map(row).collect();
     match format {
         FactsFormat::Text => print(&rows.iter().map(Row::text).collect::<String>())?,
         FactsFormat::Json => print_json(&rows.iter().map(Row::value).collect::<Vec<_>>())?,
@@ -116,7 +118,9 @@ fn list(agents: &Agents, source: Option<PathBuf>, format: FactsFormat) -> Comman
 
 impl Row {
     fn text(&self) -> String {
-        let mut text = format!("{:<10} {}\n", self.arch.name, self.arch.about);
+        let loads =
+            if self.flavour.glibc { "; loads libraries of runtimes, on systems with glibc" } else { "" };
+        let mut text = format!("{:<14} {}{loads}\n", self.flavour.name(), self.flavour.arch.about);
         let mut line = |name: &str, value: &str| {
             text.push_str(&format!("  {name:<8} {}\n", value.replace('\n', &format!("\n{:11}", ""))));
         };
@@ -127,7 +131,7 @@ impl Row {
                 line("ready", &facts);
             }
             Some((_, Err(why))) => line("unusable", why),
-            None => line("missing", &format!("to have one: bench agents build {}", self.arch.name)),
+            None => line("missing", &format!("to have one: bench agents build {}", self.flavour.name())),
         }
         match &self.recipe {
             Ok(recipe) => line("builds", recipe),
@@ -142,7 +146,7 @@ impl Row {
             None => (None, Err(&String::new())),
         };
         json!({
-            "arch": self.arch.name,
+            "arch": self.flavour.name(),
             "path": path,
             "ready": file.is_ok(),
             "bytes": file.ok().map(|f| f.bytes),

@@ -6,6 +6,7 @@ use crate::{
     dispatch::Remedy,
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
+    libraries::Wish,
     progress::Progress,
     session::Session,
     settings::{Layer, Settings},
@@ -70,7 +71,7 @@ async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> 
     let registry = Registry::bare(settings);
     let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let mut session = Session::start(devices, files, settings, interrupts)?;
+    let mut session = Session::start(devices, files, &Wish::nothing(&settings.cache), settings, interrupts)?;
     let greetings = session.greet(&mut progress).await?;
     if let Some(Err(trouble)) = greetings.first() {
         let error = anyhow::Error::msg(trouble.reason.clone()).context("the agent does not work");

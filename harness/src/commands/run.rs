@@ -5,6 +5,7 @@ use crate::{
     dispatch::Ended,
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
+    libraries::Shelf,
     measure::{self, Measured, random_seed},
     progress::{Progress, say},
     runs,
@@ -60,6 +61,7 @@ impl MeasureArgs {
             keep_reference: least > 1,
             versions: None,
             selftest: None,
+            profiles_only: false,
         };
         Measurable { wanted, resume: self.resume, settings: self.settings }
     }
@@ -98,7 +100,9 @@ pub(crate) fn measure(
     }
     let seed = settings.seed.unwrap_or_else(random_seed);
     let selection = Selection::load(&what.wanted, &settings, seed)?;
-    if selection.entrants.len() * selection.runtimes.len() < least {
+    // which runtimes there are is known when the devices have answered
+    let is_open = selection.runtimes.is_empty() && !Shelf::new(&settings.cache).entries().0.is_empty();
+    if selection.entrants.len() * selection.runtimes.len().max(1) < least && !is_open {
         return Err(Failure::usage(
             "a comparison needs two variants, or one on two runtimes; `bench run` measures one alone",
         ));

@@ -3,19 +3,20 @@
 use super::block_on;
 use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
+    libraries::Shelf,
     measure::random_seed,
-    plan::{Feed, accuracy_deadline_ms, performance_deadline_ms},
+    plan::{Feed, PROFILE_ITERATIONS, accuracy_deadline_ms, performance_deadline_ms},
     selection::{Selection, Wanted},
     settings::{Layer, Settings},
     stdout::print,
     transport::{Guarded, HostFile, Local},
 };
 use protocol::{
-    Artifact, HostMessage, Inputs, Mode, PROTOCOL_VERSION, Schedule, TensorFile, TrialSpec, UnitId, UnitSpec,
-    encode,
+    Artifact, HostMessage, Inputs, Library, Mode, PROTOCOL_VERSION, RuntimeId, Schedule, TensorFile,
+    TrialSpec, UnitId, UnitSpec, encode,
 };
 use std::{
-    collections::BTreeMap,
+    env::consts::ARCH,
     path::{Path, PathBuf},
 };
 
@@ -46,9 +47,6 @@ enum ModeArg {
     Profile,
 }
 
-/// Iterations of a profile.
-const PROFILE_ITERATIONS: u32 = 10;
-
 /// Prints a hello, one unit with one trial, and a goodbye.
 pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
     let settings = Settings::resolve(args.settings, config)?;
@@ -76,22 +74,14 @@ pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
         }
         ModeArg::Profile => (Mode::Profile { iterations: PROFILE_ITERATIONS }, performance_ms),
     };
-    let Some(runtime) = selection.runtimes.first().cloned() else {
-        return Err(Failure::usage("the suite names no runtime"));
-    };
+    let asked = selection.runtimes.first().cloned().unwrap_or_else(RuntimeId::builtin);
+    let library = block_on(library(&settings, &asked))?;
+    let options = selection.options.get(&asked).cloned().unwrap_or_default();
+    let runtime = RuntimeId { version: None, ..asked };
     let model = Artifact { path: model, sha256: entrant.file.sha256.clone() };
     let (threads, slowdown_permille) = (selection.threads, None);
-    let trial = TrialSpec {
-        runtime,
-        library: None,
-        options: BTreeMap::new(),
-        model,
-        threads,
-        inputs,
-        mode,
-        deadline_ms,
-        slowdown_permille,
-    };
+    let trial =
+        TrialSpec { runtime, library, options, model, threads, inputs, mode, deadline_ms, slowdown_permille };
     let unit =
         UnitSpec { unit: UnitId(0), seed, schedule: Schedule::Alone, cool_down: None, trials: vec![trial] };
     let mut lines = Vec::new();
@@ -117,8 +107,26 @@ async fn inputs(selection: &Selection, settings: &Settings) -> CommandResult<Inp
     Ok(Inputs::Files { files: placed })
 }
 
+/// The library that this machine has for a runtime, where it needs one.
+async fn library(settings: &Settings, asked: &RuntimeId) -> CommandResult<Option<Library>> {
+    let libc = local(settings).probe().await.or_usage()?.libc;
+    let shelf = Shelf::new(&settings.cache);
+    let found = shelf.for_device(std::slice::from_ref(asked), ARCH, &libc).map_err(Failure::usage)?;
+    let Some(provided) = found.provided.into_iter().next() else { return Ok(None) };
+    let mut placed = Vec::new();
+    for file in &provided.files {
+        placed.push(Artifact { path: place(settings, file).await?, sha256: file.sha256.clone() });
+    }
+    let mut placed = placed.into_iter();
+    let version = provided.library.version;
+    Ok(placed.next().map(|file| Library { version, file, with: placed.collect() }))
+}
+
+fn local(settings: &Settings) -> Guarded {
+    Guarded::new(Box::new(Local::new(settings.cache.clone(), PathBuf::new())))
+}
+
 /// Puts a file where an agent on this machine can read it.
 async fn place(settings: &Settings, file: &HostFile) -> CommandResult<PathBuf> {
-    let local = Guarded::new(Box::new(Local::new(settings.cache.clone(), PathBuf::new())));
-    Ok(local.push(file, |_| ()).await.or_usage()?.path)
+    Ok(local(settings).push(file, |_| ()).await.or_usage()?.path)
 }

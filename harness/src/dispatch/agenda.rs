@@ -163,7 +163,7 @@ impl Agenda {
             let iterations = part(unit).and_then(|part| self.groups.get(&part)?.iterations);
             return Step::Measure { unit: PlannedUnit { cases, iterations, ..unit.clone() }, attempt };
         }
-        match self.groups.values().all(|g| g.decided) {
+        match !self.groups.is_empty() && self.groups.values().all(|g| g.decided) {
             true => Step::Finish("every latency is known well enough"),
             false => Step::Finish("all units are measured"),
         }
@@ -224,8 +224,11 @@ impl Agenda {
             group.wanted = group.wanted.saturating_sub(1);
             self.performance_took.push(took);
         }
-        for (case, outcome) in outcomes {
-            self.judge(*case, outcome);
+        // a runtime that does not show its nodes is measured all the same
+        if planned.purpose != Purpose::Profile {
+            for (case, outcome) in outcomes {
+                self.judge(*case, outcome);
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use super::event::{DispatchEvent, Places, Remedy, Trouble};
 use crate::{
     agents::Agents,
     devices::Device,
+    libraries::{Libraries, Wish},
     link::{Link, LinkError, Sink, UnitEnd},
-    transport::{AGENT_DIR, HostFile, ProcessEnd, Program, Pushed, TransportError},
+    transport::{AGENT_DIR, HostFile, Probe, ProcessEnd, Program, Pushed, TransportError},
 };
 use protocol::{Artifact, Sha256Hex, UnitSpec};
 use std::{
@@ -46,6 +47,8 @@ pub(crate) struct Driver {
     pub(crate) agents: Agents,
     /// What it needs.
     pub(crate) files: Vec<HostFile>,
+    /// Runtimes that it needs libraries for.
+    pub(crate) libraries: Wish,
     /// Where fetched outputs are put until they are stored.
     pub(crate) staging: PathBuf,
     /// To the dispatcher.
@@ -132,11 +135,8 @@ impl Driver {
         }
         let probe = self.device.way.probe().await?;
         self.reached = true;
-        let agent = match &probe.agent {
-            Some(_) => None,
-            None => Some(self.agent_for(&probe.arch)?),
-        };
-        let (places, sent_bytes) = self.push_all(agent.as_ref()).await?;
+        let (agent, libraries) = self.choose(&probe)?;
+        let (places, sent_bytes) = self.push_all(agent.as_ref(), &libraries).await?;
         let pushed = agent.as_ref().and_then(|file| Some((file, places.get(&file.sha256)?.clone())));
         let mut program = match (probe.agent, &pushed) {
             (Some(program), _) => program,
@@ -148,7 +148,7 @@ impl Driver {
         let process = self.device.way.spawn(&program).await?;
         let mut link = Link::new(process);
         let hello = match link.greet().await {
-            Ok(hello) => hello,
+            Ok(hello) => crate::link::Hello { libraries, ..hello },
             Err(error) => {
                 let (mut trouble, end) = given_up(link, &error).await;
                 if pushed.is_some() && is_no_agent(&error, end) {
@@ -184,16 +184,37 @@ impl Driver {
         }
     }
 
-    /// The agent for the instruction set that was probed, or that the user says the device has.
-    fn agent_for(&self, probed: &str) -> Result<HostFile, Trouble> {
-        let arch = self.device.known.agent.as_deref().unwrap_or(probed);
-        self.agents.find(arch).map_err(|reason| trouble(reason, Remedy::Setting))
+    /// The libraries that the device is given, and the agent, where it has none: for the instruction set that was
+    /// probed, or that the user says it has.
+    fn choose(&self, probe: &Probe) -> Result<(Option<HostFile>, Libraries), Trouble> {
+        let arch = self.device.known.agent.as_deref().unwrap_or(&probe.arch);
+        let setting = |reason| trouble(reason, Remedy::Setting);
+        let mut libraries = self.libraries.for_device(arch, &probe.libc).map_err(setting)?;
+        if probe.agent.is_some() {
+            return Ok((None, libraries));
+        }
+        if !libraries.provided.is_empty() {
+            match self.agents.find_glibc(arch, &probe.libc) {
+                Ok(agent) => return Ok((Some(agent), libraries)),
+                Err(reason) if !self.libraries.is_open() => return Err(setting(reason)),
+                Err(reason) => {
+                    libraries.provided.clear();
+                    libraries.notes.push(reason);
+                }
+            }
+        }
+        Ok((Some(self.agents.find(arch).map_err(setting)?), libraries))
     }
 
     /// Makes sure that every file is there, and tells how many bytes that took. When something had to be sent,
     /// old files make room for it.
-    async fn push_all(&self, agent: Option<&HostFile>) -> Result<(Places, u64), TransportError> {
-        let all: Vec<&HostFile> = agent.into_iter().chain(&self.files).collect();
+    async fn push_all(
+        &self,
+        agent: Option<&HostFile>,
+        libraries: &Libraries,
+    ) -> Result<(Places, u64), TransportError> {
+        let libraries = libraries.provided.iter().flat_map(|one| &one.files);
+        let all: Vec<&HostFile> = agent.into_iter().chain(libraries).chain(&self.files).collect();
         let keep: Vec<Sha256Hex> = all.iter().map(|file| file.sha256.clone()).collect();
         let (mut places, mut sent) = (Places::new(), 0);
         for file in all {

@@ -57,8 +57,6 @@ impl Scene {
             file: HostFile::from_memory(*name, *bytes),
             reference: Some(0),
             slowdown_permille: None,
-            library: None,
-            options: std::collections::BTreeMap::new(),
         });
         let plan = testing::plan();
         let selection = Selection {
@@ -67,11 +65,13 @@ impl Scene {
             kinds: vec![ContrastKind::Reference],
             entrants: entrants.collect(),
             runtimes: vec!["fake/cpu".parse().unwrap()],
+            options: suites::RuntimeOptions::new(),
             threads: 1,
             schedule: None,
             measure: suites::Measure::default(),
             budget: None,
             together: crate::plan::MAX_GROUP,
+            profiles_only: false,
             costs_only: false,
             canaries: false,
             dataset: plan.dataset,

@@ -29,9 +29,8 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
             let again = if *attempt > 0 { format!(", attempt {}", attempt + 1) } else { String::new() };
             let (kind, planned) = match purpose {
                 Purpose::Accuracy => ("accuracy", device.accuracy.planned.to_string()),
-                Purpose::Performance | Purpose::Profile => {
-                    ("performance unit", format!("up to {}", device.performance.planned))
-                }
+                Purpose::Profile => ("profile", device.accuracy.planned.to_string()),
+                Purpose::Performance => ("performance unit", format!("up to {}", device.performance.planned)),
                 Purpose::Confirmation => {
                     ("confirmation unit", format!("up to {}", device.performance.planned))
                 }
@@ -41,7 +40,7 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
         DispatchEvent::UnitDone { took, .. } => {
             let (phase, Tally { done, planned }) = device.phase();
             let kind = match phase {
-                Phase::Accuracy => return None,
+                Phase::Accuracy | Phase::Profile => return None,
                 Phase::Performance => "performance",
                 Phase::Confirmation => "confirmation",
             };

@@ -76,6 +76,7 @@ impl Terminal {
         let text = match (phase, planned) {
             (_, 0) => doing.clone(),
             (Phase::Accuracy, _) => format!("accuracy {done} of {planned}: {doing}"),
+            (Phase::Profile, _) => format!("profile {done} of {planned}: {doing}"),
             (Phase::Performance | Phase::Confirmation, _) => {
                 let kind = if phase == Phase::Confirmation { "confirming: " } else { "" };
                 let left = view.at_most_left(device).map(|left| format!(", ≤ {} left", human_time(left)));

@@ -21,6 +21,7 @@ pub(super) struct View {
 pub(super) struct DeviceView {
     pub(super) id: String,
     pub(super) accuracy: Tally,
+    profile: Tally,
     pub(super) performance: Tally,
     confirmation: Tally,
     phase: Phase,
@@ -33,11 +34,13 @@ pub(super) struct DeviceView {
 }
 
 /// What a device is at.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Outputs of every example.
     #[default]
     Accuracy,
+    /// Time per node.
+    Profile,
     /// Latency and memory.
     Performance,
     /// Latency once more.
@@ -68,6 +71,8 @@ impl View {
             let groups = plan.measuring.groups.iter().filter(of_device).count();
             let count = |purpose| done.iter().filter(|d| **d == (index, purpose)).count() as u32;
             device.accuracy = Tally { done: count(Purpose::Accuracy), planned: cases as u32 };
+            let profiled = if plan.measuring.profiles { cases as u32 } else { 0 };
+            device.profile = Tally { done: count(Purpose::Profile), planned: profiled };
             let planned = (groups as u32).saturating_mul(plan.suite.max_units);
             device.performance = Tally { done: count(Purpose::Performance), planned };
             device.confirmation = Tally { done: count(Purpose::Confirmation), planned };
@@ -99,10 +104,11 @@ impl View {
             DispatchEvent::UnitStarted { purpose, .. } => {
                 device.phase = match purpose {
                     Purpose::Accuracy => Phase::Accuracy,
-                    Purpose::Performance | Purpose::Profile => Phase::Performance,
+                    Purpose::Profile => Phase::Profile,
+                    Purpose::Performance => Phase::Performance,
                     Purpose::Confirmation => Phase::Confirmation,
                 };
-                if device.phase != Phase::Accuracy {
+                if device.phase > Phase::Profile {
                     device.began_performance.get_or_insert_with(Instant::now);
                 }
                 device.doing = names;
@@ -153,11 +159,12 @@ impl DeviceView {
     fn unit_done(&mut self, took: Duration) {
         let tally = match self.phase {
             Phase::Accuracy => &mut self.accuracy,
+            Phase::Profile => &mut self.profile,
             Phase::Performance => &mut self.performance,
             Phase::Confirmation => &mut self.confirmation,
         };
         tally.done += 1;
-        if self.phase != Phase::Accuracy {
+        if self.phase > Phase::Profile {
             self.took.push(took);
         }
     }
@@ -166,6 +173,7 @@ impl DeviceView {
     pub(super) fn phase(&self) -> (Phase, Tally) {
         let tally = match self.phase {
             Phase::Accuracy => self.accuracy,
+            Phase::Profile => self.profile,
             Phase::Performance => self.performance,
             Phase::Confirmation => self.confirmation,
         };

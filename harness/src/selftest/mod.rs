@@ -10,12 +10,12 @@ pub(crate) use counts::{Counts, Rate, counts};
 
 use crate::{
     exit::{CommandResult, ExitWith, Failure},
-    selection::{Entrant, Selection, host_file, random},
+    selection::{Entrant, Selection, host_file, options, random},
     settings::Settings,
 };
-use protocol::{ContrastKind, Sha256Hex, Task};
+use protocol::{ContrastKind, RuntimeId, Sha256Hex, Task};
 use reports::record::{Subject, SuiteFacts};
-use suites::{Burst, Measure, WarmUpRules};
+use suites::{Burst, Measure, RuntimeOptions, WarmUpRules};
 
 /// Suite and variant whose model is measured: some tenths of a millisecond, so that a short steady state has hundreds of
 /// samples, and a record of hundreds of cells stays small.
@@ -112,12 +112,17 @@ pub(crate) fn selection(cells: &Cells, settings: &Settings, seed: u64) -> Comman
         },
         kinds: vec![ContrastKind::Reference],
         entrants,
-        runtimes: if settings.runtimes.is_empty() { suite.runtimes } else { settings.runtimes.clone() },
+        runtimes: match settings.runtimes.as_slice() {
+            [] => vec![RuntimeId::builtin()],
+            asked => asked.to_vec(),
+        },
+        options: options(&RuntimeOptions::new(), settings),
         threads: settings.threads.unwrap_or(1),
         measure: measure(),
         schedule: settings.schedule,
         budget: settings.time_budget.map(|span| span.0),
         together: 2,
+        profiles_only: false,
         costs_only: true,
         canaries: false,
         dataset,

@@ -2,8 +2,8 @@
 //! started once more in a process group of its own.
 
 use super::{
-    Control, HostFile, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach,
-    Tidied, Transport, TransportError, files, look,
+    Control, HostFile, Libc, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed,
+    Reach, Tidied, Transport, TransportError, files, libc, look,
 };
 use protocol::Sha256Hex;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -43,8 +43,10 @@ pub(super) fn open(reach: &Reach, options: &Options) -> Result<Box<dyn Transport
 impl Transport for Local {
     fn probe(&self) -> Pending<'_, Probe> {
         Box::pin(async move {
-            files::probe(&self.cache).await.map(|free_bytes| Probe {
+            let free_bytes = files::probe(&self.cache).await?;
+            Ok(Probe {
                 arch: std::env::consts::ARCH.to_owned(),
+                libc: own_libc().await,
                 cache: self.cache.clone(),
                 free_bytes,
                 agent: Some(Program { path: self.agent.clone(), args: vec!["agent".into()] }),
@@ -101,6 +103,17 @@ impl Transport for Local {
         // this machine is where it is
         Box::pin(async { Ok(()) })
     }
+}
+
+/// The C library that this executable can load libraries with.
+async fn own_libc() -> Libc {
+    if cfg!(target_feature = "crt-static") {
+        return Libc::Unknown;
+    }
+    let output =
+        Command::new("sh").args(["-c", libc::SCRIPT]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let told = output.await.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    told.map(|line| libc::parsed(line.trim_end())).unwrap_or_default()
 }
 
 fn start(program: &Program) -> Result<Process, TransportError> {

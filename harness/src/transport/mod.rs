@@ -9,6 +9,7 @@ mod fake;
 mod files;
 mod guard;
 mod hashes;
+mod libc;
 mod local;
 mod look;
 mod remote;
@@ -17,6 +18,7 @@ mod waiting;
 
 pub use fake::{Fake, Fault, FaultKind, Script, ScriptedModel};
 pub use guard::{Guarded, LOOK_LIMIT, PROBE_LIMIT, RECOVERY_LIMIT, SPAWN_LIMIT, STALL_LIMIT};
+pub use libc::{Glibc, Libc};
 pub use local::Local;
 pub use look::Look;
 pub(crate) use remote::last_orders;
@@ -105,6 +107,8 @@ pub struct Tidied {
 pub struct Probe {
     /// Instruction set, as Rust names it: `x86_64`, `aarch64`, `arm`.
     pub arch: String,
+    /// Its C library.
+    pub libc: Libc,
     /// Folder that belongs to us on the device.
     pub cache: PathBuf,
     /// Free space there, where it can be known.

@@ -57,13 +57,10 @@ fn summary(source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
     let mut page = head(&view);
     let mut left = SUMMARY_BYTES.saturating_sub(page.len() + RESERVE);
-    for (kind, title) in [
-        (ContrastKind::Reference, "Against the reference"),
-        (ContrastKind::Format, "ONNX against TFLite at equal precision"),
-    ] {
+    for kind in ContrastKind::ALL {
         let contrasts: Vec<_> = view.of_kind(kind).collect();
         if !contrasts.is_empty() {
-            page.push_str(&format!("#### {title}\n\n"));
+            page.push_str(&format!("#### {}\n\n", view.title(kind)));
             table(&view, &mut page, &mut left, &contrasts);
         }
     }

@@ -11,6 +11,7 @@ mod junit;
 mod labels;
 mod markdown;
 mod openmetrics;
+mod profile;
 mod svg;
 mod terminal;
 
@@ -78,6 +79,7 @@ type Renderer = fn(Source<'_>, &Options, &mut dyn Write) -> Result<(), RenderErr
 /// The list. A new format is a file and a line here.
 pub const FORMATS: &[Format] = &[
     terminal::FORMAT,
+    profile::FORMAT,
     html::FORMAT,
     markdown::COMMENT,
     markdown::SUMMARY,

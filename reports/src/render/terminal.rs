@@ -30,12 +30,12 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
         page.push('\n');
     }
     push_wrapped(&mut page, &headline.detail, options.width);
-    for kind in [ContrastKind::Reference, ContrastKind::Format] {
+    for kind in ContrastKind::ALL {
         let contrasts: Vec<_> = view.of_kind(kind).collect();
         if contrasts.is_empty() {
             continue;
         }
-        page.push_str(&format!("\n{}\n", title(&view, kind)));
+        page.push_str(&format!("\n{}\n", view.title(kind)));
         let listed = &contrasts[..contrasts.len().min(MAX_CONTRASTS)];
         let rows = if options.width >= WIDE { wide } else { narrow };
         page.push_str(&rows(&view, listed, options));
@@ -53,14 +53,6 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
     // a terminal has no use for a narrow space
     out.write_all(page.replace('\u{202f}', " ").as_bytes())?;
     Ok(())
-}
-
-fn title(view: &View<'_>, kind: ContrastKind) -> String {
-    match (kind, view.only_reference()) {
-        (ContrastKind::Reference, Some(case)) => format!("Against {}", view.name(case)),
-        (ContrastKind::Reference, None) => "Against the reference".to_owned(),
-        (ContrastKind::Format, _) => "ONNX against TFLite at equal precision".to_owned(),
-    }
 }
 
 fn wide(view: &View<'_>, contrasts: &[&ContrastView<'_>], options: &Options) -> String {

@@ -171,6 +171,7 @@ fn plan(cases: usize) -> Plan {
             performance_deadline_ms: 1,
             accuracy_deadline_ms: 1,
             time_budget_ms: None,
+            profiles: false,
             costs_only: false,
         },
         canaries: None,

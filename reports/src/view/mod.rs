@@ -110,6 +110,20 @@ impl<'a> View<'a> {
         references.all(|other| other == first).then_some(first)
     }
 
+    /// What the contrasts of a kind are called.
+    pub(crate) fn title(&self, kind: ContrastKind) -> String {
+        let told = match kind {
+            ContrastKind::Reference => match self.only_reference() {
+                Some(case) => return format!("Against {}", self.name(case)),
+                None => "Against the reference",
+            },
+            ContrastKind::Format => "ONNX against TFLite at equal precision, on the same kernels",
+            ContrastKind::Runtime => "The same file on another runtime",
+            ContrastKind::Stack => "ONNX against TFLite as shipped, each on its own runtime",
+        };
+        told.to_owned()
+    }
+
     /// The margin of costs, and those that have one of their own.
     pub(crate) fn margins(&self) -> String {
         let suite = &self.plan().suite;
@@ -139,7 +153,9 @@ impl<'a> ContrastView<'a> {
     pub(crate) fn label(&self) -> String {
         match self.contrast.kind {
             ContrastKind::Reference => self.candidate.to_string(),
-            ContrastKind::Format => format!("{} vs {}", self.candidate, self.reference),
+            ContrastKind::Format | ContrastKind::Runtime | ContrastKind::Stack => {
+                format!("{} vs {}", self.candidate, self.reference)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     devices::{Device, Known, Registry},
     exit::{CommandResult, Exit, ExitWith},
     interrupt::Interrupts,
+    libraries::Wish,
     link::Hello,
     progress::Progress,
     session::{Greeting, Session},
@@ -36,7 +37,7 @@ async fn ask(settings: &Settings) -> CommandResult<Vec<(Known, Greeting)>> {
     let chosen = registry.choose(&settings.devices).await?;
     let devices: Vec<Device> = registry.open_all(chosen.clone())?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let mut session = Session::start(devices, &[], settings, interrupts)?;
+    let mut session = Session::start(devices, &[], &Wish::nothing(&settings.cache), settings, interrupts)?;
     let greetings = session.greet(&mut Progress::new(true)).await?;
     session.end().await;
     Ok(chosen.into_iter().zip(greetings).collect())

@@ -8,6 +8,7 @@ use crate::{
     devices::Registry,
     exit::{CommandResult, Exit, ExitWith},
     interrupt::Interrupts,
+    libraries::Wish,
     progress::Progress,
     session::{Greeting, Session},
     settings::{Layer, Settings},
@@ -59,7 +60,7 @@ fn agent(settings: &Settings) -> CommandResult<Check> {
         let registry = Registry::bare(settings);
         let local = registry.open_all(registry.choose(&["local".to_owned()]).await?)?;
         let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-        let mut session = Session::start(local, &[], settings, interrupts)?;
+        let mut session = Session::start(local, &[], &Wish::nothing(&settings.cache), settings, interrupts)?;
         let mut greetings = session.greet(&mut Progress::new(true)).await?;
         session.end().await;
         greetings.pop().context("the agent gave no answer").or_incomplete()

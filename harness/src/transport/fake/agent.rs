@@ -97,6 +97,7 @@ impl FakeAgent {
             runtime: "fake".to_owned(),
             version: "1".to_owned(),
             backends: vec!["cpu".to_owned()],
+            formats: Vec::new(),
             library: None,
             pretends: true,
         };

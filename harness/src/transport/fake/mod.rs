@@ -7,8 +7,8 @@ mod script;
 pub use script::{Fault, FaultKind, Script, ScriptedModel};
 
 use super::{
-    Control, HostFile, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed, Reach,
-    Tidied, Transport, TransportError, files,
+    Control, HostFile, Libc, Look, Moved, Options, Pending, Probe, Process, ProcessEnd, Program, Pushed,
+    Reach, Tidied, Transport, TransportError, files,
 };
 use protocol::Sha256Hex;
 use std::{
@@ -67,7 +67,7 @@ impl Transport for Fake {
                 Some(arch) => (arch.clone(), None),
                 None => ("fake".to_owned(), Some(own)),
             };
-            Ok(Probe { arch, cache, free_bytes, agent })
+            Ok(Probe { arch, libc: Libc::Unknown, cache, free_bytes, agent })
         })
     }
 

@@ -2,7 +2,7 @@
 //! mksh and toybox, a Pi's dash and an embedded busybox all understand them.
 
 use super::{
-    super::{HostFile, Probe, Tidied, TransportError},
+    super::{HostFile, Probe, Tidied, TransportError, libc, libc::Libc},
     Output,
 };
 use protocol::Sha256Hex;
@@ -46,7 +46,8 @@ pub(super) fn probe(cache: &str) -> String {
          case $e in *'No space'*) ;; *) echo {NO_CACHE}; printf '%s\\n' \"$c\" \"$e\"; exit 0;; esac; \
          cd \"$c\" || exit 1; \
          command -v sha256sum >/dev/null || {{ echo 'sha256sum is missing' >&2; exit 1; }}; \
-         echo bench-probe; uname -m; pwd; df -Pk ."
+         echo bench-probe; uname -m; pwd; {}; df -Pk .",
+        libc::SCRIPT
     )
 }
 
@@ -70,10 +71,14 @@ pub(super) fn probed(output: &str) -> Result<Probe, TransportError> {
     if cache.len() > MAX_CACHE {
         return Err(odd("a cache folder of bearable length"));
     }
+    let rest: Vec<&str> = lines.collect();
+    let libc =
+        rest.iter().map(|line| libc::parsed(line)).find(|libc| *libc != Libc::Unknown).unwrap_or_default();
     // device, blocks, used, free, share, mounted on
-    let free_kib = lines.last().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    let free_kib = rest.last().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     Ok(Probe {
         arch: arch(machine).to_owned(),
+        libc,
         cache: PathBuf::from(cache),
         free_bytes: free_kib.map(|kib| kib.saturating_mul(1024)),
         agent: None,

@@ -23,7 +23,7 @@ const TICK_ROOM: f64 = 34.0;
 
 pub(super) fn tables(page: &Page<'_>) -> Markup {
     html! {
-        @for kind in [ContrastKind::Reference, ContrastKind::Format] {
+        @for kind in ContrastKind::ALL {
             @let contrasts: Vec<_> = page.view.of_kind(kind).collect();
             @if !contrasts.is_empty() { (table(page, kind, &contrasts)) }
         }
@@ -41,10 +41,7 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
     let listed = contrasts.iter().take(MAX_ROWS);
     // only what is laid out below can be linked to
     let laid_out: Vec<usize> = page.view.contrasts.iter().take(MAX_BLOCKS).map(|c| c.index).collect();
-    let label = match kind {
-        ContrastKind::Reference => "Verdicts against the reference",
-        ContrastKind::Format => "Verdicts of ONNX against TFLite",
-    };
+    let label = format!("Verdicts: {}", page.view.title(kind));
     let body = html! {
         table.verdicts {
             caption { (caption(page, kind)) }
@@ -62,17 +59,12 @@ fn table(page: &Page<'_>, kind: ContrastKind, contrasts: &[&ContrastView<'_>]) -
         }
         (parts::omitted(contrasts.len(), MAX_ROWS))
     };
-    parts::scroll(label, &body)
+    parts::scroll(&label, &body)
 }
 
 fn caption(page: &Page<'_>, kind: ContrastKind) -> Markup {
     let Some(case) = page.view.only_reference().filter(|_| kind == ContrastKind::Reference) else {
-        return match kind {
-            ContrastKind::Reference => html! { b { "Against the reference" } },
-            ContrastKind::Format => {
-                html! { b { "ONNX against TFLite" } " at equal precision, on the same examples" }
-            }
-        };
+        return html! { b { (page.view.title(kind)) } };
     };
     let Some((plan, summary)) = page.view.case(case) else { return html! {} };
     let metric = page.view.plan().suite.task.metric();
@@ -108,7 +100,7 @@ fn row(contrast: &ContrastView<'_>, linked: bool, axis: &Axis, margin: f64, scal
 fn names(contrast: &ContrastView<'_>) -> Markup {
     html! {
         (parts::name(&contrast.candidate))
-        @if contrast.contrast.kind == ContrastKind::Format { span.small { "vs " (contrast.reference) } }
+        @if contrast.contrast.kind != ContrastKind::Reference { span.small { "vs " (contrast.reference) } }
     }
 }
 

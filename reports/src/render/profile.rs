@@ -1,0 +1,135 @@
+//! Where the time goes, for a terminal: the slowest nodes of every profiled case, side by side. From profile trials
+//! alone; no latency of a run comes from these.
+
+use super::{Format, Options, RenderError};
+use crate::record::{CaseIndex, Purpose, RunRecord};
+use crate::table::Source;
+use crate::text;
+use crate::view::View;
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
+use protocol::NodeProfile;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+pub(super) const FORMAT: Format =
+    Format { name: "profile", file: None, about: "the slowest nodes of every case, side by side", render };
+
+/// Nodes of a case that are listed.
+const TOP: usize = 10;
+/// Columns that a case needs to be read.
+const CASE_WIDTH: u16 = 42;
+/// Longest name of a node, from its end.
+const NAME_CHARS: usize = 28;
+/// A line below the header, none between rows.
+const LINES: TableStyle = presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
+
+/// The nodes of one case, slowest first.
+pub(crate) struct Profile<'a> {
+    /// Whose.
+    pub(crate) case: CaseIndex,
+    /// Median time in nanoseconds, and the node.
+    pub(crate) nodes: Vec<(f64, &'a NodeProfile)>,
+    /// Sum of the medians.
+    pub(crate) total_ns: f64,
+}
+
+impl<'a> Profile<'a> {
+    /// The first profile of a case that shows any nodes.
+    pub(crate) fn of(record: &'a RunRecord, case: CaseIndex) -> Option<Self> {
+        let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Profile);
+        let mut trials = units.flat_map(|unit| &unit.trials).filter(|trial| trial.case == case);
+        let found = trials.find(|trial| !trial.profile.is_empty())?;
+        let median = |node: &NodeProfile| {
+            let times: Vec<f64> = node.wall_ns.iter().map(|ns| *ns as f64).collect();
+            stats::median(&times).unwrap_or_default()
+        };
+        let mut nodes: Vec<_> = found.profile.iter().map(|node| (median(node), node)).collect();
+        let total_ns = nodes.iter().map(|(time, _)| time).sum();
+        nodes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Some(Self { case, nodes, total_ns })
+    }
+
+    /// Share of all time that a node takes.
+    pub(crate) fn share(&self, time_ns: f64) -> f64 {
+        if self.total_ns > 0.0 { time_ns / self.total_ns } else { 0.0 }
+    }
+
+    /// Nodes and share of time per unit that ran them, the one with most time first.
+    pub(crate) fn units(&self) -> Vec<(&'a str, usize, f64)> {
+        let mut units: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+        for (time, node) in &self.nodes {
+            let unit = units.entry(node.unit.as_str()).or_default();
+            *unit = (unit.0 + 1, unit.1 + time);
+        }
+        let mut all: Vec<_> =
+            units.into_iter().map(|(unit, (nodes, time))| (unit, nodes, self.share(time))).collect();
+        all.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(b.0)));
+        all
+    }
+}
+
+fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
+    let view = View::new(source.record, source.verdicts);
+    let cases = 0..source.record.plan.variants().len();
+    let profiles: Vec<Profile<'_>> =
+        cases.clone().filter_map(|case| Profile::of(source.record, case)).collect();
+    let mut page = String::new();
+    let abreast = usize::from((options.width / CASE_WIDTH).max(1));
+    for some in profiles.chunks(abreast) {
+        page.push_str(&side_by_side(&view, some, options));
+        page.push('\n');
+    }
+    for case in cases.filter(|case| !profiles.iter().any(|profile| profile.case == *case)) {
+        page.push_str(&format!("{}: no profile{}\n", view.name(case), why(source.record, case)));
+    }
+    // a terminal has no use for a narrow space
+    out.write_all(page.replace('\u{202f}', " ").as_bytes())?;
+    Ok(())
+}
+
+/// What became of the trial that should have brought one.
+fn why(record: &RunRecord, case: CaseIndex) -> String {
+    let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Profile);
+    let mut trials = units.flat_map(|unit| &unit.trials).filter(|trial| trial.case == case);
+    match trials.next().map(|trial| &trial.outcome) {
+        Some(protocol::Outcome::Failed { message, .. }) => format!(": {}", text::clean(message)),
+        Some(protocol::Outcome::Crashed { signal, .. }) => {
+            format!(": its worker was ended by signal {signal}")
+        }
+        Some(protocol::Outcome::TimedOut) => ": its worker outlived its deadline".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn side_by_side(view: &View<'_>, profiles: &[Profile<'_>], options: &Options) -> String {
+    let mut table = Table::new();
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(options.width);
+    table.set_header(profiles.iter().map(|p| view.name(p.case)));
+    table.add_row(profiles.iter().map(summary));
+    let rows = profiles.iter().map(|p| p.nodes.len()).max().unwrap_or_default().min(TOP);
+    for row in 0..rows {
+        table.add_row(profiles.iter().map(|p| p.nodes.get(row).map(|n| cell(p, n)).unwrap_or_default()));
+    }
+    format!("{table}\n")
+}
+
+fn summary(profile: &Profile<'_>) -> String {
+    let unit = |(unit, nodes, share): (&str, usize, f64)| {
+        let unit = if unit.is_empty() { "unit not told".into() } else { text::clean(unit) };
+        format!("{nodes} on {unit} {}", text::percent(share, 0))
+    };
+    let units: Vec<String> = profile.units().into_iter().map(unit).collect();
+    format!("{} in all; {}", text::time(profile.total_ns), units.join(", "))
+}
+
+fn cell(profile: &Profile<'_>, (time, node): &(f64, &NodeProfile)) -> String {
+    let name = text::clean(&node.node);
+    let chars = name.chars().count();
+    let short: String = match chars.checked_sub(NAME_CHARS) {
+        Some(more) if more > 0 => std::iter::once('…').chain(name.chars().skip(more + 1)).collect(),
+        _ => name.into_owned(),
+    };
+    let share = text::percent(profile.share(*time), 1);
+    format!("{:>8} {share:>6}  {} {short}", text::time(*time), text::clean(&node.op))
+}

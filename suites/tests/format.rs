@@ -34,7 +34,7 @@ fn parse(toml: &str) -> Suite {
 #[test]
 fn every_block_parses() {
     let blocks = blocks();
-    assert_eq!(blocks.len(), 9, "one for each kind of data, and more");
+    assert_eq!(blocks.len(), 10, "one for each kind of data, and more");
     let suites: Vec<Suite> = blocks.iter().map(|b| parse(b)).collect();
     let kinds = |f: fn(&datasets::DatasetSpec) -> bool| {
         suites.iter().filter(|s| s.dataset.as_ref().is_some_and(f)).count()
@@ -56,7 +56,10 @@ fn defaults_are_as_written() {
     assert_eq!(compare, Compare { accuracy_margin: Some(0.01), ..Compare::default() });
     assert_eq!(compare.contrasts, ContrastKind::ALL);
     let plain = parse(&blocks[0]);
-    assert_eq!((plain.threads, plain.runtimes[0].to_string()), (1, "builtin/cpu".to_owned()));
+    assert_eq!((plain.threads, plain.runtimes.len(), plain.options.len()), (1, 0, 0));
+    let with_options = parse(blocks.iter().find(|b| b.contains("[options.")).unwrap());
+    let id = &with_options.runtimes[1];
+    assert_eq!(with_options.options[id]["spinning"], "false");
     let text = text();
     for (key, default) in [
         ("min_iterations", measure.min_iterations.to_string()),

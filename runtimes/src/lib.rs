@@ -5,6 +5,8 @@
 //! A runtime is a folder and a line in [`RUNTIMES`].
 
 pub mod builtin;
+#[cfg(feature = "dlopen")]
+mod dlopen;
 mod error;
 pub mod fake;
 

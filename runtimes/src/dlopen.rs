@@ -198,8 +198,8 @@ macro_rules! functions {
     ) => {
         $(#[$meta])*
         $vis struct $table {
-            $($need: unsafe extern "C" fn($($need_arg),*) $(-> $need_ret)?,)*
-            $($may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?>,)*
+            $($vis $need: unsafe extern "C" fn($($need_arg),*) $(-> $need_ret)?,)*
+            $($vis $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?>,)*
         }
 
         impl $table {

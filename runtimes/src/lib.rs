@@ -9,13 +9,24 @@ pub mod builtin;
 mod dlopen;
 mod error;
 pub mod fake;
+#[cfg(feature = "dlopen")]
+mod litert;
+#[cfg(feature = "dlopen")]
+mod said;
+#[cfg(feature = "dlopen")]
+mod tflite;
 
 pub use error::{Error, Result};
 use protocol::{BackendProof, Format, Library, ModelFacts, NodeProfile, TensorInfo};
 use std::{collections::BTreeMap, path::Path};
 
 /// Every runtime that this build knows. One that cannot be used on this device says so when opened.
-pub const RUNTIMES: &[&dyn Runtime] = &[&builtin::Builtin, &fake::Fake];
+pub const RUNTIMES: &[&dyn Runtime] = &[
+    &builtin::Builtin,
+    #[cfg(feature = "dlopen")]
+    &litert::LiteRt,
+    &fake::Fake,
+];
 
 /// The runtime of that name, as in [`protocol::RuntimeId::runtime`].
 pub fn runtime(name: &str) -> Result<&'static dyn Runtime> {

@@ -12,6 +12,9 @@ use std::path::Path;
 mod onnx;
 mod tflite;
 
+#[cfg(feature = "dlopen")]
+pub(crate) use tflite::{Outline, operator_name, outline};
+
 /// A parsed model file.
 pub trait Source: Send {
     /// What is in the file.

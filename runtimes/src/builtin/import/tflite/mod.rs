@@ -10,9 +10,16 @@ mod importer;
 mod layout;
 mod opcodes;
 mod options;
+#[cfg(feature = "dlopen")]
+mod outline;
 mod recurrent;
 mod schema;
 mod sparse;
+
+#[cfg(feature = "dlopen")]
+pub(crate) use opcodes::operator_name;
+#[cfg(feature = "dlopen")]
+pub(crate) use outline::{Outline, outline};
 
 use super::{FormatEntry, Source};
 use crate::Result;

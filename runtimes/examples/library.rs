@@ -77,7 +77,9 @@ fn start(runtime: &str, library: &str, model: &str, settings: &[String]) -> Resu
     }
     let (ins, outs) = (shown(session.inputs()), shown(session.outputs()));
     say(&format!("inputs {ins}\noutputs {outs}\n{:#?}\n", session.proof()));
-    for node in if profile > 0 { session.profile(profile, &|| 0)? } else { Vec::new() } {
+    let begin = Instant::now();
+    let clock = || begin.elapsed().as_nanos() as u64;
+    for node in if profile > 0 { session.profile(profile, &clock)? } else { Vec::new() } {
         let mean = node.wall_ns.iter().sum::<u64>() / node.wall_ns.len().max(1) as u64;
         say(&format!("{mean:>9} ns {:<44} {:<24} {}\n", node.op, node.unit, node.node));
     }

@@ -25,6 +25,8 @@ pub const RUNTIMES: &[&dyn Runtime] = &[
     &builtin::Builtin,
     #[cfg(feature = "dlopen")]
     &litert::LiteRt,
+    #[cfg(feature = "dlopen")]
+    &tflite::TfLite,
     &fake::Fake,
 ];
 

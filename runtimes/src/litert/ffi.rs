@@ -63,13 +63,16 @@ pub(super) struct RawEvent {
     pub(super) kind: c_int,
     pub(super) start_us: u64,
     pub(super) elapsed_us: u64,
-    pub(super) memory: [i64; 4],
+    /// Before and after: footprint, allocated, in use.
+    pub(super) memory: [i64; 6],
     pub(super) index: u64,
     pub(super) extra: u64,
     pub(super) source: c_int,
 }
 
 const _: () = assert!(size_of::<Layout>() == 68 && size_of::<Ranked>() == 72 && size_of::<PerTensor>() == 16);
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<PerChannel>() == 32 && size_of::<RawEvent>() == 104);
 
 functions! {
     /// The functions that are called, with the types of the library's headers.

@@ -108,6 +108,26 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "the next test starts it, because it ends its process"]
+    fn a_library_aborts() {
+        listen(|| {
+            print("last words\n");
+            std::process::abort();
+        });
+    }
+
+    #[test]
+    fn last_words_are_passed_on() {
+        let ran = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "said::tests::a_library_aborts", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!ran.status.success() && said.contains("last words\n"), "{}: {said}", ran.status);
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ran.status), Some(libc::SIGABRT));
+    }
+
+    #[test]
     fn reasons_are_what_is_no_chatter() {
         let said = "INFO: Created something.\n\nERROR: node 3\nnot prepared\nVERBOSE: x\n";
         assert_eq!(reasons(said), "ERROR: node 3; not prepared");

@@ -30,11 +30,10 @@ impl Model {
         let at = |source| Error::Io { path: path.to_owned(), source };
         std::fs::File::open(path).map_err(at)?;
         let (loaded, said) = said::listen(|| Loaded::open(environment, path));
-        // Whatever the number: it is the file that could not be read.
-        let loaded = loaded.map_err(|failed| {
-            let words = failed.with(&said).to_string();
-            let words = words.split_once(": ").map_or(words.as_str(), |(_kind, rest)| rest);
-            Error::ModelInvalid(format!("{}: {words}", path.display()))
+        let loaded = loaded.map_err(|failed| match failed.with(&said) {
+            // Whatever the number: it is the file that could not be read.
+            Error::Runtime(why) => Error::ModelInvalid(format!("{}: {why}", path.display())),
+            other => other.at(&path.display().to_string()),
         })?;
         Ok(Self { loaded, path: path.to_owned(), warnings: Rc::clone(warnings) })
     }

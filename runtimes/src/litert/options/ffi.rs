@@ -86,7 +86,7 @@ impl Options {
             let outer = library.handle(WHAT, |_, to| create_run(to))?;
             let inner = library.handle(WHAT, |_, to| find_run(outer, to))?;
             checked(WHAT, set_profiling(inner, settings.profile))?;
-            checked(WHAT, set_reporter(inner, Settings::ERRORS_IN_MEMORY))?;
+            checked(WHAT, set_reporter(inner, settings.error_reporter()))?;
             checked(WHAT, (api.add_opaque)(self.handle, outer))
         }
     }

@@ -36,12 +36,11 @@ pub(super) struct Settings {
     pub(super) weight_cache: Option<String>,
     /// Events are to be recorded.
     pub(super) profile: bool,
+    /// Errors are to be printed, and not kept with the compiled model: for when there will be none.
+    pub(super) print_errors: bool,
 }
 
 impl Settings {
-    /// Errors are kept for us to ask for.
-    pub(super) const ERRORS_IN_MEMORY: c_int = 2;
-
     /// From the options of a session, for a version of the library.
     ///
     /// # Errors
@@ -60,7 +59,7 @@ impl Settings {
         options.only("litert", known)?;
         if *kernels != "delegate" && !library.has_kernel_mode() {
             let message =
-                format!("litert/{name} needs LiteRT 2.1.3 or newer: before, there was only XNNPACK");
+                format!("litert/{name} needs LiteRT 2.1.4 or newer: before, there was only XNNPACK");
             return Err(Error::Unsupported(message));
         }
         let fallback = known.contains(&"fallback") && options.word("fallback", &["none", "cpu"])? == "cpu";
@@ -71,7 +70,13 @@ impl Settings {
             flags: options.options.get("flags").map(|text| flags(text)).transpose()?,
             weight_cache: options.options.get("weight-cache").map(|path| quotable(path)).transpose()?,
             profile: options.profile,
+            print_errors: false,
         })
+    }
+
+    /// The library's number of where errors go.
+    pub(super) fn error_reporter(&self) -> c_int {
+        if self.print_errors { 1 } else { 2 }
     }
 
     /// Something other than a CPU is asked for.
@@ -92,11 +97,8 @@ impl Settings {
         if let Some(path) = &self.weight_cache {
             cpu += &format!("weight_cache_file_path = \"{path}\"\n");
         }
-        let runtime = format!(
-            "enable_profiling = {}\nerror_reporter_mode = {}\n",
-            self.profile,
-            Self::ERRORS_IN_MEMORY
-        );
+        let runtime =
+            format!("enable_profiling = {}\nerror_reporter_mode = {}\n", self.profile, self.error_reporter());
         // From 2.2.0 on the compiled model looks under one name and the accelerator under another.
         vec![("xnnpack", cpu.clone()), ("cpu_delegate", cpu), ("runtime_options_string", runtime)]
     }
@@ -133,6 +135,7 @@ mod tests {
             flags: Some(8),
             weight_cache: Some("/data/cache".to_owned()),
             profile: true,
+            print_errors: false,
         };
         let toml = settings.toml();
         let cpu = "num_threads = 2\nkernel_mode = \"builtin\"\nflags = 8\nweight_cache_file_path = \"/data/cache\"\n";

@@ -6,6 +6,7 @@ use crate::litert::failed::{Failed, checked};
 use crate::litert::ffi::{Api, Environment, Handle, Layout, Library, MAX_RANK, Ranked, RawEvent, dims, text};
 use crate::litert::model::Loaded;
 use crate::litert::options::{Options, Settings};
+use crate::tflite::profile::{Event, Place};
 use std::{
     ffi::{CStr, c_char, c_int},
     ptr::{self, NonNull},
@@ -160,14 +161,16 @@ impl Compiled {
                 kind: 0,
                 start_us: 0,
                 elapsed_us: 0,
-                memory: [0; 4],
+                memory: [0; 6],
                 index: 0,
                 extra: 0,
                 source: 0,
             };
-            let mut events = vec![none; count as usize];
+            // Room to spare: should a version have larger events, it is nonsense that is read, and not memory
+            // of others that is written.
+            let mut events = vec![none; 2 * count as usize];
             checked(WHAT, (api.events)(profiler, count, events.as_mut_ptr()))?;
-            Ok(events.iter().map(|e| Event::new(e)).collect())
+            Ok(events.iter().take(count as usize).filter_map(|e| event(e)).collect())
         }
     }
 }
@@ -179,22 +182,26 @@ impl Drop for Compiled {
     }
 }
 
-/// A profiled event.
-pub(super) struct Event {
-    pub(super) tag: String,
-    pub(super) kind: c_int,
-    pub(super) elapsed_us: u64,
-    pub(super) index: u64,
-}
+/// A node of the graph; its index is the node's.
+const OPERATOR: c_int = 1 << 1;
+/// What runs inside a delegate; its index is the delegate's own.
+const INSIDE_DELEGATE: c_int = 1 << 2;
+const PROFILED_INSIDE_DELEGATE: c_int = 1 << 3;
 
-impl Event {
-    /// # Safety
-    /// The tag is none, or a string that ends in a zero.
-    unsafe fn new(raw: &RawEvent) -> Self {
-        // SAFETY: the caller's promise.
-        let tag = unsafe { text(raw.tag) };
-        Self { tag, kind: raw.kind, elapsed_us: raw.elapsed_us, index: raw.index }
-    }
+/// An event that is about a node.
+///
+/// # Safety
+/// The tag is none, or a string that ends in a zero.
+unsafe fn event(raw: &RawEvent) -> Option<Event> {
+    let index = usize::try_from(raw.index).ok()?;
+    let place = match raw.kind {
+        OPERATOR => Place::Node(index),
+        INSIDE_DELEGATE | PROFILED_INSIDE_DELEGATE => Place::Inside(index),
+        _ => return None,
+    };
+    // SAFETY: the caller's promise.
+    let tag = unsafe { text(raw.tag) };
+    Some(Event { tag, place, elapsed_ns: raw.elapsed_us.saturating_mul(1000) })
 }
 
 /// Memory of an input or output.

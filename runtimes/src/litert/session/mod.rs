@@ -1,7 +1,6 @@
 //! A session: buffers, runs, and the proof of what the library made of the model.
 
 mod ffi;
-mod profile;
 mod proof;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
     model::{self, Loaded},
     options::Settings,
 };
-use crate::tflite::{element, file::Outline, watch::Shares};
+use crate::tflite::{element, file::Outline, profile, watch::Shares};
 use crate::{Error, Result, Session, said};
 use ffi::{Buffer, Compiled};
 use protocol::{BackendProof, NodeProfile, TensorInfo};
@@ -56,15 +55,20 @@ impl Running {
         let wanted = wanted(&input_infos, plan.shapes)?;
         let (compiled, said) = said::listen(|| {
             let (compiled, graphs) = loaded.environment.watched(|| Compiled::new(loaded, settings));
-            let compiled = compiled.map_err(|failed| (failed, None))?;
+            let compiled = compiled.map_err(|failed| {
+                // What went wrong would be told by the compiled model that there is not: once more, aloud.
+                let aloud = Settings { print_errors: true, ..settings.clone() };
+                drop(loaded.environment.watched(|| Compiled::new(loaded, &aloud)));
+                (failed, String::new())
+            })?;
             match shape(&compiled, wanted.as_deref(), input_infos.len(), output_infos.len()) {
                 Ok(dims) => Ok((compiled, graphs, dims)),
-                Err(failed) => Err((failed, Some(compiled))),
+                Err(failed) => Err((failed, compiled.errors())),
             }
         });
-        let (compiled, graphs, (input_dims, output_dims)) = compiled.map_err(|(failed, compiled)| {
+        let (compiled, graphs, (input_dims, output_dims)) = compiled.map_err(|(failed, errors)| {
             let warnings = if settings.needs_accelerator() { plan.warnings } else { "" };
-            failed.with(&format!("{warnings}\n{said}\n{}", compiled.map(|c| c.errors()).unwrap_or_default()))
+            failed.with(&format!("{warnings}\n{said}\n{errors}"))
         })?;
         let at_once = |failed: Failed| failed.with(&compiled.errors());
         set_shapes(&mut input_infos, &input_dims)?;
@@ -201,7 +205,8 @@ impl Session for Running {
         if !self.profile {
             return Err(Error::Unsupported("this session was not compiled to be profiled".to_owned()));
         }
-        let mut table = profile::Table::new(self.loaded.nodes().map_err(|failed| self.failed(&failed))?);
+        let names = self.loaded.nodes().map_err(|failed| self.failed(&failed))?;
+        let mut table = profile::Table::new(names, &self.proof);
         for iteration in 0..=iterations {
             let (inputs, outputs) = (&mut self.input_handles, &mut self.output_handles);
             let events = self.compiled.profiled(|compiled| compiled.run(inputs, outputs));

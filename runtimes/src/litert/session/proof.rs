@@ -32,7 +32,7 @@ impl Found {
         let Some(seen) = &self.seen else { return Ok(self.unseen(kernels, backend)) };
         if own && !seen.delegates.is_empty() {
             let message =
-                format!("litert/{backend}: this version takes XNNPACK all the same, it has no such choice");
+                format!("litert/{backend} needs LiteRT 2.1.4 or newer: this one takes XNNPACK all the same");
             return Err(Error::Unsupported(message));
         }
         if self.fully.is_some_and(|fully| fully != (seen.own() == 0)) {

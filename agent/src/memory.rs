@@ -41,6 +41,7 @@ impl MemoryMeter {
             pss_bytes: field_bytes(&rollup, "Pss"),
             private_dirty_bytes: field_bytes(&rollup, "Private_Dirty"),
             swap_bytes: field_bytes(&status, "VmSwap"),
+            arena_peak_bytes: None,
         }
     }
 }

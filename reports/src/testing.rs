@@ -476,6 +476,7 @@ fn memory_event(trial: u32, phase: MemoryPhase, peak: u64, rng: &mut Rng) -> Eve
         pss_bytes: Some(peak / 4 * 3),
         private_dirty_bytes: Some(peak / 3),
         swap_bytes: Some(0),
+        arena_peak_bytes: None,
     };
     Event::Memory { trial, reading }
 }

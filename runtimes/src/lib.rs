@@ -12,6 +12,8 @@ pub mod fake;
 #[cfg(feature = "dlopen")]
 mod litert;
 #[cfg(feature = "dlopen")]
+mod onnxruntime;
+#[cfg(feature = "dlopen")]
 mod said;
 #[cfg(feature = "dlopen")]
 mod tflite;
@@ -27,6 +29,8 @@ pub const RUNTIMES: &[&dyn Runtime] = &[
     &litert::LiteRt,
     #[cfg(feature = "dlopen")]
     &tflite::TfLite,
+    #[cfg(feature = "dlopen")]
+    &onnxruntime::OnnxRuntime,
     &fake::Fake,
 ];
 
@@ -226,6 +230,12 @@ pub trait Session {
 
     /// What really runs where.
     fn proof(&self) -> &BackendProof;
+
+    /// Most bytes that the runtime's own allocator for tensors has given out at once so far; `None` where it has
+    /// none, or does not count.
+    fn arena_peak_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Nodes in execution order; empty where the runtime does not tell.
     fn nodes(&self) -> &[NodeInfo] {

@@ -143,6 +143,10 @@ pub struct MemoryReading {
     pub private_dirty_bytes: Option<u64>,
     /// Swapped out now.
     pub swap_bytes: Option<u64>,
+    /// Most that the runtime's own allocator for tensors has given out at once since the model was loaded, where it
+    /// counts; read after steady state only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arena_peak_bytes: Option<u64>,
 }
 
 /// One thing that happened. `trial` is a position in the unit's list of trials.

@@ -179,6 +179,7 @@ fn events() -> Vec<Event> {
         pss_bytes: None,
         private_dirty_bytes: Some(3),
         swap_bytes: Some(0),
+        arena_peak_bytes: Some(4),
     };
     let node = NodeProfile { node: "n".into(), op: "Op".into(), unit: "CPU".into(), wall_ns: vec![1, 2] };
     let mut all = vec![

@@ -105,7 +105,8 @@ impl Trial {
 
     /// Memory after the steady state.
     pub(super) fn finish(&mut self, out: &mut Link) -> Result<(), Failure> {
-        let reading = self.memory.read(MemoryPhase::Steady);
+        let mut reading = self.memory.read(MemoryPhase::Steady);
+        reading.arena_peak_bytes = self.session.arena_peak_bytes();
         out.event(&Event::Memory { trial: self.number, reading })
     }
 

@@ -46,5 +46,6 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
         cell("pss_bytes", Integer, |r| integer(r.reading.pss_bytes)),
         cell("private_dirty_bytes", Integer, |r| integer(r.reading.private_dirty_bytes)),
         cell("swap_bytes", Integer, |r| integer(r.reading.swap_bytes)),
+        cell("arena_peak_bytes", Integer, |r| integer(r.reading.arena_peak_bytes)),
     ]
 }

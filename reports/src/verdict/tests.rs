@@ -112,6 +112,7 @@ fn memory(peak_bytes: Option<u64>) -> MemoryReading {
         pss_bytes: None,
         private_dirty_bytes: None,
         swap_bytes: None,
+        arena_peak_bytes: None,
     }
 }
 

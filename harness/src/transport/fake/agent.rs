@@ -307,6 +307,7 @@ fn begin(trial: u32, spec: &TrialSpec, latency_ns: u64) -> [Event; 3] {
         pss_bytes: None,
         private_dirty_bytes: None,
         swap_bytes: None,
+        arena_peak_bytes: None,
     };
     [
         Event::Loaded {

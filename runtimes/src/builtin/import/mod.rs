@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use protocol::ModelFacts;
 use std::path::Path;
 
-mod onnx;
+pub(crate) mod onnx;
 mod tflite;
 
 #[cfg(feature = "dlopen")]

@@ -25,6 +25,11 @@ pub(super) struct ExternalData {
 }
 
 impl<'a> ExternalRef<'a> {
+    /// The file, from the model's folder.
+    pub(super) fn location(&self) -> &'a str {
+        self.location
+    }
+
     /// One StringStringEntryProto.
     pub(super) fn read_entry(&mut self, bytes: Bytes<'a>) -> std::result::Result<(), ProtoError> {
         const MESSAGE: &str = "StringStringEntryProto";

@@ -5,6 +5,8 @@ mod external;
 mod facts;
 mod importer;
 mod ops;
+#[cfg(feature = "dlopen")]
+mod outline;
 mod proto;
 mod tensor;
 #[cfg(test)]
@@ -15,8 +17,12 @@ use super::{FormatEntry, Source};
 use crate::Result;
 use crate::builtin::graph::Graph;
 use external::ExternalData;
+#[cfg(feature = "dlopen")]
+pub(crate) use outline::Outline;
 use protocol::ModelFacts;
 use std::path::Path;
+#[cfg(feature = "dlopen")]
+pub(crate) use tensor::element_type;
 
 /// ONNX: a protobuf without a magic number, so anything that begins like one. Must be tried last.
 pub(super) const FORMAT: FormatEntry = FormatEntry { name: "ONNX", detect, parse };

@@ -26,7 +26,7 @@ pub(super) struct Tensor<'a> {
 }
 
 /// The element type that onnx.proto numbers so, if it is one that we calculate with.
-pub(super) fn element_type(data_type: i32) -> Option<DType> {
+pub(crate) fn element_type(data_type: i32) -> Option<DType> {
     Some(match data_type {
         1 => DType::F32,
         2 => DType::U8,
@@ -110,6 +110,11 @@ impl<'a> Tensor<'a> {
             let name = element_type_name(self.data_type);
             Error::Unsupported(format!("tensor `{}`: element type {name}", self.name))
         })
+    }
+
+    /// The file beside the model that holds the numbers, if one does.
+    pub(super) fn location(&self) -> Option<&'a str> {
+        self.external.map(|external| external.location())
     }
 
     /// The dimensions.

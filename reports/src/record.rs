@@ -246,7 +246,7 @@ impl SuiteFacts {
 }
 
 /// The examples as far as a report needs them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
     /// Name.
     pub name: String,

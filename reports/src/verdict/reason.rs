@@ -301,7 +301,10 @@ impl fmt::Display for Reason {
                 apart(f, "ran on two versions of the runtime", candidate, reference)
             }
             Self::BackendNotProven { side } => {
-                write!(f, "CPU fallback: no node of the {side} is proven to have run on the backend asked for")
+                write!(
+                    f,
+                    "CPU fallback: no node of the {side} is proven to have run on the backend asked for"
+                )
             }
             Self::NoOutputs { side, why } => write!(f, "no outputs of the {side}: {why}"),
             Self::OutputsDiffer { how } => write!(f, "the outputs cannot be compared: {how}"),

@@ -128,7 +128,7 @@ fn plan(cases: usize) -> Plan {
         model_bytes: 1000 * (case as u64 + 1),
         slowdown_permille: None,
         library: None,
-        options: std::collections::BTreeMap::new(),
+        options: BTreeMap::new(),
     };
     Plan {
         schema: RECORD_SCHEMA,
@@ -153,11 +153,7 @@ fn plan(cases: usize) -> Plan {
             name: "d".into(),
             source: "s".into(),
             sha256: vec![hash("input")],
-            examples: 0,
-            labels: Labels::None,
-            classes: Vec::new(),
-            names: Vec::new(),
-            groups: Vec::new(),
+            ..DatasetFacts::default()
         },
         devices: vec![DevicePlan::new("local", "local")],
         cases: (0..cases).map(case).collect(),

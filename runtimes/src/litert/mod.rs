@@ -9,7 +9,7 @@ mod options;
 mod session;
 
 use crate::{Error, Loaded, Model, Result, Runtime, said};
-use protocol::Library;
+use protocol::{Format, Library};
 use std::{path::Path, rc::Rc};
 
 /// The runtime.
@@ -23,6 +23,10 @@ impl Runtime for LiteRt {
 
     fn backends(&self) -> &'static [&'static str] {
         &["xnnpack", "builtin", "reference", "gpu", "npu"]
+    }
+
+    fn formats(&self) -> &'static [Format] {
+        &[Format::Tflite]
     }
 
     fn library(&self) -> Option<&'static str> {

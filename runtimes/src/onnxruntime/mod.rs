@@ -14,7 +14,7 @@ use ffi::{Base, Bound, Mapped};
 use ort::environment::Environment;
 use ort::sys::ONNXTensorElementDataType;
 use ort::value::{Outlet, TensorElementType, ValueType};
-use protocol::{BackendProof, DType, Library, NodeProfile, TensorInfo};
+use protocol::{BackendProof, DType, Format, Library, NodeProfile, TensorInfo};
 use recipe::{Purpose, Recipe};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,10 @@ impl Runtime for OnnxRuntime {
 
     fn backends(&self) -> &'static [&'static str] {
         &["cpu", "xnnpack", "nnapi", "qnn", "coreml"]
+    }
+
+    fn formats(&self) -> &'static [Format] {
+        &[Format::Onnx]
     }
 
     fn library(&self) -> Option<&'static str> {

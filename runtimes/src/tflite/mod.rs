@@ -10,7 +10,7 @@ mod session;
 pub(crate) mod watch;
 
 use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session, said};
-use protocol::{Library, TensorInfo};
+use protocol::{Format, Library, TensorInfo};
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
@@ -27,6 +27,10 @@ impl Runtime for TfLite {
 
     fn backends(&self) -> &'static [&'static str] {
         &["xnnpack", "builtin", "nnapi"]
+    }
+
+    fn formats(&self) -> &'static [Format] {
+        &[Format::Tflite]
     }
 
     fn library(&self) -> Option<&'static str> {

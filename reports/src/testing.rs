@@ -122,7 +122,7 @@ impl Recipe {
             model_bytes: fake.bytes,
             slowdown_permille: None,
             library: None,
-            options: std::collections::BTreeMap::new(),
+            options: BTreeMap::new(),
         };
         Plan {
             schema: RECORD_SCHEMA,

@@ -284,13 +284,13 @@ async fn a_model_that_cannot_work_does_not_keep_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crashing_candidate_leaves_nothing_to_compare_after_two_units() {
+async fn a_crashing_candidate_leaves_nothing_to_compare_after_two_strikes() {
     let crashing = script_for(OTHER, "outcome = { outcome = \"crashed\", signal = 11 }");
     let scene = Scene::new(&[&crashing]);
     let (measured, record) = scene.run().await;
     assert!(measured.ended.is_whole(), "{:?}", measured.ended);
     let crashed = record.units.iter().flat_map(|u| &u.trials).filter(|t| t.case == 1).count();
-    assert_eq!(crashed, 2, "once for accuracy, once for performance");
+    assert_eq!(crashed, 3, "once for accuracy, once for its profile, once for performance");
 }
 
 #[tokio::test(start_paused = true)]

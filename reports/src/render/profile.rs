@@ -79,6 +79,9 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
         page.push_str(&side_by_side(&view, some, options));
         page.push('\n');
     }
+    if cases.is_empty() {
+        page.push_str("Nothing was profiled.\n");
+    }
     for case in cases.filter(|case| !profiles.iter().any(|profile| profile.case == *case)) {
         page.push_str(&format!("{}: no profile{}\n", view.name(case), why(source.record, case)));
     }

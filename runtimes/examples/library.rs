@@ -2,11 +2,13 @@
 //! `tests/real/fidelity.py`. Not a measurement that anything else relies on: `bench` measures through its agent.
 //!
 //! ```text
-//! library RUNTIME/BACKEND LIBRARY MODEL [threads=N] [profile=N] [input=FILE].. [shape=D,D,..].. [option:NAME=TEXT]..
+//! library RUNTIME/BACKEND LIBRARY MODEL [threads=N] [profile=N] [with=FILE].. [input=FILE].. [shape=D,D,..]..
+//!         [option:NAME=TEXT]..
 //! ```
-//! Inputs are files of raw elements, or else small numbers; `shape` gives every input its dimensions. Prints what the
-//! session is and, when profiled, its nodes. Then, for every line on stdin: `N` invokes that often and answers with
-//! the ns of each; `output FILE` writes all outputs of the last invoke.
+//! `with` is a library that is loaded before it. Inputs are files of raw elements, or else small numbers; `shape`
+//! gives every input its dimensions. Prints what the session is and, when profiled, its nodes. Then, for every line
+//! on stdin: `N` invokes that often and answers with the ns of each; `output FILE` writes all outputs of the last
+//! invoke.
 
 use protocol::{Artifact, DType, Library, Sha256Hex, TensorInfo};
 use runtimes::{CompileOptions, Error, Result, Session};
@@ -48,13 +50,15 @@ fn read(path: &str) -> Result<Vec<u8>> {
 fn start(runtime: &str, library: &str, model: &str, settings: &[String]) -> Result<Box<dyn Session>> {
     let (runtime, backend) = runtime.split_once('/').ok_or_else(|| wrong("RUNTIME/BACKEND"))?;
     let mut options = CompileOptions::new(backend);
-    let (mut inputs, mut shapes, mut profile) = (Vec::new(), Vec::new(), 0);
+    let (mut inputs, mut shapes, mut with, mut profile) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let artifact = |path: &str| Artifact { path: path.into(), sha256: Sha256Hex::of_bytes(b"") };
     for setting in settings {
         let (name, text) = setting.split_once('=').ok_or_else(|| wrong(setting))?;
         let number = |text: &str| text.parse::<u64>().map_err(|_| wrong(setting));
         match name {
             "threads" => options.threads = number(text)? as u16,
             "profile" => profile = number(text)? as u32,
+            "with" => with.push(artifact(text)),
             "input" => inputs.push(read(text)?),
             "shape" => shapes.push(text.split(',').map(number).collect::<Result<Vec<u64>>>()?),
             _ => {
@@ -65,8 +69,7 @@ fn start(runtime: &str, library: &str, model: &str, settings: &[String]) -> Resu
     }
     options.profile = profile > 0;
     options.input_shapes = Some(shapes).filter(|shapes| !shapes.is_empty());
-    let file = Artifact { path: library.into(), sha256: Sha256Hex::of_bytes(b"") };
-    let library = Library { version: String::new(), file, with: Vec::new() };
+    let library = Library { version: String::new(), file: artifact(library), with };
     let library = Some(&library).filter(|library| library.file.path != Path::new("-"));
     let loaded = runtimes::runtime(runtime)?.load(library)?;
     let model = loaded.open(Path::new(model))?;

@@ -1,5 +1,5 @@
 //! Looks at the graph after all delegates have taken their nodes, as a last delegate that takes none: no version of
-//! TFLite or LiteRT has a function that tells, and what they log of it only Android shows.
+//! TFLite or LiteRT has a function that tells, and what they log of it is not printed on Linux.
 
 mod ffi;
 

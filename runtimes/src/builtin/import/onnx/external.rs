@@ -26,6 +26,7 @@ pub(super) struct ExternalData {
 
 impl<'a> ExternalRef<'a> {
     /// The file, from the model's folder.
+    #[cfg(feature = "dlopen")]
     pub(super) fn location(&self) -> &'a str {
         self.location
     }

@@ -113,6 +113,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// The file beside the model that holds the numbers, if one does.
+    #[cfg(feature = "dlopen")]
     pub(super) fn location(&self) -> Option<&'a str> {
         self.external.map(|external| external.location())
     }

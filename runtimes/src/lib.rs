@@ -268,14 +268,14 @@ pub trait Session {
 }
 
 /// Brings a clock to an observed invoke.
-struct StopWatch<'a> {
-    nodes: Vec<NodeProfile>,
+pub(crate) struct StopWatch<'a> {
+    pub(crate) nodes: Vec<NodeProfile>,
     clock: &'a dyn Fn() -> u64,
     started_ns: u64,
 }
 
 impl<'a> StopWatch<'a> {
-    fn new(nodes: &[NodeInfo], clock: &'a dyn Fn() -> u64) -> Self {
+    pub(crate) fn new(nodes: &[NodeInfo], clock: &'a dyn Fn() -> u64) -> Self {
         let row = |n: &NodeInfo| NodeProfile {
             node: n.name.clone(),
             op: n.op.clone(),

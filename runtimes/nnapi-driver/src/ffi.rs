@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Defines functions of the ABI.
+/// Defines functions of the ABI. A `bool` that comes in is a `u8` here: a confused client may give any.
 macro_rules! abi {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $result:ty)? $body:block)*) => { $(
         $(#[$doc])*
@@ -207,8 +207,8 @@ abi! {
         })
     }
 
-    fn ANeuralNetworksModel_relaxComputationFloat32toFloat16(model: Handle, allow: bool) -> c_int {
-        with(model, |m: &mut Builder| m.relax(allow))
+    fn ANeuralNetworksModel_relaxComputationFloat32toFloat16(model: Handle, allow: u8) -> c_int {
+        with(model, |m: &mut Builder| m.relax(allow != 0))
     }
 
     fn ANeuralNetworksModel_finish(model: Handle) -> c_int {
@@ -320,8 +320,8 @@ abi! {
         set(execution, false, index, kind, || shared(memory, offset, length))
     }
 
-    fn ANeuralNetworksExecution_setMeasureTiming(execution: Handle, measure: bool) -> c_int {
-        with(execution, |e: &mut Execution| e.set_measured(measure))
+    fn ANeuralNetworksExecution_setMeasureTiming(execution: Handle, measure: u8) -> c_int {
+        with(execution, |e: &mut Execution| e.set_measured(measure != 0))
     }
 
     fn ANeuralNetworksExecution_setTimeout(execution: Handle, _nanoseconds: u64) -> c_int {
@@ -332,12 +332,12 @@ abi! {
         with(execution, |e: &mut Execution| e.is_open())
     }
 
-    fn ANeuralNetworksExecution_enableInputAndOutputPadding(execution: Handle, enable: bool) -> c_int {
-        with(execution, |e: &mut Execution| e.set_padded(enable))
+    fn ANeuralNetworksExecution_enableInputAndOutputPadding(execution: Handle, enable: u8) -> c_int {
+        with(execution, |e: &mut Execution| e.set_padded(enable != 0))
     }
 
-    fn ANeuralNetworksExecution_setReusable(execution: Handle, reusable: bool) -> c_int {
-        with(execution, |e: &mut Execution| e.set_reusable(reusable))
+    fn ANeuralNetworksExecution_setReusable(execution: Handle, reusable: u8) -> c_int {
+        with(execution, |e: &mut Execution| e.set_reusable(reusable != 0))
     }
 
     fn ANeuralNetworksExecution_compute(execution: Handle) -> c_int {

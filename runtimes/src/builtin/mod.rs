@@ -16,11 +16,14 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 
-use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session, no_library};
+use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
+use graph::Graph;
 use import::Source;
 use kernels::Tier;
+use nnapi::Devices;
 use protocol::{Library, ModelFacts, TensorInfo};
 use std::path::Path;
+use std::rc::Rc;
 
 /// Largest model file: larger ones do not fit a phone's memory beside their packed weights.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -35,7 +38,7 @@ impl Runtime for Builtin {
     }
 
     fn backends(&self) -> &'static [&'static str] {
-        &["cpu"]
+        &["cpu", "nnapi"]
     }
 
     fn version(&self) -> &'static str {
@@ -43,12 +46,17 @@ impl Runtime for Builtin {
     }
 
     fn load(&self, library: Option<&Library>) -> Result<Box<dyn Loaded>> {
-        no_library("builtin", library)?;
-        Ok(Box::new(*self))
+        let devices = library.map(Devices::with_library).transpose()?.map(Rc::new);
+        Ok(Box::new(Ready { devices }))
     }
 }
 
-impl Loaded for Builtin {
+/// The engine, and the NNAPI devices of a library that was given.
+struct Ready {
+    devices: Option<Rc<Devices>>,
+}
+
+impl Loaded for Ready {
     fn open(&self, path: &Path) -> Result<Box<dyn Model>> {
         let at = |source| Error::Io { path: path.to_owned(), source };
         let size = std::fs::metadata(path).map_err(at)?.len();
@@ -58,38 +66,60 @@ impl Loaded for Builtin {
         }
         let bytes = std::fs::read(path).map_err(at)?;
         let source = import::parse(bytes, path.parent()).map_err(|e| e.at(&path.display().to_string()))?;
-        Ok(Box::new(Parsed(source)))
+        Ok(Box::new(Parsed { source, devices: self.devices.clone() }))
     }
 }
 
-struct Parsed(Box<dyn Source>);
+struct Parsed {
+    source: Box<dyn Source>,
+    devices: Option<Rc<Devices>>,
+}
 
-impl Model for Parsed {
-    fn facts(&self) -> Result<ModelFacts> {
-        Ok(self.0.facts().clone())
-    }
-
-    fn inputs(&self) -> Result<Vec<TensorInfo>> {
-        Ok(self.0.facts().inputs.clone())
-    }
-
-    fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
-        options.only("builtin", &[])?;
-        if options.backend != "cpu" {
-            return Err(Error::Unsupported(format!("no backend {:?}; there is cpu", options.backend)));
-        }
+impl Parsed {
+    fn graph(&self, options: &CompileOptions) -> Result<Graph> {
         let convert =
             |shape: &Vec<u64>| shape.iter().map(|d| usize::try_from(*d).unwrap_or(usize::MAX)).collect();
         let shapes: Option<Vec<Vec<usize>>> =
             options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect());
-        let graph = self.0.build(shapes.as_deref(), &options.taps)?;
-        let graph = passes::optimize(&graph, &options.taps)?;
-        let mut program = prepare(&graph, Tier::detect())?;
-        if options.threads > 1 {
-            // More are allowed than are used; the proof must not let anybody believe otherwise.
-            program.note_kernels(", 1 thread");
+        let graph = self.source.build(shapes.as_deref(), &options.taps)?;
+        passes::optimize(&graph, &options.taps)
+    }
+
+    fn on_device(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
+        let asked = nnapi::Options::read(options)?;
+        let devices = match &self.devices {
+            Some(devices) => Rc::clone(devices),
+            None => Rc::new(Devices::of_system()?),
+        };
+        nnapi::compile(&self.graph(options)?, devices.choose(asked.device.as_deref())?, &asked, note)
+    }
+}
+
+impl Model for Parsed {
+    fn facts(&self) -> Result<ModelFacts> {
+        Ok(self.source.facts().clone())
+    }
+
+    fn inputs(&self) -> Result<Vec<TensorInfo>> {
+        Ok(self.source.facts().inputs.clone())
+    }
+
+    fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
+        // More threads are allowed than are used; the proof must not let anybody believe otherwise.
+        let note = if options.threads > 1 { ", 1 thread" } else { "" };
+        match options.backend.as_str() {
+            "cpu" if self.devices.is_some() => {
+                Err(Error::Unsupported("builtin/cpu takes no library: builtin/nnapi does".to_owned()))
+            }
+            "cpu" => {
+                options.only("builtin", &[])?;
+                let mut program = prepare(&self.graph(options)?, Tier::detect())?;
+                program.note_kernels(note);
+                Ok(Box::new(program))
+            }
+            "nnapi" => self.on_device(options, note),
+            other => Err(Error::Unsupported(format!("no backend {other:?}; there is cpu, nnapi"))),
         }
-        Ok(Box::new(program))
     }
 }
 
@@ -97,13 +127,13 @@ impl Model for Parsed {
 ///
 /// # Errors
 /// A node that no kernel does, or too much memory.
-pub fn prepare(graph: &graph::Graph, tier: Tier) -> Result<exec::Program> {
+pub fn prepare(graph: &Graph, tier: Tier) -> Result<exec::Program> {
     plan::plan(graph, tier)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::graph::{Fact, Graph};
+    use super::graph::Fact;
     use super::kernels::memory::as_bytes;
     use super::ops::{Binary, BinaryKind, Reshape, Softmax, Transpose};
     use super::tensor::Tensor;

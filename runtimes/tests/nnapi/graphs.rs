@@ -205,7 +205,7 @@ fn a_partition_that_the_device_takes_back_runs_on_the_cpu() {
     graph.output(b);
     let devices = Devices::in_process();
     let liar = Liar(devices.choose(Some("bench-reference")).unwrap());
-    let mut session = nnapi::compile(&graph, &liar, &Options::default()).unwrap();
+    let mut session = nnapi::compile(&graph, &liar, &Options::default(), "").unwrap();
     assert_eq!(outputs(session.as_mut()), on_cpu(&graph));
     let proof = session.proof();
     assert_eq!((proof.partitions, proof.nodes_on_backend, proof.nodes_total), (2, 2, 5), "{proof:?}");
@@ -233,7 +233,7 @@ fn a_device_that_answers_too_little_is_an_error() {
     graph.output(a);
     let devices = Devices::in_process();
     let mute = Mute(devices.choose(None).unwrap());
-    let message = nnapi::compile(&graph, &mute, &Options::default()).err().unwrap().to_string();
+    let message = nnapi::compile(&graph, &mute, &Options::default(), "").err().unwrap().to_string();
     assert!(message.contains("0 answers for 1 nodes"), "{message}");
 }
 

@@ -9,6 +9,7 @@
 
 mod graphs;
 mod models;
+mod random;
 
 use protocol::{DType, TensorInfo};
 use runtimes::builtin::graph::Graph;
@@ -19,7 +20,7 @@ use runtimes::{Session, builtin};
 /// The graph on a device.
 fn on(graph: &Graph, device: &str, options: &Options) -> Box<dyn Session> {
     let devices = Devices::in_process();
-    nnapi::compile(graph, devices.choose(Some(device)).unwrap(), options).unwrap()
+    nnapi::compile(graph, devices.choose(Some(device)).unwrap(), options, "").unwrap()
 }
 
 /// Outputs of a session for made-up inputs, and of its second invoke with others.

@@ -126,3 +126,17 @@ fn f16_is_only_used_where_it_is_allowed() {
         assert!(halves);
     }
 }
+
+#[test]
+fn weights_of_eight_bits_are_not_computed_as_f16() {
+    let relaxed = Options { relax_fp16: true, ..Options::default() };
+    for path in all().iter().filter(|p| p.ends_with("fsdd_dscnn/model_dynint8.tflite")) {
+        let session = on(&load(path).unwrap(), "bench-fp16", &relaxed);
+        let mut convolutions = session.proof().fallbacks.iter().filter(|f| f.op == "Conv2d");
+        assert!(
+            convolutions.any(|f| f.reason.contains("the node has quantised i8")),
+            "{:?}",
+            session.proof()
+        );
+    }
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 mod ffi;
+mod odd;
 
 use ffi::{Handle, made};
 use std::io::{Read, Seek, Write};

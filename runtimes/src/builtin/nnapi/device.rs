@@ -154,8 +154,12 @@ fn operand(graph: &Graph, id: ValueId) -> Operand<'_> {
 
 /// Why a device that only computes with f16 does not take a node.
 fn not_real(graph: &Graph, node: &Node) -> Option<String> {
-    let facts = node.inputs.iter().filter(|id| graph.constant_value(**id).is_none()).chain(&node.outputs);
-    let other = facts.map(|id| graph.fact(*id)).find(|f| f.dtype != DType::F32)?;
+    // Of constants, integers may be indices or a shape.
+    let fits = |id: &ValueId| {
+        let fact = graph.fact(*id);
+        fact.dtype == DType::F32 || (graph.constant_value(*id).is_some() && fact.quant.is_none())
+    };
+    let other = node.inputs.iter().chain(&node.outputs).find(|id| !fits(id)).map(|id| graph.fact(*id))?;
     Some(format!("the device computes with f16, the node has {}", describe(other)))
 }
 

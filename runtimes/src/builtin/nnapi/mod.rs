@@ -7,16 +7,27 @@
 mod cache;
 pub mod codes;
 mod device;
+#[cfg(feature = "dlopen")]
+mod export;
 mod host;
+#[cfg(feature = "dlopen")]
+mod library;
 pub mod model;
 mod partition;
 mod session;
 
 use super::graph::Graph;
 use super::kernels::Tier;
-use crate::{Error, NodeInfo, Observer, Result, Session};
-use protocol::Fallback;
-use std::path::PathBuf;
+use crate::{CompileOptions, Error, NodeInfo, Observer, Result, Session};
+use protocol::{Artifact, Fallback, Library, Sha256Hex};
+use std::path::{Path, PathBuf};
+
+/// Where Android keeps its library.
+const SYSTEM_LIBRARY: &str = if cfg!(target_pointer_width = "64") {
+    "/system/lib64/libneuralnetworks.so"
+} else {
+    "/system/lib/libneuralnetworks.so"
+};
 
 /// Type of a device, with the numbers of `DeviceTypeCode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +109,13 @@ pub enum Preference {
 }
 
 impl Preference {
-    const NAMES: [(&'static str, Self); 3] = [
-        ("low-power", Self::LowPower),
-        ("fast-single-answer", Self::FastSingleAnswer),
-        ("sustained-speed", Self::SustainedSpeed),
-    ];
-
     /// The name that options use.
     pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize].0
+        match self {
+            Self::LowPower => "low-power",
+            Self::FastSingleAnswer => "fast-single-answer",
+            Self::SustainedSpeed => "sustained-speed",
+        }
     }
 }
 
@@ -126,44 +135,30 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads options by name: `device`, `preference`, `cache-dir`, `relax-fp16`, `burst`.
+    /// Names of the options of a runtime that these are read from.
+    pub const NAMES: &[&str] = &["device", "preference", "cache-dir", "relax-fp16", "burst"];
+
+    /// Reads them from the options of a runtime.
     ///
     /// # Errors
     /// A name or a value that there is not.
-    pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let mut options = Self::default();
-        for (name, value) in pairs {
-            match name {
-                "device" => options.device = Some(value.to_owned()),
-                "preference" => {
-                    let known = Preference::NAMES.iter().find(|(n, _)| *n == value);
-                    options.preference = known.map(|(_, p)| *p).ok_or_else(|| {
-                        let names: Vec<&str> = Preference::NAMES.iter().map(|(n, _)| *n).collect();
-                        unknown("preference", value, &names.join(", "))
-                    })?;
-                }
-                "cache-dir" => options.cache_dir = Some(PathBuf::from(value)),
-                "relax-fp16" => options.relax_fp16 = truth(name, value)?,
-                "burst" => options.burst = truth(name, value)?,
-                _ => {
-                    return Err(unknown(
-                        "option of the backend nnapi",
-                        name,
-                        "device, preference, cache-dir, relax-fp16, burst",
-                    ));
-                }
-            }
-        }
-        Ok(options)
+    pub fn read(options: &CompileOptions) -> Result<Self> {
+        options.only("builtin", Self::NAMES)?;
+        let preference =
+            options.word("preference", &["fast-single-answer", "low-power", "sustained-speed"])?;
+        let truth = |name| Ok::<_, Error>(options.word(name, &["false", "true"])? == "true");
+        Ok(Self {
+            device: options.options.get("device").cloned(),
+            preference: match preference {
+                "low-power" => Preference::LowPower,
+                "sustained-speed" => Preference::SustainedSpeed,
+                _ => Preference::FastSingleAnswer,
+            },
+            cache_dir: options.options.get("cache-dir").map(PathBuf::from),
+            relax_fp16: truth("relax-fp16")?,
+            burst: truth("burst")?,
+        })
     }
-}
-
-fn truth(name: &str, value: &str) -> Result<bool> {
-    value.parse().map_err(|_| unknown(&format!("value of {name}"), value, "true, false"))
-}
-
-fn unknown(what: &str, given: &str, known: &str) -> Error {
-    Error::Unsupported(format!("no {what} {given:?}; there is {known}"))
 }
 
 /// Time of one execution, where the device tells.
@@ -240,6 +235,11 @@ pub trait Compiled: Send {
     /// What an observer sees, in order.
     fn nodes(&self) -> Vec<NodeInfo>;
 
+    /// Nobody sees the nodes inside: there is one for all.
+    fn is_opaque(&self) -> bool {
+        false
+    }
+
     /// Nodes that did not run as they were asked to.
     fn fallbacks(&self) -> &[Fallback] {
         &[]
@@ -266,6 +266,40 @@ impl Devices {
         Self(device::InProcess::all(Tier::detect()).map(boxed).collect())
     }
 
+    /// Those of this system: on Android, of its own library too, where this build can load it.
+    ///
+    /// # Errors
+    /// There is a library, and it cannot be loaded.
+    pub fn of_system() -> Result<Self> {
+        let path = Path::new(SYSTEM_LIBRARY);
+        if !cfg!(all(target_os = "android", feature = "dlopen")) || !path.is_file() {
+            return Ok(Self::in_process());
+        }
+        let file = Artifact { path: path.to_owned(), sha256: Sha256Hex::of_bytes(b"") };
+        Self::with_library(&Library { version: "of the system".to_owned(), file, with: Vec::new() })
+    }
+
+    /// Those of a `libneuralnetworks.so`, and then those of this process.
+    ///
+    /// # Errors
+    /// The library cannot be loaded.
+    #[cfg(feature = "dlopen")]
+    pub fn with_library(library: &Library) -> Result<Self> {
+        let mut all = library::devices(library)?;
+        all.extend(Self::in_process().0);
+        Ok(Self(all))
+    }
+
+    /// As above, in a build that loads no libraries.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "dlopen"))]
+    pub fn with_library(library: &Library) -> Result<Self> {
+        let path = library.file.path.display();
+        Err(Error::RuntimeMissing(format!("{path}: this agent is static and loads no libraries")))
+    }
+
     /// All of them, in the order in which they are chosen.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Device> {
         self.0.iter().map(AsRef::as_ref)
@@ -285,17 +319,23 @@ impl Devices {
         };
         self.iter().find(|d| d.info().name == name).ok_or_else(|| {
             let names: Vec<&str> = self.iter().map(|d| d.info().name.as_str()).collect();
-            unknown("NNAPI device", name, &names.join(", "))
+            Error::Unsupported(format!("no NNAPI device {name:?}; there is {}", names.join(", ")))
         })
     }
 }
 
-/// Makes a graph ready to run on a device, with the CPU for what the device does not take.
+/// Makes a graph ready to run on a device, with the CPU for what the device does not take. `note` is added to what
+/// the proof says of kernels.
 ///
 /// # Errors
 /// A node that not even the CPU does, or no memory.
-pub fn compile(graph: &Graph, device: &dyn Device, options: &Options) -> Result<Box<dyn Session>> {
-    Ok(Box::new(session::Partitioned::new(graph, device, options)?))
+pub fn compile(
+    graph: &Graph,
+    device: &dyn Device,
+    options: &Options,
+    note: &str,
+) -> Result<Box<dyn Session>> {
+    Ok(Box::new(session::Partitioned::new(graph, device, options, note)?))
 }
 
 #[cfg(test)]
@@ -304,7 +344,11 @@ mod tests {
 
     #[test]
     fn options_are_read_and_refused_by_name() {
-        let read = |pairs: &[(&'static str, &'static str)]| Options::read(pairs.iter().copied());
+        let read = |pairs: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let options = pairs.iter().map(own).collect();
+            Options::read(&CompileOptions { options, ..CompileOptions::new("nnapi") })
+        };
         assert_eq!(read(&[]).unwrap(), Options::default());
         let all = [
             ("device", "bench-int8"),
@@ -314,14 +358,15 @@ mod tests {
             ("burst", "true"),
         ];
         let options = read(&all).unwrap();
-        assert_eq!(options.preference, Preference::SustainedSpeed);
         assert_eq!(options.preference.name(), "sustained-speed");
         assert_eq!(options.device.as_deref(), Some("bench-int8"));
-        assert!(options.relax_fp16 && options.burst);
+        assert!(options.relax_fp16 && options.burst && options.cache_dir.is_some());
         let refused = |name, value| read(&[(name, value)]).unwrap_err().to_string();
-        assert!(refused("preference", "fast").contains("low-power, fast-single-answer, sustained-speed"));
-        assert!(refused("burst", "yes").contains("no value of burst \"yes\"; there is true, false"));
-        assert!(refused("threads", "2").contains("there is device, preference, cache-dir"));
+        assert!(refused("preference", "fast").contains("fast-single-answer, low-power, sustained-speed"));
+        assert!(refused("burst", "yes").contains("option burst is one of false, true, not \"yes\""));
+        assert!(
+            refused("threads", "2").contains("builtin/nnapi has no option \"threads\": device, preference")
+        );
     }
 
     #[test]

@@ -5,9 +5,13 @@ use super::partition::{self, Part};
 use super::{Cached, Compiled, Device, Durations, Options};
 use crate::builtin::graph::{Graph, Node, ValueId};
 use crate::builtin::kernels::Tier;
-use crate::{Error, NodeInfo, Observer, Result, Session};
-use protocol::{BackendProof, Fallback, TensorInfo};
+use crate::{Error, NodeInfo, Observer, Result, Session, StopWatch};
+use protocol::{BackendProof, Fallback, NodeProfile, TensorInfo, UnitShare};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+/// The unit of what no device takes.
+const CPU: &str = "CPU";
 
 /// Where a value is found.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,8 @@ struct Running {
     inputs: Vec<Source>,
     outputs: Vec<Vec<u8>>,
     on_device: bool,
-    first_node: usize,
+    nodes: Range<usize>,
+    took: Durations,
 }
 
 /// A partitioned model, ready to run.
@@ -35,7 +40,7 @@ pub(super) struct Partitioned {
     output_sources: Vec<Source>,
     nodes: Vec<NodeInfo>,
     proof: BackendProof,
-    durations: Durations,
+    device: String,
 }
 
 /// What the device does not take, by number of the node, and why.
@@ -47,7 +52,7 @@ impl Partitioned {
     ///
     /// # Errors
     /// A node that not even the CPU does, or no memory.
-    pub(super) fn new(graph: &Graph, device: &dyn Device, options: &Options) -> Result<Self> {
+    pub(super) fn new(graph: &Graph, device: &dyn Device, options: &Options, note: &str) -> Result<Self> {
         let live = partition::live(graph);
         let answers = device.refusals(graph, options)?;
         if answers.len() != live.len() {
@@ -61,22 +66,20 @@ impl Partitioned {
             let parts = cut(graph, &live, &mut refused)?;
             let mut compiled = Vec::new();
             for part in &parts {
-                let made = match part.on_device {
-                    true => device.compile(&part.graph, options),
-                    false => on_cpu(part),
-                };
-                match made {
+                if !part.on_device {
+                    compiled.push(on_cpu(part)?);
+                    continue;
+                }
+                match device.compile(&part.graph, options) {
                     Ok(made) => compiled.push(made),
-                    Err(e) if part.on_device => {
+                    Err(e) => {
                         let reason = format!("the device did not compile its partition: {e}");
                         refused.extend(part.nodes.iter().map(|id| (id.index(), reason.clone())));
-                        break;
                     }
-                    Err(e) => return Err(e),
                 }
             }
             if compiled.len() == parts.len() {
-                return Self::assemble(graph, parts, compiled, &refused, &Asked { device, options });
+                return Self::assemble(graph, parts, compiled, &refused, &Asked { device, options, note });
             }
         }
     }
@@ -108,14 +111,17 @@ impl Partitioned {
             sources.get(id).copied().ok_or_else(missing)
         };
         let proof = asked.proof(graph, &parts, &compiled, refused);
+        let device = asked.device.info().name.clone();
         let mut running = Vec::new();
         let mut nodes = Vec::new();
         for (part, compiled) in parts.into_iter().zip(compiled) {
             let inputs = part.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
             let outputs = part.outputs.iter().map(|id| vec![0; graph.fact(*id).bytes()]).collect();
-            let first_node = nodes.len();
-            nodes.extend(compiled.nodes());
-            running.push(Running { compiled, inputs, outputs, on_device: part.on_device, first_node });
+            let (first, on_device) = (nodes.len(), part.on_device);
+            let unit = if on_device { device.as_str() } else { CPU };
+            nodes.extend(compiled.nodes().into_iter().map(|n| NodeInfo { unit: unit.to_owned(), ..n }));
+            let nodes = first..nodes.len();
+            running.push(Running { compiled, inputs, outputs, on_device, nodes, took: Durations::default() });
         }
         let output_sources = graph.outputs().iter().map(find).collect::<Result<Vec<_>>>()?;
         let infos =
@@ -128,12 +134,11 @@ impl Partitioned {
             output_sources,
             nodes,
             proof,
-            durations: Durations::default(),
+            device,
         })
     }
 
     fn execute(&mut self, mut observer: Option<&mut dyn Observer>) -> Result<()> {
-        let mut total = Some(Durations { hardware_ns: Some(0), driver_ns: Some(0) });
         for index in 0..self.parts.len() {
             let (before, rest) = self.parts.split_at_mut(index);
             let Some(part) = rest.first_mut() else { break };
@@ -142,27 +147,35 @@ impl Partitioned {
                 Source::Made { part, output } => before[part].outputs[output].as_slice(),
             };
             let inputs: Vec<&[u8]> = part.inputs.iter().map(bytes).collect();
-            let took = match &mut observer {
+            part.took = match &mut observer {
                 None => part.compiled.run(&inputs, &mut part.outputs)?,
                 Some(observer) => {
-                    part.compiled.run_observed(&inputs, &mut part.outputs, part.first_node, *observer)?
+                    part.compiled.run_observed(&inputs, &mut part.outputs, part.nodes.start, *observer)?
                 }
             };
-            if part.on_device {
-                total = total.map(|t| t.and(took));
-            }
         }
-        self.durations = total.filter(|_| self.parts.iter().any(|p| p.on_device)).unwrap_or_default();
         Ok(())
     }
-}
 
-impl Durations {
-    fn and(self, more: Self) -> Self {
-        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
-        Self {
-            hardware_ns: sum(self.hardware_ns, more.hardware_ns),
-            driver_ns: sum(self.driver_ns, more.driver_ns),
+    /// After an observed run: what the driver says of the time, apart from what was seen from outside. Per partition
+    /// two more rows, the driver's own time and the way to it; a partition whose nodes are not seen has the
+    /// hardware's time in its row, where the driver tells.
+    fn split(&self, rows: &mut [NodeProfile]) {
+        let (seen, told) = rows.split_at_mut(self.nodes.len());
+        let partitions = self.parts.iter().filter(|p| p.on_device);
+        for (part, told) in partitions.zip(told.chunks_exact_mut(2)) {
+            let last = |row: &NodeProfile| row.wall_ns.last().copied().unwrap_or_default();
+            let seen = &mut seen[part.nodes.clone()];
+            let outside: u64 = seen.iter().map(last).sum();
+            let Durations { hardware_ns, driver_ns } = part.took;
+            let hardware = hardware_ns.unwrap_or(outside);
+            let driver = driver_ns.unwrap_or(hardware).saturating_sub(hardware);
+            let whole = part.compiled.is_opaque();
+            if let ([row], true) = (&mut *seen, whole) {
+                row.wall_ns.last_mut().into_iter().for_each(|wall| *wall = hardware.min(outside));
+            }
+            let way = if whole { outside.saturating_sub(hardware).saturating_sub(driver) } else { 0 };
+            told.iter_mut().zip([driver, way]).for_each(|(row, ns)| row.wall_ns.push(ns));
         }
     }
 }
@@ -189,6 +202,7 @@ fn cut(graph: &Graph, live: &[bool], refused: &mut Refused) -> Result<Vec<Part>>
 struct Asked<'a> {
     device: &'a dyn Device,
     options: &'a Options,
+    note: &'a str,
 }
 
 impl Asked<'_> {
@@ -213,32 +227,40 @@ impl Asked<'_> {
             }
         }
         let device = parts.iter().filter(|p| p.on_device).count();
-        let kernels = self.kernels(compiled);
+        let kernels = self.kernels(parts, compiled);
         let mut proof = BackendProof { kernels, fallbacks, ..BackendProof::default() };
         env!("CARGO_PKG_VERSION").clone_into(&mut proof.runtime_version);
         proof.nodes_total = count(total);
         proof.nodes_on_backend = count(total.saturating_sub(proof.fallbacks.len()));
         proof.partitions = count(device);
+        let on =
+            |device: bool| count(parts.iter().filter(|p| p.on_device == device).map(|p| p.nodes.len()).sum());
+        let share = |unit: &str, nodes| UnitShare { unit: unit.to_owned(), nodes };
+        proof.units = vec![share(&self.device.info().name, on(true)), share(CPU, on(false))];
         proof
     }
 
     /// The device, how it was asked, and the kernels that are known to run.
-    fn kernels(&self, compiled: &[Box<dyn Compiled>]) -> String {
+    fn kernels(&self, parts: &[Part], compiled: &[Box<dyn Compiled>]) -> String {
         let info = self.device.info();
         let place = if info.in_process { "in this process" } else { "by libneuralnetworks.so" };
         let mut text = format!("nnapi {} {} ({}, {place})", info.name, info.version, info.kind.name());
-        let known: BTreeSet<&str> = compiled.iter().map(|c| c.kernels()).filter(|k| !k.is_empty()).collect();
+        let known = parts.iter().zip(compiled).map(|(part, c)| match (c.kernels(), part.on_device) {
+            (kernels, true) => kernels.to_owned(),
+            (kernels, false) => format!("{kernels} on the CPU"),
+        });
+        let known: BTreeSet<String> = known.filter(|k| !k.is_empty()).collect();
         let caches: BTreeSet<&str> = compiled.iter().filter_map(|c| c.cached().name()).collect();
         let asked = [
             (self.options.preference != super::Preference::default()).then(|| self.options.preference.name()),
             self.options.relax_fp16.then_some("f32 as f16 allowed"),
             self.options.burst.then_some("burst"),
         ];
-        for part in asked.into_iter().flatten().chain(known).chain(caches) {
+        for part in asked.into_iter().flatten().chain(known.iter().map(String::as_str)).chain(caches) {
             text += ", ";
             text += part;
         }
-        text
+        text + self.note
     }
 }
 
@@ -293,5 +315,23 @@ impl Session for Partitioned {
 
     fn invoke_observed(&mut self, observer: &mut dyn Observer) -> Result<()> {
         self.execute(Some(observer))
+    }
+
+    fn profile(&mut self, iterations: u32, clock: &dyn Fn() -> u64) -> Result<Vec<NodeProfile>> {
+        let mut watch = StopWatch::new(&self.nodes, clock);
+        for part in self.parts.iter().filter(|p| p.on_device) {
+            let node = self.nodes.get(part.nodes.start).map(|n| n.name.clone()).unwrap_or_default();
+            for (op, unit) in [("driver", format!("{} driver", self.device)), ("hand over", CPU.to_owned())] {
+                let (node, op) = (node.clone(), op.to_owned());
+                watch.nodes.push(NodeProfile { node, op, unit, wall_ns: Vec::new() });
+            }
+        }
+        self.execute(Some(&mut watch))?;
+        watch.nodes.iter_mut().for_each(|row| row.wall_ns.clear());
+        for _ in 0..iterations {
+            self.execute(Some(&mut watch))?;
+            self.split(&mut watch.nodes);
+        }
+        Ok(watch.nodes)
     }
 }

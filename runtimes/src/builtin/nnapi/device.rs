@@ -10,7 +10,6 @@ use crate::builtin::lower::{self, Lowered, Target};
 use crate::builtin::ops::{Cast, Op, Operand};
 use crate::{Error, Result};
 use protocol::DType;
-use std::collections::HashMap;
 
 /// The highest feature level there is a use for here: level 5.
 const FEATURE_LEVEL: i64 = 31;
@@ -165,7 +164,11 @@ fn not_real(graph: &Graph, node: &Node) -> Option<String> {
 
 /// The same graph with every f32 rounded to f16 where it is made: inputs, constants and results.
 fn as_half(graph: &Graph) -> Result<Graph> {
-    let mut half = Half { from: graph, to: Graph::with_dialect(graph.dialect()), map: HashMap::new() };
+    let mut half = Half {
+        from: graph,
+        to: Graph::with_dialect(graph.dialect()),
+        map: vec![None; graph.values().count()],
+    };
     for id in graph.inputs() {
         let value = graph.get(*id);
         let input = half.to.input(&value.name, value.fact.clone())?;
@@ -192,19 +195,19 @@ fn as_half(graph: &Graph) -> Result<Graph> {
 struct Half<'a> {
     from: &'a Graph,
     to: Graph,
-    map: HashMap<ValueId, ValueId>,
+    map: Vec<Option<ValueId>>,
 }
 
 impl Half<'_> {
     fn set(&mut self, old: ValueId, new: ValueId) -> Result<()> {
         let rounded = round(&mut self.to, &self.from.get(old).name, new)?;
-        self.map.insert(old, rounded);
+        self.map[old.index()] = Some(rounded);
         Ok(())
     }
 
     fn get(&mut self, old: ValueId) -> Result<ValueId> {
-        if let Some(new) = self.map.get(&old) {
-            return Ok(*new);
+        if let Some(new) = self.map[old.index()] {
+            return Ok(new);
         }
         let value = self.from.get(old);
         let unknown = || Error::Runtime(format!("{}: read before it was written", value.name));

@@ -8,7 +8,6 @@
 use crate::Result;
 use crate::builtin::graph::{Graph, Node, NodeId, OutputType, ValueId};
 use crate::builtin::ops::Op;
-use std::collections::{BTreeMap, HashMap};
 
 /// A part of a graph as a graph of its own.
 #[derive(Debug)]
@@ -49,9 +48,10 @@ pub(crate) fn parts(graph: &Graph, live: &[bool], on_device: &[bool]) -> Result<
     let levels = levels(graph, on_device);
     // Of one level, the device comes first: what the CPU has there waits for it.
     let place = |id: NodeId| 2 * levels[id.index()] + usize::from(!on_device[id.index()]);
-    let mut members: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
+    let places = levels.iter().max().map_or(0, |highest| 2 * highest + 2);
+    let mut members: Vec<Vec<NodeId>> = vec![Vec::new(); places];
     for (id, _) in graph.nodes().filter(|(id, _)| live[id.index()]) {
-        members.entry(place(id)).or_default().push(id);
+        members[place(id)].push(id);
     }
     let mut escapes = vec![false; graph.values().count()];
     graph.outputs().iter().for_each(|id| escapes[id.index()] = true);
@@ -61,7 +61,9 @@ pub(crate) fn parts(graph: &Graph, live: &[bool], on_device: &[bool]) -> Result<
             escapes[input.index()] |= elsewhere;
         }
     }
-    members.into_values().map(|nodes| extract(graph, &escapes, nodes, on_device)).collect()
+    let mut map = vec![None; escapes.len()];
+    let members = members.into_iter().filter(|nodes| !nodes.is_empty());
+    members.map(|nodes| extract(graph, &escapes, nodes, on_device, &mut map)).collect()
 }
 
 /// Per node, how often a path that ends in it enters the device.
@@ -100,42 +102,44 @@ pub(crate) fn idle(parts: &[Part], whole: &Graph) -> Vec<NodeId> {
     idle.flat_map(|p| p.nodes.iter().copied()).collect()
 }
 
-/// Nodes as a graph of their own; values that `escapes` names are its outputs.
-fn extract(graph: &Graph, escapes: &[bool], nodes: Vec<NodeId>, on_device: &[bool]) -> Result<Part> {
+/// Nodes as a graph of their own; values that `escapes` names are its outputs. `map` is empty before and after: per value
+/// of the whole graph, the part's.
+fn extract(
+    graph: &Graph,
+    escapes: &[bool],
+    nodes: Vec<NodeId>,
+    on_device: &[bool],
+    map: &mut [Option<ValueId>],
+) -> Result<Part> {
     let mut part = Graph::with_dialect(graph.dialect());
-    let mut map = HashMap::new();
-    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    let (mut inputs, mut outputs): (Vec<ValueId>, Vec<ValueId>) = (Vec::new(), Vec::new());
     for node in nodes.iter().map(|id| graph.node(*id)) {
         for id in &node.inputs {
-            if map.contains_key(id) {
+            if map[id.index()].is_some() {
                 continue;
             }
             let value = graph.get(*id);
-            let taken = if let Some(tensor) = &value.constant {
+            map[id.index()] = Some(if let Some(tensor) = &value.constant {
                 part.constant(&value.name, tensor.clone(), value.fact.quant.as_deref().cloned())?
             } else {
                 inputs.push(*id);
                 part.input(&value.name, value.fact.clone())?
-            };
-            map.insert(*id, taken);
+            });
         }
-        add(&mut part, graph, node, &mut map)?;
+        let operands: Vec<ValueId> = node.inputs.iter().filter_map(|id| map[id.index()]).collect();
+        let names: Vec<&str> = node.outputs.iter().map(|id| graph.get(*id).name.as_str()).collect();
+        let types: Vec<Option<OutputType>> =
+            node.outputs.iter().map(|id| Some(graph.fact(*id).as_output())).collect();
+        let results = part.add_node(&names, node.op.clone(), &operands, &types)?;
+        node.outputs.iter().zip(results).for_each(|(old, new)| map[old.index()] = Some(new));
         outputs.extend(node.outputs.iter().filter(|id| escapes[id.index()]));
     }
-    outputs.iter().for_each(|id| part.output(map[id]));
+    outputs.iter().filter_map(|id| map[id.index()]).for_each(|id| part.output(id));
+    for node in nodes.iter().map(|id| graph.node(*id)) {
+        node.inputs.iter().chain(&node.outputs).for_each(|id| map[id.index()] = None);
+    }
     let on_device = nodes.iter().all(|id| on_device[id.index()]);
     Ok(Part { nodes, graph: part, inputs, outputs, on_device })
-}
-
-/// Takes a node over; all its operands have been.
-fn add(part: &mut Graph, graph: &Graph, node: &Node, map: &mut HashMap<ValueId, ValueId>) -> Result<()> {
-    let operands: Vec<ValueId> = node.inputs.iter().map(|id| map[id]).collect();
-    let names: Vec<&str> = node.outputs.iter().map(|id| graph.get(*id).name.as_str()).collect();
-    let types: Vec<Option<OutputType>> =
-        node.outputs.iter().map(|id| Some(graph.fact(*id).as_output())).collect();
-    let results = part.add_node(&names, node.op.clone(), &operands, &types)?;
-    map.extend(node.outputs.iter().copied().zip(results));
-    Ok(())
 }
 
 #[cfg(test)]

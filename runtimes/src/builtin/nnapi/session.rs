@@ -7,7 +7,6 @@ use crate::builtin::graph::{Graph, Node, ValueId};
 use crate::builtin::kernels::Tier;
 use crate::{Error, NodeInfo, Observer, Result, Session, StopWatch};
 use protocol::{BackendProof, Fallback, NodeProfile, TensorInfo, UnitShare};
-use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 /// The unit of what no device takes.
@@ -43,8 +42,8 @@ pub(super) struct Partitioned {
     device: String,
 }
 
-/// What the device does not take, by number of the node, and why.
-type Refused = HashMap<usize, String>;
+/// By number of the node, why the device does not take it.
+type Refused = Vec<Option<String>>;
 
 impl Partitioned {
     /// Cuts a graph and compiles its parts. A partition that the device takes back goes to the CPU with the
@@ -54,14 +53,12 @@ impl Partitioned {
     /// A node that not even the CPU does, or no memory.
     pub(super) fn new(graph: &Graph, device: &dyn Device, options: &Options, note: &str) -> Result<Self> {
         let live = partition::live(graph);
-        let answers = device.refusals(graph, options)?;
-        if answers.len() != live.len() {
-            let (nodes, answers) = (live.len(), answers.len());
+        let mut refused: Refused = device.refusals(graph, options)?;
+        if refused.len() != live.len() {
+            let (nodes, answers) = (live.len(), refused.len());
             let message = format!("the device gave {answers} answers for {nodes} nodes");
             return Err(Error::Runtime(message).at(&device.info().name));
         }
-        let mut refused: Refused =
-            answers.into_iter().enumerate().filter_map(|(i, r)| Some((i, r?))).collect();
         loop {
             let parts = cut(graph, &live, &mut refused)?;
             let mut compiled = Vec::new();
@@ -74,7 +71,7 @@ impl Partitioned {
                     Ok(made) => compiled.push(made),
                     Err(e) => {
                         let reason = format!("the device did not compile its partition: {e}");
-                        refused.extend(part.nodes.iter().map(|id| (id.index(), reason.clone())));
+                        part.nodes.iter().for_each(|id| refused[id.index()] = Some(reason.clone()));
                     }
                 }
             }
@@ -91,24 +88,25 @@ impl Partitioned {
         refused: &Refused,
         asked: &Asked<'_>,
     ) -> Result<Self> {
-        let mut sources = HashMap::new();
+        let mut sources: Vec<Option<Source>> = vec![None; graph.values().count()];
         let mut given = Vec::new();
         let constant = |id: &&ValueId| graph.constant_value(**id).is_some();
         for id in graph.inputs().iter().chain(graph.outputs().iter().filter(constant)) {
-            sources.insert(*id, Source::Given(given.len()));
+            sources[id.index()] = Some(Source::Given(given.len()));
             given.push(match graph.constant_value(*id) {
                 Some(tensor) => tensor.bytes().to_vec(),
                 None => vec![0; graph.fact(*id).bytes()],
             });
         }
         for (index, part) in parts.iter().enumerate() {
-            let made = part.outputs.iter().enumerate();
-            sources.extend(made.map(|(output, id)| (*id, Source::Made { part: index, output })));
+            for (output, id) in part.outputs.iter().enumerate() {
+                sources[id.index()] = Some(Source::Made { part: index, output });
+            }
         }
         let find = |id: &ValueId| {
             let missing =
                 || Error::ModelInvalid(format!("{}: a value that nothing computes", graph.get(*id).name));
-            sources.get(id).copied().ok_or_else(missing)
+            sources[id.index()].ok_or_else(missing)
         };
         let proof = asked.proof(graph, &parts, &compiled, refused);
         let device = asked.device.info().name.clone();
@@ -187,14 +185,14 @@ fn on_cpu(part: &Part) -> Result<Box<dyn Compiled>> {
 /// Cuts the graph; what is not worth a partition is added to what is refused.
 fn cut(graph: &Graph, live: &[bool], refused: &mut Refused) -> Result<Vec<Part>> {
     loop {
-        let on_device: Vec<bool> = (0..live.len()).map(|i| !refused.contains_key(&i)).collect();
+        let on_device: Vec<bool> = refused.iter().map(Option::is_none).collect();
         let parts = partition::parts(graph, live, &on_device)?;
         let idle = partition::idle(&parts, graph);
         if idle.is_empty() {
             return Ok(parts);
         }
         let reason = "the device takes it, but a partition that only moves elements is not worth the way";
-        refused.extend(idle.into_iter().map(|id| (id.index(), reason.to_owned())));
+        idle.into_iter().for_each(|id| refused[id.index()] = Some(reason.to_owned()));
     }
 }
 
@@ -221,7 +219,7 @@ impl Asked<'_> {
                 fallbacks.extend_from_slice(compiled.fallbacks());
             } else {
                 fallbacks.extend(part.nodes.iter().map(|id| {
-                    let reason = refused.get(&id.index()).cloned().unwrap_or_default();
+                    let reason = refused[id.index()].clone().unwrap_or_default();
                     fallback(graph, graph.node(*id), reason)
                 }));
             }
@@ -249,16 +247,21 @@ impl Asked<'_> {
             (kernels, true) => kernels.to_owned(),
             (kernels, false) => format!("{kernels} on the CPU"),
         });
-        let known: BTreeSet<String> = known.filter(|k| !k.is_empty()).collect();
-        let caches: BTreeSet<&str> = compiled.iter().filter_map(|c| c.cached().name()).collect();
+        let caches = compiled.iter().filter_map(|c| c.cached().name()).map(str::to_owned);
         let asked = [
             (self.options.preference != super::Preference::default()).then(|| self.options.preference.name()),
             self.options.relax_fp16.then_some("f32 as f16 allowed"),
             self.options.burst.then_some("burst"),
         ];
-        for part in asked.into_iter().flatten().chain(known.iter().map(String::as_str)).chain(caches) {
+        let mut words: Vec<String> = asked.into_iter().flatten().map(str::to_owned).collect();
+        for word in known.chain(caches).filter(|w| !w.is_empty()) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        for word in words {
             text += ", ";
-            text += part;
+            text += &word;
         }
         text + self.note
     }

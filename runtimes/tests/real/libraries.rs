@@ -53,8 +53,7 @@ pub(crate) fn made_for(arch: &str, test: &str, runtime: &'static str) -> Vec<Fou
 
 fn library(folder: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(folder).ok()?.map(|file| file.unwrap().path());
-    let is_library =
-        |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("lib"));
+    let is_library = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().contains(".so"));
     files.filter(is_library).min()
 }
 

@@ -180,6 +180,21 @@ fn the_smoke_suite_runs_through() {
 }
 
 #[test]
+fn a_delegation_that_failed_is_an_exit_code() {
+    let scene = Scene::new();
+    let compare = |device: &str| {
+        let option = format!("builtin/nnapi:device={device}");
+        let mut args = vec!["compare", "--suite", "smoke", "--runtime", "builtin/nnapi", "--option", &option];
+        args.extend(["--units", "1", "--canaries", "false", "--require-full-delegation"]);
+        scene.run(&args)
+    };
+    compare("bench-reference").expect(0, &["report.html"]);
+    // it takes quantised nodes alone
+    let words = ["tflite-fp32: 0 of", "nodes are proven to have run on builtin/nnapi, all are required"];
+    compare("bench-int8").expect(1, &words);
+}
+
+#[test]
 fn a_gate_on_two_folders_compares_every_model_with_its_namesake() {
     let scene = Scene::new();
     for (folder, models) in

@@ -38,8 +38,7 @@ const LEAST: usize = 2;
 
 /// Measures, judges, renders.
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
-    let gated = args.gate || args.rules.any();
-    let rules = gated.then(|| args.rules.rules()).transpose()?;
+    let rules = args.rules.rules_if(args.gate)?;
     judge(
         Command { name: format!("compare{}", args.rules.said(args.gate)), rules, shown: args.shown },
         args.measure.measurable(LEAST),

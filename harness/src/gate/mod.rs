@@ -35,6 +35,9 @@ pub(crate) struct GateArgs {
     /// [default: worse]
     #[arg(long, value_name = "ANSWERS")]
     fail: Option<Fail>,
+    /// End with 1 when not every node of a model ran on the backend that was asked for
+    #[arg(long)]
+    require_full_delegation: bool,
 }
 
 impl GateArgs {
@@ -53,12 +56,27 @@ impl GateArgs {
         for (flag, path) in self.files().into_iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?))) {
             said.push_str(&format!(" {flag} {}", path.display()));
         }
+        if self.require_full_delegation {
+            said.push_str(" --require-full-delegation");
+        }
         match self.fail {
             Some(Fail::Worse) => said.push_str(" --fail worse"),
             Some(Fail::Undecided) => said.push_str(" --fail undecided"),
             None => {}
         }
         said
+    }
+
+    /// The rules for a command that gates only when it is asked to.
+    ///
+    /// # Errors
+    /// As [`GateArgs::rules`].
+    pub(crate) fn rules_if(&self, asked: bool) -> CommandResult<Option<Rules>> {
+        match (asked || self.any(), self.require_full_delegation) {
+            (true, _) => self.rules().map(Some),
+            (false, true) => Ok(Some(Rules { full_delegation: true, ..Rules::default() })),
+            (false, false) => Ok(None),
+        }
     }
 
     /// The rules, read and checked before anything is measured.
@@ -73,6 +91,7 @@ impl GateArgs {
         for gate in &mut rules.gates {
             gate.fail = gate.fail.or(self.fail);
         }
+        rules.full_delegation = self.require_full_delegation;
         Ok(rules)
     }
 }
@@ -131,9 +150,12 @@ fn judge(verdicts: &Verdicts, plan: &Plan, rules: &Rules, today: Date) -> (Vec<S
                 .push(format!("{} is required, and there is nothing in this run: {reason}", about(&gate)));
         }
     }
+    if rules.full_delegation {
+        all.look_at_proofs(verdicts, plan);
+    }
     all.look_for_missing(plan, &rules.allowed, today);
     all.name_idle_exceptions(verdicts, plan, &rules.allowed);
-    if all.looked_at == 0 {
+    if all.looked_at == 0 && !(rules.gates.is_empty() && rules.required.is_empty()) {
         all.incomplete = true;
         all.lines.push("nothing is compared with a reference, so nothing can pass".to_owned());
     }
@@ -172,6 +194,25 @@ impl Judged {
             }
         }
         found
+    }
+
+    /// Every node of every variant that somebody asked about must have run where it was asked to.
+    fn look_at_proofs(&mut self, verdicts: &Verdicts, plan: &Plan) {
+        for (case, summary) in plan.variants().iter().zip(&verdicts.cases) {
+            let proof = summary.proof.as_ref();
+            let (on, of) = proof.map_or((0, 0), |p| (p.nodes_on_backend, p.nodes_total));
+            if on == of && of > 0 {
+                continue;
+            }
+            self.failed = true;
+            let first = proof.and_then(|p| p.fallbacks.first());
+            let why =
+                first.map(|f| format!("; the first of the rest, {}: {}", f.op, f.reason)).unwrap_or_default();
+            let (variant, runtime) = (&case.variant, &case.runtime);
+            self.lines.push(format!(
+                "{variant}: {on} of {of} nodes are proven to have run on {runtime}, all are required{why}"
+            ));
+        }
     }
 
     fn look_for_missing(&mut self, plan: &Plan, allowed: &[Note], today: Date) {

@@ -34,6 +34,9 @@ pub(crate) struct Rules {
     /// What is let through.
     #[serde(default, rename = "allow")]
     pub(crate) allowed: Vec<Note>,
+    /// Every node must have run on the backend that was asked for.
+    #[serde(skip)]
+    pub(crate) full_delegation: bool,
 }
 
 /// One rule.

@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, diff, doctor, gate, inspect, profile, recheck, report, run,
-        runtimes, selftest, spec, suites,
+        agents, compare, completions, devices, diff, doctor, export, gate, inspect, open, profile, recheck,
+        report, run, runtimes, selftest, spec, suites,
     },
     exit::CommandResult,
 };
@@ -20,6 +20,10 @@ Examples:
                                      for CI: ends with 1 when a model got worse
   bench inspect a.tflite             what a model file really holds
   bench report                       the latest run once more
+  bench report run-a run-b           runs and devices side by side
+  bench open                         the latest report in a browser
+  bench export --format samples-parquet --out samples.parquet
+                                     every sample, for pandas, polars or DuckDB
   bench selftest aa --cells 30       how often is a verdict of this machine wrong?
 
 Exit codes:
@@ -57,8 +61,12 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Compare two recorded runs, as far as two runs can be compared
     Diff(diff::Args),
-    /// Render the reports of a run again
+    /// Render the reports of a run again, or several runs side by side
     Report(report::Args),
+    /// Open the report of a run in a browser
+    Open(open::Args),
+    /// Write a run in formats that other tools read: Parquet, CSV, JSON, pictures, traces
+    Export(export::Args),
     /// Check that the reports of a run follow from its record, and that nobody changed the record
     Recheck(recheck::Args),
     /// Say what a model file really holds
@@ -133,6 +141,8 @@ impl Cli {
             Command::Run(args) => run::work(args, config, quiet),
             Command::Diff(args) => diff::work(&args, config),
             Command::Report(args) => report::work(&args, config),
+            Command::Open(args) => open::work(&args, config),
+            Command::Export(args) => export::work(&args, config),
             Command::Recheck(args) => recheck::work(&args, config),
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),
@@ -159,6 +169,23 @@ mod tests {
 
     fn read(line: &str) -> Result<Cli, String> {
         Cli::read(line.split(' ').map(OsString::from)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn commands_of_the_workflows_are_understood() {
+        let files = [
+            include_str!("../../reports/ci/github-pull-request.yml"),
+            include_str!("../../reports/ci/github-nightly.yml"),
+            include_str!("../../reports/ci/gitlab-ci.yml"),
+        ];
+        for file in files {
+            let lines = file.lines().map(|line| line.trim().trim_start_matches("- "));
+            let commands: Vec<&str> = lines.filter(|line| line.starts_with("bench ")).collect();
+            assert!(commands.len() > 1);
+            commands.into_iter().for_each(|command| {
+                read(command).unwrap();
+            });
+        }
     }
 
     #[test]

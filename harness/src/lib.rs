@@ -16,6 +16,7 @@ mod interrupt;
 mod libraries;
 mod link;
 mod measure;
+mod pictures;
 mod plan;
 mod progress;
 mod render;

@@ -1,7 +1,7 @@
 //! The stopping rule of a run: reads the record as the report will, and asks `reports` whether the
 //! comparisons of a group are decided. No threshold of its own.
 
-use crate::dispatch::{Answer, Question, Rule, Ruling, Standing};
+use crate::dispatch::{Answer, Precision, Question, Rule, Ruling, Standing};
 use protocol::CaseIndex;
 use reports::{
     record::{Canary, Purpose, RunRecord},
@@ -49,19 +49,17 @@ fn standing(rows: &[ContrastRow], questions: &[Question]) -> Option<Standing> {
         .map(|q| q.done)
         .max()
         .filter(|units| *units > 0)?;
-    let mut found = Standing { units, decided: 0, of: 0, widest: None };
-    for row in rows {
-        found.of += 1;
+    let precision = |row: &ContrastRow| {
         let open = matches!(row.verdict, None | Some(Verdict::Inconclusive | Verdict::Invalid));
-        found.decided += usize::from(!open);
-        if let Evidence::Ratio(evidence) = &row.evidence
-            && let Some(interval) = evidence.decision
-        {
-            let half = (interval.high - interval.low) / 2.0;
-            found.widest = Some(found.widest.map_or(half, |widest: f64| widest.max(half)));
-        }
-    }
-    (found.of > 0).then_some(found)
+        let decision = match &row.evidence {
+            Evidence::Ratio(evidence) => evidence.decision,
+            _ => None,
+        };
+        let half = decision.map(|interval| (interval.high - interval.low) / 2.0);
+        Precision { cases: row.cases, decided: !open, half }
+    };
+    let found = Standing { units, contrasts: rows.iter().map(precision).collect() };
+    (!found.contrasts.is_empty()).then_some(found)
 }
 
 fn answer(record: &RunRecord, question: &Question) -> Answer {

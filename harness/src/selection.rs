@@ -3,6 +3,7 @@
 
 use crate::{
     exit::{CommandResult, ExitWith, Failure},
+    pictures,
     plan::{Feed, MAX_GROUP},
     selftest::{self, Cells},
     settings::Settings,
@@ -283,6 +284,7 @@ pub(crate) fn host_file(file: &FileRef) -> anyhow::Result<HostFile> {
 
 fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {
     let examples = dataset.examples();
+    let pictures = dataset.inputs.first().and_then(pictures::of);
     let (mut files, mut feed) = (Vec::new(), Vec::new());
     for (index, tensor) in dataset.inputs.into_iter().enumerate() {
         let bytes: Arc<[u8]> = tensor.bytes.into();
@@ -299,6 +301,7 @@ fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {
         classes: dataset.classes,
         names: dataset.names,
         groups: dataset.groups,
+        pictures,
     };
     (facts, Feed::Files(feed), files)
 }
@@ -314,6 +317,7 @@ pub(crate) fn random(examples: u64, seed: u64) -> (DatasetFacts, Feed, Vec<HostF
         classes: Vec::new(),
         names: Vec::new(),
         groups: Vec::new(),
+        pictures: None,
     };
     (facts, Feed::Random { seed, examples }, Vec::new())
 }

@@ -16,12 +16,12 @@ pub mod verdict;
 mod view;
 
 use record::RunRecord;
-use render::{FORMATS, Options, RenderError};
+use render::{FORMATS, Kept, Options, RenderError};
 use std::path::{Path, PathBuf};
 use verdict::Verdicts;
 
 pub use recheck::{Rechecked, recheck};
-pub use render::{Format, format, render};
+pub use render::{Format, SideFormat, format, render, side_by_side};
 pub use text::visible;
 pub use view::outcome_words;
 
@@ -36,9 +36,8 @@ pub fn write_all(
     verdicts: &Verdicts,
 ) -> Result<Vec<PathBuf>, RenderError> {
     let mut paths = Vec::new();
-    for format in FORMATS {
-        let Some(file) = format.file else { continue };
-        let path = run_dir.join(file);
+    for format in FORMATS.iter().filter(|format| format.kept == Kept::Always) {
+        let path = run_dir.join(format.file);
         let options = Options::default();
         store::write_atomic_with(&path, |out| format.write(record, verdicts, &options, out))?;
         paths.push(path);

@@ -3,7 +3,7 @@
 
 use crate::{
     record::RunRecord,
-    render::{FORMATS, Options, RenderError},
+    render::{FORMATS, Kept, Options, RenderError},
     verdict::Verdicts,
 };
 use std::{
@@ -23,7 +23,7 @@ pub enum Rechecked {
     Missing,
 }
 
-/// Compares every report that is a file, in the order of [`FORMATS`].
+/// Compares every report that is a file, in the order of [`FORMATS`]; what is written on request, where it is there.
 ///
 /// # Errors
 /// A report cannot be made, or a file cannot be read.
@@ -34,12 +34,13 @@ pub fn recheck(
 ) -> Result<Vec<(PathBuf, Rechecked)>, RenderError> {
     let mut found = Vec::new();
     for format in FORMATS {
-        let Some(name) = format.file else { continue };
-        let path = run_dir.join(name);
+        let path = run_dir.join(format.file);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                found.push((path, Rechecked::Missing));
+                if format.kept == Kept::Always {
+                    found.push((path, Rechecked::Missing));
+                }
                 continue;
             }
             Err(e) => return Err(e.into()),

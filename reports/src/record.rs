@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `plan.json` | [`Plan`], written once before anything is measured |
 //! | `journal.jsonl` | [`Entry`] per line, append-only, each line on disk before the next unit starts; after every end of a unit a seal: a line with the hash of the seal before (at first, of `plan.json`) and of all lines since |
-//! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device, and labels that are arrays |
+//! | `outputs/<sha256>.bin` | outputs of accuracy trials as pulled from the device, labels that are arrays, and pictures of the examples |
 //!
 //! Whatever else lies there (`report.html`, `results.csv`) is rendered from these and can be made again.
 
@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 mod canary;
+mod pictures;
 
 pub use canary::{Canaries, Canary, CanaryCounts};
+pub use pictures::Pictures;
 pub use protocol::{CaseIndex, Contrast, ContrastKind, CoolDown, Labels, Sharing, Task};
 
 /// Version of the record; a reader refuses every other one with words. 2: seals, waits for a cool device. 3: tasks
@@ -201,6 +203,9 @@ pub struct DatasetFacts {
     /// Examples with the same text belong together (a speaker, a document); empty when each stands for itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// What the examples look like, where they can be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Pictures>,
 }
 
 /// A device of the run.

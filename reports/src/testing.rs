@@ -152,6 +152,7 @@ impl Recipe {
                 classes: (0..self.classes).map(|c| format!("class {c}")).collect(),
                 names: (0..self.examples).map(|i| format!("test/{i:05}")).collect(),
                 groups: Vec::new(),
+                pictures: None,
             },
             devices: vec![DevicePlan::new("local", "local")],
             cases: self.cases.iter().map(case).collect(),

@@ -8,6 +8,8 @@ mod devices;
 #[cfg(test)]
 mod farm;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod interruptions;
 #[cfg(test)]
 mod runs;

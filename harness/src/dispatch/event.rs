@@ -3,7 +3,7 @@
 
 use crate::link::Hello;
 use protocol::{Counts, Event, ModelFacts, Sha256Hex, UnitId};
-use reports::record::{CaseIndex, Purpose};
+use reports::record::{CaseIndex, Contrast, Purpose};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Where pushed files lie on a device.
@@ -188,14 +188,28 @@ pub(crate) enum Remedy {
 }
 
 /// How the latency contrasts of a device stand.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Standing {
     /// Units that were looked at.
     pub(crate) units: u32,
-    /// Contrasts that are decided.
-    pub(crate) decided: usize,
-    /// Of so many.
-    pub(crate) of: usize,
-    /// Half the width of the widest decision interval, as a share.
-    pub(crate) widest: Option<f64>,
+    /// All of them.
+    pub(crate) contrasts: Vec<Precision>,
+}
+
+impl Standing {
+    /// How many are decided.
+    pub(crate) fn decided(&self) -> usize {
+        self.contrasts.iter().filter(|c| c.decided).count()
+    }
+}
+
+/// How well one contrast is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Precision {
+    /// The contrast.
+    pub(crate) cases: Contrast,
+    /// Its verdict is there.
+    pub(crate) decided: bool,
+    /// Half the width of the decision interval, as a share.
+    pub(crate) half: Option<f64>,
 }

@@ -9,7 +9,7 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{DispatchEvent, Places, Remedy, Standing, Trouble};
+pub(crate) use event::{DispatchEvent, Places, Precision, Remedy, Standing, Trouble};
 
 pub(crate) use agenda::{Agenda, Answer, Question, UNIT_ATTEMPTS};
 pub(crate) use driver::{Command, Driver};

@@ -47,7 +47,7 @@ pub(super) fn line(view: &View, event: &DispatchEvent) -> Option<String> {
             let (took, left) = (human_time(*took), left(view, device));
             format!("{kind} unit {done} of up to {planned} done in {took}{left}")
         }
-        DispatchEvent::Looked { standing, .. } => looked(standing),
+        DispatchEvent::Looked { standing, .. } => looked(view, standing),
         DispatchEvent::UnitLost { trouble, unit, attempt, .. } => {
             format!("{unit}, attempt {} lost: {}", attempt + 1, trouble.reason)
         }

@@ -15,10 +15,15 @@ use std::time::Duration;
 /// Redrawn so often when nothing happens: the clock goes on, the device is hardly disturbed.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Beyond so many devices there is a bar for each, and nothing more.
+const MOST_DETAILED: usize = 6;
+
 /// The bars.
 pub(super) struct Terminal {
     all: MultiProgress,
     bars: Vec<ProgressBar>,
+    /// Below each bar: how well each contrast is known. Where there are few devices.
+    known: Vec<ProgressBar>,
 }
 
 impl Terminal {
@@ -33,7 +38,7 @@ impl Terminal {
             let target = if asking { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
             screen.set_draw_target(target);
         }));
-        Self { all, bars: Vec::new() }
+        Self { all, bars: Vec::new(), known: Vec::new() }
     }
 
     pub(super) fn devices(&mut self, ids: &[String]) {
@@ -44,6 +49,11 @@ impl Terminal {
             let bar = self.all.add(ProgressBar::new(1).with_style(style.clone()).with_prefix(id.clone()));
             bar.enable_steady_tick(TICK);
             self.bars.push(bar);
+            if ids.len() <= MOST_DETAILED {
+                let style = ProgressStyle::with_template("  {wide_msg:.dim}");
+                let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+                self.known.push(self.all.add(ProgressBar::new(1).with_style(style)));
+            }
         }
     }
 
@@ -80,12 +90,16 @@ impl Terminal {
             (Phase::Performance | Phase::Confirmation, _) => {
                 let kind = if phase == Phase::Confirmation { "confirming: " } else { "" };
                 let left = view.at_most_left(device).map(|left| format!(", ≤ {} left", human_time(left)));
-                let seen = device.standing.map(|s| format!(", {} of {} decided", s.decided, s.of));
+                let standing = device.standing.as_ref();
+                let seen = standing.map(|s| format!(", {} of {} decided", s.decided(), s.contrasts.len()));
                 let (left, seen) = (left.unwrap_or_default(), seen.unwrap_or_default());
                 format!("{kind}{done} of ≤ {planned} units{left}{seen}: {doing}")
             }
         };
         bar.set_message(text);
+        if let (Some(line), Some(standing)) = (self.known.get(index), &device.standing) {
+            line.set_message(view.precision(standing, usize::MAX));
+        }
     }
 
     pub(super) fn note(&self, line: &str) {
@@ -94,7 +108,7 @@ impl Terminal {
     }
 
     pub(super) fn clear(&mut self) {
-        for bar in self.bars.drain(..) {
+        for bar in self.bars.drain(..).chain(self.known.drain(..)) {
             bar.finish_and_clear();
         }
         self.all.clear().unwrap_or_default();

@@ -1,18 +1,23 @@
 //! What is known about the state of every device, for whoever shows it. Draws nothing.
 
 use crate::{
-    dispatch::{DispatchEvent, Standing},
+    dispatch::{DispatchEvent, Precision, Standing},
     values::human_time,
 };
 use protocol::{Event, SamplePhase};
-use reports::record::{CaseIndex, CasePlan, Plan, Purpose};
+use reports::record::{CaseIndex, CasePlan, ContrastKind, Plan, Purpose};
 use std::time::{Duration, Instant};
+
+/// Contrasts whose precision a line names.
+const MOST_NAMED: usize = 12;
 
 /// All devices, and the names of cases.
 #[derive(Default)]
 pub(super) struct View {
     devices: Vec<DeviceView>,
     cases: Vec<String>,
+    /// So many of them were asked for; the rest are canaries.
+    variants: usize,
     budget: Option<Duration>,
 }
 
@@ -61,7 +66,8 @@ impl View {
 
     pub(super) fn plan(&mut self, plan: &Plan, done: &[(usize, Purpose)]) {
         self.budget = plan.measuring.time_budget_ms.map(Duration::from_millis);
-        self.cases = plan.cases.iter().map(|case| case.variant.to_string()).collect();
+        self.cases = names(plan);
+        self.variants = plan.variants().len();
         for (index, device) in self.devices.iter_mut().enumerate() {
             let asked = |case: &&CasePlan| case.device == index && !plan.measuring.costs_only;
             let cases = plan.variants().iter().filter(asked).count();
@@ -77,6 +83,29 @@ impl View {
             device.performance = Tally { done: count(Purpose::Performance), planned };
             device.confirmation = Tally { done: count(Purpose::Confirmation), planned };
         }
+    }
+
+    /// How well each contrast is known: what is open first, then the widest. Canaries are not named.
+    pub(super) fn precision(&self, standing: &Standing, most: usize) -> String {
+        let mut all: Vec<&Precision> =
+            standing.contrasts.iter().filter(|c| c.cases.candidate < self.variants).collect();
+        let width = |c: &Precision| c.half.unwrap_or(f64::INFINITY);
+        all.sort_by(|a, b| a.decided.cmp(&b.decided).then(width(b).total_cmp(&width(a))));
+        let one = |c: &&Precision| {
+            let name = |case: CaseIndex| self.cases.get(case).map(String::as_str).unwrap_or_default();
+            let against = match c.cases.kind {
+                ContrastKind::Reference => String::new(),
+                ContrastKind::Format => format!(" vs {}", name(c.cases.reference)),
+            };
+            let half = c.half.map_or("±?".to_owned(), |half| format!("±{:.1} %", 100.0 * half));
+            let open = if c.decided { "" } else { " open" };
+            format!("{}{against} {half}{open}", name(c.cases.candidate))
+        };
+        let mut words: Vec<String> = all.iter().take(most).map(one).collect();
+        if all.len() > most {
+            words.push(format!("{} more", all.len() - most));
+        }
+        words.join(", ")
     }
 
     pub(super) fn device(&self, index: usize) -> Option<&DeviceView> {
@@ -116,7 +145,7 @@ impl View {
             DispatchEvent::Fetched { .. } => device.doing = "fetching outputs".to_owned(),
             DispatchEvent::Agent { event, .. } => device.follow(event),
             DispatchEvent::UnitDone { took, .. } => device.unit_done(*took),
-            DispatchEvent::Looked { standing, .. } => device.standing = Some(*standing),
+            DispatchEvent::Looked { standing, .. } => device.standing = Some(standing.clone()),
             DispatchEvent::DeviceLost { .. } => device.doing = "lost".to_owned(),
             DispatchEvent::DeviceFinished { reason, .. } => device.doing = (*reason).to_owned(),
             DispatchEvent::UnitLost { .. } | DispatchEvent::UnitCancelled { .. } => {
@@ -181,6 +210,19 @@ impl DeviceView {
     }
 }
 
+/// Names of the cases as short as they tell them apart: the model only where there are several, and so with runtimes.
+fn names(plan: &Plan) -> Vec<String> {
+    let first = plan.cases.first();
+    let one_model =
+        plan.cases.iter().all(|case| first.is_some_and(|f| f.variant.model == case.variant.model));
+    let one_runtime = plan.cases.iter().all(|case| first.is_some_and(|f| f.runtime == case.runtime));
+    let name = |case: &CasePlan| {
+        let variant = if one_model { case.variant.variant.clone() } else { case.variant.to_string() };
+        if one_runtime { variant } else { format!("{variant} on {}", case.runtime) }
+    };
+    plan.cases.iter().map(name).collect()
+}
+
 /// Which device an event is about.
 pub(super) fn device_of(event: &DispatchEvent) -> Option<usize> {
     match event {
@@ -201,11 +243,11 @@ pub(super) fn device_of(event: &DispatchEvent) -> Option<usize> {
     }
 }
 
-/// `latency after 6 units: 10 of 11 decided, ±1.9 % at worst`.
-pub(super) fn looked(standing: &Standing) -> String {
-    let Standing { units, decided, of, widest } = standing;
-    let precision = widest.map(|half| format!(", ±{:.1} % at worst", 100.0 * half)).unwrap_or_default();
-    format!("latency after {units} units: {decided} of {of} decided{precision}")
+/// `latency after 6 units, 10 of 11 decided: tflite-fp16 ±1.9 % open, tflite-int8 ±0.4 %`.
+pub(super) fn looked(view: &View, standing: &Standing) -> String {
+    let (decided, of) = (standing.decided(), standing.contrasts.len());
+    let known = view.precision(standing, MOST_NAMED);
+    format!("latency after {} units, {decided} of {of} decided: {known}", standing.units)
 }
 
 /// `, at most 2 min 3 s left`, or nothing.

@@ -141,3 +141,19 @@ pub(super) fn json(page: &str) {
     }
     assert!(document["headline"].is_string() && document["contrasts"].is_array());
 }
+
+/// Events that a viewer of traces understands.
+pub(super) fn trace(page: &str) {
+    let document: serde_json::Value = serde_json::from_str(page).unwrap();
+    for event in document["traceEvents"].as_array().unwrap() {
+        let number = |key: &str| event[key].as_f64().is_some_and(|n| n >= 0.0);
+        assert!(event["name"].is_string() && number("pid"), "{event}");
+        match event["ph"].as_str().unwrap() {
+            "X" => assert!(number("ts") && number("dur") && number("tid"), "{event}"),
+            "C" => assert!(number("ts") && event["args"]["value"].is_number(), "{event}"),
+            "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(document["otherData"]["run"].is_string());
+}

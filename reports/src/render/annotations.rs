@@ -1,7 +1,7 @@
 //! The verdicts as workflow commands of GitHub Actions: what must not ship is an error, what has no answer a warning.
 //! Every line is a command that GitHub shows on the run and on the pull request.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::record::ContrastKind;
 use crate::table::Source;
 use crate::text;
@@ -10,7 +10,9 @@ use std::io::Write;
 
 pub(super) const FORMAT: Format = Format {
     name: "annotations",
-    file: None,
+    file: "annotations.txt",
+    kept: Kept::OnRequest,
+    text: true,
     about: "what is worse or invalid as annotations of GitHub Actions",
     render,
 };

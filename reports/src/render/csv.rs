@@ -1,6 +1,6 @@
 //! Tables as CSV files. Safe to open in a spreadsheet: no cell is taken for a formula.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::table::{Kind, Source, TABLES, Table};
 use crate::text;
 use polars::prelude::{AnyValue, DataFrame};
@@ -8,27 +8,29 @@ use std::borrow::Cow;
 use std::io::Write;
 
 macro_rules! csv_format {
-    ($constant:ident, $table:literal, $file:expr, $about:literal) => {
+    ($constant:ident, $table:literal, $kept:expr, $about:literal) => {
         pub(super) const $constant: Format = Format {
             name: concat!($table, "-csv"),
-            file: $file,
+            file: concat!($table, ".csv"),
+            kept: $kept,
+            text: true,
             about: $about,
             render: |source, _: &Options, out| write_table($table, source, out),
         };
     };
 }
 
-csv_format!(RESULTS, "results", Some("results.csv"), "verdicts: a row per contrast and metric");
-csv_format!(CASES, "cases", Some("cases.csv"), "a row per case, as measured");
-csv_format!(CANARIES, "canaries", Some("canaries.csv"), "whether each device measured as it should");
-csv_format!(UNITS, "units", Some("units.csv"), "the pairs that verdicts rest on");
-csv_format!(TRIALS, "trials", Some("trials.csv"), "a row per trial, with the state of the device");
-csv_format!(MEMORY, "memory", Some("memory.csv"), "a row per trial and phase");
-csv_format!(OPS, "ops", Some("ops.csv"), "a row per profiled or fallen-back node of a case");
-csv_format!(ENV, "env", Some("env.csv"), "a row per number of a reading of a device");
+csv_format!(RESULTS, "results", Kept::Always, "verdicts: a row per contrast and metric");
+csv_format!(CASES, "cases", Kept::Always, "a row per case, as measured");
+csv_format!(CANARIES, "canaries", Kept::Always, "whether each device measured as it should");
+csv_format!(UNITS, "units", Kept::Always, "the pairs that verdicts rest on");
+csv_format!(TRIALS, "trials", Kept::Always, "a row per trial, with the state of the device");
+csv_format!(MEMORY, "memory", Kept::Always, "a row per trial and phase");
+csv_format!(OPS, "ops", Kept::Always, "a row per profiled or fallen-back node of a case");
+csv_format!(ENV, "env", Kept::Always, "a row per number of a reading of a device");
 // a hundred megabytes for a long run, and all of it in the record: on request only
-csv_format!(ACCURACY, "accuracy", None, "both sides’ answers, a row per contrast and example");
-csv_format!(SAMPLES, "samples", None, "every timed sample, a row each");
+csv_format!(ACCURACY, "accuracy", Kept::OnRequest, "both sides’ answers, a row per contrast and example");
+csv_format!(SAMPLES, "samples", Kept::OnRequest, "every timed sample, a row each");
 
 fn write_table(name: &'static str, source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     let failed = |reason: String| RenderError::Table { table: name, reason };

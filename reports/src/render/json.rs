@@ -1,7 +1,7 @@
 //! The answer and the table `results` as one JSON document, for programs that ask for a verdict. Names are those of the
 //! columns in `SCHEMA.md`; a cell without a value is null.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::table::{RESULTS, Source, TABLE_SCHEMA, word};
 use crate::text;
 use crate::view::{Answer, View};
@@ -11,7 +11,9 @@ use std::io::{self, Write};
 
 pub(super) const FORMAT: Format = Format {
     name: "json",
-    file: None,
+    file: "report.json",
+    kept: Kept::OnRequest,
+    text: true,
     about: "the answer and the table of results as JSON, for programs",
     render,
 };

@@ -2,7 +2,7 @@
 //! invalid an error, inconclusive is skipped. Only what Jenkins’ schema (junit-10.xsd) allows: it knows no properties
 //! of a test case, so the figures stand in its output.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::table::{Source, word};
 use crate::text;
 use crate::verdict::{ContrastRow, Verdict};
@@ -12,7 +12,9 @@ use std::io::Write;
 
 pub(super) const FORMAT: Format = Format {
     name: "junit",
-    file: Some("junit.xml"),
+    file: "junit.xml",
+    kept: Kept::Always,
+    text: true,
     about: "judged metrics as test cases in JUnit XML, for CI",
     render,
 };

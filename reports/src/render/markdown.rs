@@ -2,7 +2,7 @@
 //! rest is folded, and `summary.md` for the summary of a CI job, with every row. Both stay within the limit of their
 //! place for any number of contrasts, and mention nobody.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::record::ContrastKind;
 use crate::table::Source;
 use crate::text;
@@ -12,14 +12,18 @@ use std::io::Write;
 
 pub(super) const COMMENT: Format = Format {
     name: "markdown",
-    file: Some("comment.md"),
+    file: "comment.md",
+    kept: Kept::Always,
+    text: true,
     about: "the verdicts as Markdown, for a pull request",
     render: |source, _: &Options, out| comment(source, out),
 };
 
 pub(super) const SUMMARY: Format = Format {
     name: "summary",
-    file: Some("summary.md"),
+    file: "summary.md",
+    kept: Kept::Always,
+    text: true,
     about: "the verdicts as Markdown with every row, for the summary of a CI job",
     render: |source, _: &Options, out| summary(source, out),
 };

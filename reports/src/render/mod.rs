@@ -11,9 +11,15 @@ mod junit;
 mod labels;
 mod markdown;
 mod openmetrics;
+mod parquet;
+mod png;
 mod profile;
+mod side;
 mod svg;
 mod terminal;
+mod trace;
+
+pub use side::{SideFormat, side_by_side};
 
 use crate::record::RunRecord;
 use crate::store::StoreError;
@@ -63,12 +69,25 @@ impl Default for Options {
     }
 }
 
+/// When the file of a format is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// With every report.
+    Always,
+    /// When somebody asks for it: it is long, or only ever piped on.
+    OnRequest,
+}
+
 /// One format.
 pub struct Format {
     /// What it is called on the command line.
     pub name: &'static str,
-    /// The file it becomes in a run's directory; `None` for text that is only shown.
-    pub file: Option<&'static str>,
+    /// The name of its file.
+    pub file: &'static str,
+    /// Whether every report leaves that file in the run's directory.
+    pub kept: Kept,
+    /// It can be shown on a terminal.
+    pub text: bool,
     /// One line for people.
     pub about: &'static str,
     render: Renderer,
@@ -87,6 +106,7 @@ pub const FORMATS: &[Format] = &[
     junit::FORMAT,
     openmetrics::FORMAT,
     json::FORMAT,
+    trace::FORMAT,
     csv::RESULTS,
     csv::CASES,
     csv::CANARIES,
@@ -97,8 +117,14 @@ pub const FORMATS: &[Format] = &[
     csv::ENV,
     csv::ACCURACY,
     csv::SAMPLES,
-    chart::LATENCY,
-    chart::ACCURACY_LATENCY,
+    parquet::RESULTS,
+    parquet::UNITS,
+    parquet::ACCURACY,
+    parquet::SAMPLES,
+    chart::LATENCY_SVG,
+    chart::ACCURACY_SVG,
+    chart::LATENCY_PNG,
+    chart::ACCURACY_PNG,
 ];
 
 /// The format of that name.

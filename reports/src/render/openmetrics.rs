@@ -1,7 +1,7 @@
 //! The run as metrics for time series: the text that Prometheus, node_exporter’s textfile collector and GitLab’s metrics
 //! reports read. SI units; only gauges, which all three know.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::table::{Source, word};
 use crate::text;
 use crate::verdict::Verdict;
@@ -11,7 +11,9 @@ use std::io::Write;
 
 pub(super) const FORMAT: Format = Format {
     name: "openmetrics",
-    file: None,
+    file: "metrics.prom",
+    kept: Kept::OnRequest,
+    text: true,
     about: "cases, ratios and verdicts as OpenMetrics text, for time series",
     render,
 };

@@ -1,7 +1,7 @@
 //! The verdict table for a terminal: one line per contrast where it is wide, a few where it is narrow.
 //! Colour is never the only sign.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::record::ContrastKind;
 use crate::table::Source;
 use crate::text;
@@ -10,8 +10,14 @@ use crate::view::{Answer, ContrastView, Shown, View, symbol};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use std::io::Write;
 
-pub(super) const FORMAT: Format =
-    Format { name: "terminal", file: None, about: "the verdict table, as text", render };
+pub(super) const FORMAT: Format = Format {
+    name: "terminal",
+    file: "verdicts.txt",
+    kept: Kept::OnRequest,
+    text: true,
+    about: "the verdict table, as text",
+    render,
+};
 
 /// From so many columns on, a contrast is one line.
 const WIDE: u16 = 116;
@@ -175,7 +181,7 @@ fn footer(view: &View<'_>, width: u16) -> String {
     page
 }
 
-fn push_wrapped(page: &mut String, text: &str, width: u16) {
+pub(super) fn push_wrapped(page: &mut String, text: &str, width: u16) {
     for line in wrapped(text, width) {
         page.push_str(&line);
         page.push('\n');

@@ -16,11 +16,22 @@ fn page(name: &str, record: &RunRecord) -> String {
     text_of(name, record, &Options::default())
 }
 
-/// All formats, by name.
+/// All formats that are text, by name; the others are made as well.
 fn pages(record: &RunRecord) -> Vec<(&'static str, String)> {
     let verdicts = verdicts(record);
-    let text = |f: &Format| String::from_utf8(render(f, record, &verdicts, &Options::default()).unwrap());
-    FORMATS.iter().map(|f| (f.name, text(f).unwrap())).collect()
+    let made = |f: &'static Format| (f, render(f, record, &verdicts, &Options::default()).unwrap());
+    let all: Vec<_> = FORMATS.iter().map(made).collect();
+    let text = |(f, bytes): (&'static Format, Vec<u8>)| (f.name, String::from_utf8(bytes).unwrap());
+    all.into_iter().filter(|(f, _)| f.text).map(text).collect()
+}
+
+/// The run beside itself.
+fn side(format: SideFormat, records: &[&RunRecord], width: u16) -> String {
+    let verdicts: Vec<_> = records.iter().map(|record| verdicts(record)).collect();
+    let runs = records.iter().zip(&verdicts).map(|(record, verdicts)| Source { record, verdicts });
+    let (mut bytes, options) = (Vec::new(), Options { width, color: false });
+    side_by_side(format, &runs.collect::<Vec<_>>(), &options, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -28,7 +39,7 @@ fn names_and_files_are_unique() {
     for (i, format) in FORMATS.iter().enumerate() {
         let others = || FORMATS.iter().take(i);
         assert!(others().all(|other| other.name != format.name), "{}", format.name);
-        assert!(format.file.is_none() || others().all(|other| other.file != format.file), "{}", format.name);
+        assert!(others().all(|other| other.file != format.file), "{}", format.name);
     }
 }
 
@@ -48,7 +59,7 @@ fn the_same_run_gives_the_same_bytes() {
     };
     let (first, paths) = written(&dir);
     let bytes = read(&paths);
-    assert_eq!(paths.len(), FORMATS.iter().filter(|f| f.file.is_some()).count());
+    assert_eq!(paths.len(), FORMATS.iter().filter(|f| f.kept == Kept::Always).count());
     let (second, again) = written(&dir);
     assert_eq!(bytes, read(&again));
     // what is rendered is no part of the record
@@ -109,9 +120,9 @@ fn a_table_fits_its_terminal_and_is_plain_without_colour() {
 }
 
 /// The elements that the page may have; whatever else turns up came from untrusted text.
-const ELEMENTS: &str = "a b body caption circle code dd desc details div dl dt figcaption figure footer g h1 \
-    h2 h3 head header html li line main meta nav p path pre rect section span strong style summary svg table \
-    tbody td text th thead title tr ul";
+const ELEMENTS: &str = "a b body caption circle code dd defs desc details div dl dt figcaption figure footer g h1 \
+    h2 h3 head header html image li line main meta nav p path pre rect section span strong style summary svg table \
+    tbody td text th thead title tr ul use";
 
 fn assert_only_our_elements(page: &str) {
     let page = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
@@ -187,6 +198,11 @@ fn poison(run: &mut FakeRun, text: &str) -> RunRecord {
     }
     let mut record = run.record();
     record.losses.push(bad());
+    // what no id may be that was read, a name may still be one day
+    if let [reference, first, ..] = record.plan.cases.as_mut_slice() {
+        (reference.variant.model, reference.variant.variant) = (bad(), bad());
+        first.variant.variant = format!("{text}1");
+    }
     record
 }
 
@@ -228,12 +244,16 @@ fn assert_harmless(record: &RunRecord) {
                 assert!(!marked.contains("<script") && !marked.contains("](") && !marked.contains("@all"));
             }
             "terminal" | "profile" => {}
+            "trace" => accept::trace(&page),
             svg if svg.ends_with("svg") => {
                 assert!(!page.contains("<script") && page.trim_end().ends_with("</svg>"))
             }
             _ => assert_tidy(name, &page),
         }
     }
+    assert_only_our_elements(&side(SideFormat::Html, &[record, record], 100));
+    let text = side(SideFormat::Terminal, &[record, record], 100);
+    assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
 }
 
 fn assert_tidy(name: &str, page: &str) {
@@ -335,6 +355,29 @@ fn a_run_of_many_variants_stays_small_and_says_what_it_leaves_out() {
 }
 
 #[test]
+fn ten_thousand_cells_are_still_a_report() {
+    let mut recipe = Recipe { units: 1, ..Recipe::many(10_000) };
+    // the same answers: one file of outputs
+    recipe.cases.iter_mut().for_each(|case| case.output_noise = 0.0);
+    let record = recipe.run().record();
+    let verdicts = verdicts(&record);
+    for format in FORMATS {
+        let file = render(format, &record, &verdicts, &Options::default()).unwrap();
+        let most = match format.name {
+            "markdown" => 60_000,
+            "summary" => 1 << 20,
+            "html" => 3_000_000,
+            "terminal" | "annotations" => 500_000,
+            _ if format.name.contains("latency") => 500_000,
+            // tables and what machines read has every row
+            _ => 300_000_000,
+        };
+        assert!(file.len() <= most, "{}: {} bytes", format.name, file.len());
+        println!("{}: {} bytes", format.name, file.len());
+    }
+}
+
+#[test]
 fn two_hundred_variants_make_less_than_a_megabyte() {
     let recipe = Recipe { units: 10, samples_per_burst: 6, examples: 200, ..Recipe::many(200) };
     let mut run = recipe.run();
@@ -377,4 +420,78 @@ fn an_ordinary_report_is_written_where_asked() {
     let dir = asked.as_ref().map_or(root.path(), std::path::Path::new);
     let (_, paths) = written(&Recipe::vision().run().write(dir));
     assert!(paths.iter().all(|path| path.is_file()));
+}
+
+#[test]
+fn examples_are_shown_once_however_often_they_are_named() {
+    let mut run = Recipe { examples: 500, ..Recipe::small() }.run();
+    let pixels: Vec<u8> = (0..500 * 28 * 28).map(|i: u32| (i % 251) as u8).collect();
+    run.plan.dataset.pictures = Some(crate::record::Pictures::new(28, 28, 1, pixels));
+    let html = page("html", &run.record());
+    assert_only_our_elements(&html);
+    let count = |what: &str| html.matches(what).count();
+    let (kept, shown) = (count("<image id=\"x"), count("<use href=\"#x"));
+    assert!(kept > 10 && shown > kept, "{kept} {shown}");
+    assert_eq!(count("href=\"data:image/png;base64,"), kept);
+    for used in html.split("<use href=\"#").skip(1) {
+        let id = used.split('"').next().unwrap();
+        assert_eq!(count(&format!("<image id=\"{id}\"")), 1, "{id}");
+    }
+    let without = page("html", &Recipe { examples: 500, ..Recipe::small() }.run().record());
+    assert!(!without.contains("<image") && without.contains("test/0"));
+}
+
+#[test]
+fn runs_stand_side_by_side() {
+    let first = Recipe { examples: 500, ..Recipe::small() }.run().record();
+    let mut other = Recipe { examples: 500, seed: 11, ..Recipe::small() };
+    other.cases[3].latency_ns *= 2.5;
+    other.cases.remove(6);
+    let mut other = other.run();
+    other.plan.run = "2026-03-06T100000Z-00aa".into();
+    other.plan.devices[0].id = "pi4".into();
+    other.plan.cases[1].model_sha256 = Sha256Hex::of_bytes(b"another build");
+    let other = other.record();
+    insta::assert_snapshot!("side-wide", side(SideFormat::Terminal, &[&first, &other], 130));
+    insta::assert_snapshot!("side-narrow", side(SideFormat::Terminal, &[&first, &other], 60));
+    for width in [40, 60, 100, 130] {
+        let text = side(SideFormat::Terminal, &[&first, &other], width);
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= usize::from(width), "{longest} > {width}: {text}");
+    }
+    let html = side(SideFormat::Html, &[&first, &other], 100);
+    assert_only_our_elements(&html);
+    assert!(html.contains("Not the same everywhere: ") && html.contains("not the same file"));
+    // thirteen devices do not fit
+    let many = vec![&first; 13];
+    let html = side(SideFormat::Html, &many, 100);
+    assert!(html.contains("1 device not shown") && html.matches("scope=\"col\">L").count() == 12);
+}
+
+#[test]
+fn a_picture_is_a_png_of_twice_the_size() {
+    let record = Recipe::small().run().record();
+    for name in ["latency", "accuracy-latency"] {
+        let svg = page(&format!("{name}-svg"), &record);
+        let attribute = |name: &str| {
+            svg.split(&format!("{name}=\""))
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+        };
+        let format = format(&format!("{name}-png")).unwrap();
+        let file = render(format, &record, &verdicts(&record), &Options::default()).unwrap();
+        let mut reader = ::png::Decoder::new(io::Cursor::new(&file)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), (2 * attribute("width"), 2 * attribute("height")));
+        // letters and marks, on white
+        let dark = pixels.chunks(3).filter(|pixel| pixel.iter().all(|v| *v < 90)).count();
+        assert!(pixels[..3] == [255; 3] && dark > 1000, "{dark}");
+        assert!(file.len() < 200_000, "{}", file.len());
+    }
 }

@@ -44,6 +44,15 @@ pub fn load(dir: &Path) -> Result<RunRecord, StoreError> {
             )),
         }
     }
+    if let Some(pictures) = &mut plan.dataset.pictures {
+        match read_file(dir, &pictures.sha256, pictures.stride().checked_mul(examples)) {
+            Ok(pixels) => pictures.pixels = Some(pixels),
+            Err(reason) => losses.push(format!(
+                "pictures of the examples: {OUTPUTS_DIR}/{}.bin {reason}; examples are shown by name",
+                pictures.sha256.short()
+            )),
+        }
+    }
     let mut units: Vec<_> = done.into_values().collect();
     for unit in &mut units {
         let id = unit.unit;
@@ -238,8 +247,13 @@ pub(super) fn scan(dir: &Path, plan: &Plan, mut chain: Chain) -> Result<Scan, St
 /// The values of a file of outputs or labels, when its size and hash are what the record says.
 fn read_values(dir: &Path, sha256: &Sha256Hex, examples: u64, elements: &[u64]) -> Result<Vec<f32>, String> {
     let per_example = elements.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
-    let expected = per_example
-        .and_then(|n| n.checked_mul(examples)?.checked_mul(4))
+    let bytes = read_file(dir, sha256, per_example.and_then(|n| n.checked_mul(examples)?.checked_mul(4)))?;
+    Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+}
+
+/// The content of a file of the folder of outputs, when its size and hash are what the record says.
+fn read_file(dir: &Path, sha256: &Sha256Hex, expected: Option<u64>) -> Result<Vec<u8>, String> {
+    let expected = expected
         .filter(|bytes| *bytes <= MAX_OUTPUTS_BYTES)
         .ok_or("is said to be larger than an outputs file can be")?;
     let path = outputs_path(dir, sha256);
@@ -256,7 +270,7 @@ fn read_values(dir: &Path, sha256: &Sha256Hex, examples: u64, elements: &[u64]) 
     if Sha256Hex::of_bytes(&bytes) != *sha256 {
         return Err("is damaged: its content has another hash".into());
     }
-    Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+    Ok(bytes)
 }
 
 pub(super) fn outputs_path(dir: &Path, sha256: &Sha256Hex) -> std::path::PathBuf {

@@ -192,6 +192,11 @@ fn stage(staging: &Path, plan: &Plan) -> Result<Chain, StoreError> {
         }
         write_atomic(&path, &bytes)?;
     }
+    if let Some(pictures) = &plan.dataset.pictures
+        && let Some(pixels) = &pictures.pixels
+    {
+        write_atomic(&outputs_path(staging, &pictures.sha256), pixels)?;
+    }
     Ok(Chain::of_plan(&text))
 }
 

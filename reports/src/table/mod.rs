@@ -47,7 +47,7 @@ impl Kind {
         }
     }
 
-    fn dtype(self) -> DataType {
+    pub(crate) fn dtype(self) -> DataType {
         match self {
             Self::Text => DataType::String,
             Self::Integer => DataType::UInt64,

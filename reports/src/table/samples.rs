@@ -4,7 +4,7 @@
 use super::Kind::{Flag, Integer, Text};
 use super::{ColumnInfo, Frames, Kind, Source, TABLE_SCHEMA, Table, word};
 use crate::record::{TrialRecord, UnitRecord};
-use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, PolarsResult, Series};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, NamedFromOwned, PolarsResult, Series};
 use protocol::Samples;
 
 pub(super) const TABLE: Table = Table {
@@ -40,24 +40,21 @@ fn frames(source: Source<'_>) -> Frames<'_> {
     Box::new(with_samples.map(|(unit, trial)| frame(unit, trial)))
 }
 
-/// A column of numbers, repeated for each sample of each burst.
-fn each(
-    name: &'static str,
-    trial: &TrialRecord,
-    rows: usize,
-    value: impl Fn(&Samples, usize) -> u64,
-) -> Column {
+/// What each sample of each burst has.
+fn values<T>(trial: &TrialRecord, rows: usize, value: impl Fn(&Samples, usize) -> T) -> Vec<T> {
     let mut values = Vec::with_capacity(rows);
     for burst in &trial.bursts {
         values.extend((0..burst.wall_ns.len()).map(|i| value(burst, i)));
     }
-    Series::new(name.into(), values).into_column()
+    values
 }
 
 fn frame(unit: &UnitRecord, trial: &TrialRecord) -> PolarsResult<DataFrame> {
     let rows = trial.bursts.iter().map(|burst| burst.wall_ns.len()).sum();
-    let each = |name, value: fn(&Samples, usize) -> u64| each(name, trial, rows, value);
-    let constant = |name: &'static str, value: u64| Series::new(name.into(), vec![value; rows]).into_column();
+    let numbers = |name: &'static str, values| Series::from_vec(name.into(), values).into_column();
+    let constant = |name, value: u64| numbers(name, vec![value; rows]);
+    let each = |name, value: fn(&Samples, usize) -> u64| numbers(name, values(trial, rows, value));
+    let cpu: Vec<Option<u64>> = values(trial, rows, |burst, i| burst.cpu_ns.get(i).copied());
     let words: Vec<String> = trial.bursts.iter().map(|burst| word(&burst.phase)).collect();
     let (mut phases, mut counts) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     for (burst, phase) in trial.bursts.iter().zip(&words) {
@@ -77,7 +74,7 @@ fn frame(unit: &UnitRecord, trial: &TrialRecord) -> PolarsResult<DataFrame> {
         each("burst_start_ns", |burst, _| burst.start_ns),
         each("batch", |burst, _| u64::from(burst.batch)),
         each("wall_ns", |burst, i| burst.wall_ns.get(i).copied().unwrap_or_default()),
-        each("cpu_ns", |burst, i| burst.cpu_ns.get(i).copied().unwrap_or_default()),
+        Series::new("cpu_ns".into(), cpu).into_column(),
         Series::new("counts".into(), counts).into_column(),
     ];
     DataFrame::new(rows, columns)

@@ -1,9 +1,22 @@
 //! Steady-state latency of a case, all trials together, as a picture needs it: a grid of quantiles
 //! instead of millions of samples.
 
-use crate::record::{CaseIndex, Purpose, RunRecord};
+use crate::record::{CaseIndex, Purpose, RunRecord, TrialRecord, UnitRecord};
 use protocol::{Outcome, SamplePhase};
-use stats::{Percentile, quantile_sorted};
+use stats::quantile_sorted;
+
+/// Every steady-state sample of a trial that counts, in ns per invoke, in the order measured.
+pub(super) fn steady_times<'a>(
+    unit: &'a UnitRecord,
+    trial: &'a TrialRecord,
+) -> impl Iterator<Item = f64> + 'a {
+    let counts = |block: u32| unit.dropped_blocks.iter().all(|(dropped, _)| *dropped != block);
+    let steady = trial.bursts.iter().filter(move |b| b.phase == SamplePhase::Steady && counts(b.block));
+    steady.flat_map(|burst| {
+        let batch = f64::from(burst.batch.max(1));
+        burst.wall_ns.iter().map(move |ns| *ns as f64 / batch)
+    })
+}
 
 /// Steps of the grid.
 const STEPS: usize = 60;
@@ -11,12 +24,8 @@ const STEPS: usize = 60;
 /// Quantiles of one case, ns per invoke. Dropped blocks are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Distribution {
-    /// Number of samples.
-    pub(crate) n: usize,
     /// The quantiles 0, 1/60, …, 1.
     quantiles: Vec<f64>,
-    /// Every percentile, where there are enough samples to print it.
-    pub(crate) percentiles: Vec<(Percentile, Option<f64>)>,
 }
 
 impl Distribution {
@@ -24,23 +33,13 @@ impl Distribution {
     pub(crate) fn of(record: &RunRecord, case: CaseIndex) -> Option<Self> {
         let mut sorted = Vec::new();
         for unit in record.units.iter().filter(|unit| unit.purpose == Purpose::Performance) {
-            let counts = |block: u32| unit.dropped_blocks.iter().all(|(dropped, _)| *dropped != block);
             for trial in unit.trials.iter().filter(|t| t.case == case && t.outcome == Outcome::Ok) {
-                let steady =
-                    trial.bursts.iter().filter(|b| b.phase == SamplePhase::Steady && counts(b.block));
-                for burst in steady {
-                    let per_invoke = |ns: &u64| *ns as f64 / f64::from(burst.batch.max(1));
-                    sorted.extend(burst.wall_ns.iter().map(per_invoke));
-                }
+                sorted.extend(steady_times(unit, trial));
             }
         }
         sorted.sort_unstable_by(f64::total_cmp);
         let grid = (0..=STEPS).map(|i| quantile_sorted(&sorted, i as f64 / STEPS as f64));
-        Some(Self {
-            n: sorted.len(),
-            quantiles: grid.collect::<Option<Vec<_>>>()?,
-            percentiles: Percentile::ALL.into_iter().map(|p| (p, p.of_sorted(&sorted))).collect(),
-        })
+        Some(Self { quantiles: grid.collect::<Option<Vec<_>>>()? })
     }
 
     /// Share and value, ascending.
@@ -52,10 +51,6 @@ impl Distribution {
     pub(crate) fn at(&self, share: f64) -> f64 {
         let index = (share * STEPS as f64).floor() as usize;
         self.quantiles.get(index.min(STEPS)).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        self.at(0.5)
     }
 
     pub(crate) fn least(&self) -> f64 {

@@ -4,15 +4,19 @@
 mod answer;
 mod canaries;
 mod distribution;
+mod front;
 mod headline;
 mod shown;
+mod side;
 
 pub(crate) use answer::{Answer, symbol};
 pub(crate) use canaries::so_far;
 pub(crate) use distribution::Distribution;
+pub(crate) use front::{Front, Member};
 pub(crate) use headline::Headline;
 pub use shown::outcome_words;
 pub(crate) use shown::{Shown, is_cost, outcome_word, ratio_evidence, ratio_of};
+pub(crate) use side::{Column, Row, Side, typical};
 
 use crate::record::{CasePlan, Contrast, ContrastKind, Plan, RunRecord};
 use crate::text;

@@ -4,7 +4,7 @@
 use super::super::svg::{self, Anchor, Axis};
 use super::{Page, parts};
 use crate::text::{self, Scale};
-use crate::verdict::{ContrastRow, Evidence, RatioEvidence};
+use crate::verdict::{ContrastRow, Evidence, PercentileRow, RatioEvidence};
 use crate::view::{ContrastView, Distribution, Shown, ratio_evidence};
 use maud::{Markup, html};
 
@@ -39,7 +39,7 @@ pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
 
 fn block(page: &Page<'_>, contrast: &ContrastView<'_>, open: bool) -> Markup {
     let sides =
-        (page.latency.get(contrast.contrast.candidate), page.latency.get(contrast.contrast.reference));
+        (page.latency.get(&contrast.contrast.candidate), page.latency.get(&contrast.contrast.reference));
     html! {
         details id=(format!("c{}", contrast.index)) open[open] {
             summary {
@@ -48,15 +48,13 @@ fn block(page: &Page<'_>, contrast: &ContrastView<'_>, open: bool) -> Markup {
                 span.muted { ": " (contrast.gains()) }
             }
             div.pair {
-                @if let (Some(Some(candidate)), Some(Some(reference))) = sides {
+                @if let (Some(candidate), Some(reference)) = sides {
                     (ecdf(contrast, candidate, reference))
                 }
                 @if let Some(evidence) = contrast.ratio("latency_ns") { (by_unit(contrast, evidence)) }
             }
             (metrics(contrast))
-            @if let (Some(Some(candidate)), Some(Some(reference))) = sides {
-                (figures(contrast, candidate, reference))
-            }
+            (figures(page, contrast))
         }
     }
 }
@@ -207,32 +205,37 @@ fn decision(row: &ContrastRow) -> String {
 }
 
 /// The figures behind both charts.
-fn figures(contrast: &ContrastView<'_>, candidate: &Distribution, reference: &Distribution) -> Markup {
-    let side = |name: String, d: &Distribution| {
-        html! {
-            tr {
-                th scope="row" { (name) }
-                td.n { (text::count(d.n as u64)) }
-                td.n { (text::time(d.least())) }
-                @for (_, value) in &d.percentiles { td.n { (value.map_or("n too small".to_owned(), text::time)) } }
-            }
-        }
-    };
+fn figures(page: &Page<'_>, contrast: &ContrastView<'_>) -> Markup {
+    let sides = [contrast.contrast.reference, contrast.contrast.candidate];
+    let latency = |case| page.view.case(case).and_then(|(_, summary)| summary.latency.as_ref());
+    let known: Vec<_> = sides.into_iter().filter_map(|case| Some((case, latency(case)?))).collect();
+    let Some((_, first)) = known.first() else { return html! {} };
     html! {
         details {
             summary { "Figures behind the charts" }
             (parts::scroll("Percentiles of latency", &html! { table {
-                caption { "Latency of single inferences, all units together" }
+                caption { "Latency of single inferences, all units together; below each percentile its 95 % interval, as if they were independent" }
                 thead { tr {
                     th scope="col" { "Variant" } th.n scope="col" { "n" } th.n scope="col" { "min" }
-                    @for (percentile, _) in &candidate.percentiles {
-                        th.n scope="col" { "p" (text::number(percentile.share() * 100.0, 0)) }
-                    }
+                    @for row in &first.percentiles { th.n scope="col" { "p" (text::number(row.percentile.share() * 100.0, 0)) } }
                 } }
-                tbody { (side(contrast.reference.to_string(), reference)) (side(contrast.candidate.to_string(), candidate)) }
+                tbody { @for (case, latency) in &known { tr {
+                    th scope="row" { (page.view.name(*case)) }
+                    td.n { (text::count(latency.samples as u64)) }
+                    td.n { (text::time(latency.min)) }
+                    @for row in &latency.percentiles { td.n { (percentile(row)) } }
+                } } }
             } }))
             @if let Some(e) = contrast.ratio("latency_ns") { (units(e)) }
         }
+    }
+}
+
+fn percentile(row: &PercentileRow) -> Markup {
+    let Some(value) = row.value else { return html! { "n too small" } };
+    html! {
+        (text::time(value))
+        @if let Some(i) = row.interval { span.small { (text::time(i.low)) " … " (text::time(i.high)) } }
     }
 }
 

@@ -8,21 +8,28 @@ mod conditions;
 mod contrast;
 mod cost;
 mod device;
+mod examples;
+mod front;
 mod parts;
 mod reproduce;
+pub(super) mod side;
 mod verdicts;
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
+use crate::record::CaseIndex;
 use crate::table::Source;
 use crate::text;
 use crate::verdict::Verdict;
 use crate::view::{Answer, Distribution, View, symbol};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 pub(super) const FORMAT: Format = Format {
     name: "html",
-    file: Some("report.html"),
+    file: "report.html",
+    kept: Kept::Always,
+    text: true,
     about: "the whole report in one file, for people",
     render,
 };
@@ -34,14 +41,17 @@ const POLICY: &str =
 /// What the sections share.
 struct Page<'a> {
     view: View<'a>,
-    /// Steady-state latency of each case, all trials together.
-    latency: Vec<Option<Distribution>>,
+    /// Steady-state latency of the cases that are laid out, all trials together.
+    latency: BTreeMap<CaseIndex, Distribution>,
 }
 
 fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
+    let laid_out = view.contrasts.iter().take(contrast::MAX_BLOCKS);
+    let cases: BTreeSet<CaseIndex> =
+        laid_out.flat_map(|c| [c.contrast.candidate, c.contrast.reference]).collect();
     let latency =
-        (0..source.record.plan.variants().len()).map(|case| Distribution::of(source.record, case)).collect();
+        cases.into_iter().filter_map(|case| Some((case, Distribution::of(source.record, case)?))).collect();
     let page = Page { view, latency };
     out.write_all(document(&page).into_string().as_bytes())?;
     Ok(())
@@ -51,6 +61,7 @@ fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), Re
 fn sections(page: &Page<'_>) -> Vec<(&'static str, &'static str, Option<Markup>)> {
     vec![
         ("contrasts", "Comparisons", contrast::section(page)),
+        ("front", "Trade-offs", front::section(page)),
         ("accuracy", "Accuracy", accuracy::section(page)),
         ("cost", "Memory and start", cost::section(page)),
         ("backend", "Backend", backend::section(page)),
@@ -84,7 +95,7 @@ fn document(page: &Page<'_>) -> Markup {
                         span { strong { "bench" } " " (text::clean(&plan.suite.name)) }
                         span.title { (text::clean(&plan.suite.title)) }
                         nav aria-label="Sections" {
-                            @for (id, title, _) in sections.iter().take(6) { a href=(format!("#{id}")) { (title) } }
+                            @for (id, title, _) in sections.iter().take(7) { a href=(format!("#{id}")) { (title) } }
                         }
                     }
                 }
@@ -140,6 +151,6 @@ fn facts(page: &Page<'_>) -> String {
     let record = page.view.record;
     let performance = |u: &&crate::record::UnitRecord| u.purpose == crate::record::Purpose::Performance;
     let units = record.units.iter().filter(performance).count();
-    let samples: usize = page.latency.iter().flatten().map(|d| d.n).sum();
+    let samples: usize = page.view.verdicts.cases.iter().flat_map(|c| &c.latency).map(|l| l.samples).sum();
     format!("{}, {}", text::counted(units, "unit"), text::counted(samples, "sample"))
 }

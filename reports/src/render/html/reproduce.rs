@@ -101,6 +101,10 @@ const WORDS: &[(&str, &str)] = &[
         "lost / gained",
         "Examples that only the reference, or only the candidate, answers right. Accuracy is judged from these alone (McNemar, mid-p; Tango’s interval).",
     ),
+    (
+        "front, chance",
+        "Nobody is as good in everything and better in something; and how often that was so when units and examples were drawn again.",
+    ),
     ("agree", "Share of examples with the same first answer."),
     (
         "SQNR",

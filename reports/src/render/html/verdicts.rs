@@ -105,7 +105,7 @@ fn names(contrast: &ContrastView<'_>) -> Markup {
 }
 
 /// One logarithmic axis for all rows, around "no change".
-fn axis(contrasts: &[&ContrastView<'_>]) -> Axis {
+pub(super) fn axis(contrasts: &[&ContrastView<'_>]) -> Axis {
     let (mut low, mut high) = (-0.06f64, 0.06f64);
     for contrast in contrasts {
         let Some(e) = contrast.ratio("latency_ns") else { continue };
@@ -144,7 +144,7 @@ fn ticks(axis: &Axis, margin: f64) -> Markup {
     svg::figure(WIDTH, 16.0, "Axis of the forest plot", &about, &body)
 }
 
-fn picture(contrast: &ContrastView<'_>, axis: &Axis, margin: f64) -> Markup {
+pub(super) fn picture(contrast: &ContrastView<'_>, axis: &Axis, margin: f64) -> Markup {
     let latency = contrast.shown("latency_ns");
     let row = contrast.row("latency_ns");
     let middle = HEIGHT / 2.0;

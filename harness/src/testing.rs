@@ -49,7 +49,6 @@ pub(crate) fn plan() -> Plan {
             },
             ping_pong: PingPong { burst_min_iterations: 5, burst_min_ms: 1 },
             groups: Vec::new(),
-            pictures: None,
             schedules: Vec::new(),
             performance_deadline_ms: 10_000,
             accuracy_deadline_ms: 10_000,

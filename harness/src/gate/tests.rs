@@ -116,7 +116,8 @@ fn what_cannot_be_decided_fails_where_the_rule_says_so() {
 #[test]
 fn the_command_line_says_what_fails_where_rules_do_not() {
     let open = [(Reference, 1, "latency_ns", Inconclusive), (Reference, 1, "model_bytes", Better)];
-    let args = |fail| GateArgs { gates: None, require: None, allow: None, fail };
+    let args =
+        |fail| GateArgs { gates: None, require: None, allow: None, fail, require_full_delegation: false };
     let exit = |fail| answer(&args(fail).rules().unwrap(), &open).1;
     assert_eq!(exit(None), Exit::Fine);
     assert_eq!(exit(Some(Fail::Worse)), Exit::Fine);

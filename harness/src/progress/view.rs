@@ -95,7 +95,7 @@ impl View {
             let name = |case: CaseIndex| self.cases.get(case).map(String::as_str).unwrap_or_default();
             let against = match c.cases.kind {
                 ContrastKind::Reference => String::new(),
-                ContrastKind::Format => format!(" vs {}", name(c.cases.reference)),
+                _ => format!(" vs {}", name(c.cases.reference)),
             };
             let half = c.half.map_or("±?".to_owned(), |half| format!("±{:.1} %", 100.0 * half));
             let open = if c.decided { "" } else { " open" };

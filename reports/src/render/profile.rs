@@ -1,7 +1,7 @@
 //! Where the time goes, for a terminal: the slowest nodes of every profiled case, side by side. From profile trials
 //! alone; no latency of a run comes from these.
 
-use super::{Format, Options, RenderError};
+use super::{Format, Kept, Options, RenderError};
 use crate::record::{CaseIndex, Purpose, RunRecord};
 use crate::table::Source;
 use crate::text;
@@ -11,8 +11,14 @@ use protocol::NodeProfile;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-pub(super) const FORMAT: Format =
-    Format { name: "profile", file: None, about: "the slowest nodes of every case, side by side", render };
+pub(super) const FORMAT: Format = Format {
+    name: "profile",
+    file: "profile.txt",
+    kept: Kept::OnRequest,
+    text: true,
+    about: "the slowest nodes of every case, side by side",
+    render,
+};
 
 /// Nodes of a case that are listed.
 const TOP: usize = 10;

@@ -64,7 +64,7 @@ fn summary(source: Source<'_>, out: &mut dyn Write) -> Result<(), RenderError> {
     for kind in ContrastKind::ALL {
         let contrasts: Vec<_> = view.of_kind(kind).collect();
         if !contrasts.is_empty() {
-            page.push_str(&format!("#### {}\n\n", view.title(kind)));
+            page.push_str(&format!("#### {}\n\n", escaped(&view.title(kind))));
             table(&view, &mut page, &mut left, &contrasts);
         }
     }

@@ -2,7 +2,6 @@
 //! metrics. What is missing here is named on stdout, and the test left out; with `browser` or `readers` in
 //! `BENCH_TEST_REQUIRE` it fails instead.
 #![cfg(test)]
-#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use std::{
     env, fs,

@@ -40,7 +40,7 @@ fn a_run_is_exported_where_it_is_wanted() {
     assert!(serde_json::from_str::<serde_json::Value>(&trace).unwrap()["traceEvents"].is_array());
     scene.run(&["export", "--format", "latency-png", "--out", "p.png"]).expect(0, &["p.png"]);
     assert!(fs::read(scene.path("p.png")).unwrap().starts_with(b"\x89PNG"));
-    scene.run(&["export", "--format", "parquet", "--out", "p.png"]).expect(2, &["needs a folder"]);
+    scene.run(&["export", "--format", "parquet", "--out", "p.png"]).expect(2, &["need a folder"]);
     scene.run(&["export", "--format", "parquet", "--out", "-"]).expect(2, &["only one format"]);
     scene.run(&["export", "--format", "parket"]).expect(2, &["parquet"]);
     scene.run(&["export", "nowhere"]).expect(2, &["nowhere"]);

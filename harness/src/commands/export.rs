@@ -112,7 +112,7 @@ fn places(formats: &[&'static Format], out: Option<&Path>, dir: &Path) -> Comman
     })
 }
 
-fn write(concluded: &Concluded, format: &Format, path: &Path) -> CommandResult<()> {
+pub(super) fn write(concluded: &Concluded, format: &Format, path: &Path) -> CommandResult<()> {
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         let made = fs::create_dir_all(folder);
         made.map_err(|e| anyhow::anyhow!("{} cannot be made: {e}", folder.display())).or_usage()?;

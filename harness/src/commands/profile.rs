@@ -3,13 +3,15 @@
 
 use super::{
     block_on,
+    export::write,
     run::{MeasureArgs, measure, tell_end},
 };
 use crate::{
-    exit::{CommandResult, Exit, ExitWith},
+    exit::{CommandResult, Exit, ExitWith, Failure},
     progress::{Progress, say},
     render::render,
 };
+use reports::render::format;
 use std::path::Path;
 use tokio::task::spawn_blocking;
 
@@ -18,7 +20,7 @@ use tokio::task::spawn_blocking;
 pub(crate) struct Args {
     #[command(flatten)]
     measure: MeasureArgs,
-    /// What to print on stdout; trace.json in the run's folder opens in Perfetto and chrome://tracing
+    /// What to print on stdout; trace.json in the run's folder is for Perfetto and chrome://tracing
     #[arg(long, value_name = "NAME", default_value = "profile", value_parser = ["profile", "json", "ops"])]
     format: String,
 }
@@ -34,9 +36,13 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     if !measured.any_units {
         return Ok(end);
     }
-    let (dir, format) = (measured.dir.clone(), args.format);
+    let (dir, shown) = (measured.dir.clone(), args.format);
     let concluded =
-        block_on(async move { spawn_blocking(move || render(&dir, &format)).await.or_incomplete()? })?;
+        block_on(async move { spawn_blocking(move || render(&dir, &shown)).await.or_incomplete()? })?;
+    let trace = format("trace").ok_or_else(|| Failure::usage("there is no format trace"))?;
+    let path = measured.dir.join(trace.file);
+    write(&concluded, trace, &path)?;
+    progress.note(&path.display().to_string());
     let failed: Vec<&str> = concluded
         .record
         .units

@@ -1,7 +1,7 @@
 //! Writes `FAULTS.md`: every fault, while files are pushed and while units are measured, and what became of it.
 
 use crate::{
-    faults::{UNITS, suite, units_of},
+    faults::{ALL_UNITS, suite, units_of},
     lab::{Lab, phone, pi},
     scene::journal,
     talk::{Look, Talk},
@@ -188,7 +188,7 @@ fn row(out: &Path, outcome: String, noticed: Option<Duration>, code: Option<i32>
         Some(run) => (units_of(run, 0), units_of(run, 1), samples_of(run)),
         None => (0, 0, 0),
     };
-    let whole = units == 2 + UNITS;
+    let whole = units == ALL_UNITS;
     let failed = || run.as_deref().and_then(failed_trial).unwrap_or_else(|| "nothing is lost".to_owned());
     let outcome = if outcome.is_empty() { failed() } else { outcome };
     Row { resumed: whole && noticed.is_some(), outcome, noticed, units, samples, others, code }

@@ -23,6 +23,9 @@ const FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-featur
 /// Linked to glibc, for libraries can be loaded only so.
 const GLIBC_FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=-crt-static";
 
+/// Where cargo builds those, below the sources.
+const GLIBC_DIR: &str = "target/glibc";
+
 /// Links to an old glibc whatever the machine has, by its name as a program of cargo's.
 const ZIGBUILD: &str = "cargo-zigbuild";
 
@@ -156,7 +159,14 @@ impl Builder {
             .current_dir(&self.source)
             .arg(if recipe.zig { "zigbuild" } else { "build" })
             .args(["--locked", "--profile", "agent", "--no-default-features", "--bin", BINARY])
-            .args(recipe.glibc.then_some(["--features", "dlopen"]).into_iter().flatten())
+            // apart from the static ones, which would otherwise lie in the same place
+            .args(
+                recipe
+                    .glibc
+                    .then_some(["--features", "dlopen", "--target-dir", GLIBC_DIR])
+                    .into_iter()
+                    .flatten(),
+            )
             .args(["--message-format", "json-render-diagnostics"])
             .arg("--target")
             .arg(if recipe.zig { format!("{}.{OLD_GLIBC}", recipe.target) } else { recipe.target.to_owned() })

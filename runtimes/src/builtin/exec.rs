@@ -34,7 +34,15 @@ pub struct Program {
     outputs: Vec<TensorInfo>,
     input_places: Vec<Place>,
     output_places: Vec<Place>,
+    variables: Vec<Variable>,
     proof: BackendProof,
+}
+
+/// What is kept from invoke to invoke: where it is computed and where it is read, and its value on the way.
+struct Variable {
+    written: Place,
+    read: Place,
+    value: Vec<u8>,
 }
 
 impl std::fmt::Debug for Program {
@@ -55,7 +63,36 @@ impl Program {
         let split = |taps: Vec<Tap>| taps.into_iter().map(|t| (t.info, t.place)).unzip();
         let (inputs, input_places) = split(inputs);
         let (outputs, output_places) = split(outputs);
-        Self { memory, entries, nodes, inputs, outputs, input_places, output_places, proof }
+        let variables = Vec::new();
+        Self { memory, entries, nodes, inputs, outputs, input_places, output_places, variables, proof }
+    }
+
+    /// Adds a variable, which has a value before the first invoke.
+    pub(crate) fn variable(&mut self, written: &Tap, read: &Tap, initial: &[u8]) -> Result<()> {
+        let unfit = || Error::ModelInvalid(format!("variable {:?} changes its size", read.info.name));
+        let memory = self.memory.bytes_mut(read.place).filter(|m| m.len() == initial.len());
+        memory.ok_or_else(unfit)?.copy_from_slice(initial);
+        let (written, read, value) = (written.place, read.place, initial.to_vec());
+        self.memory.bytes(written).filter(|m| m.len() == value.len()).ok_or_else(unfit)?;
+        self.variables.push(Variable { written, read, value });
+        Ok(())
+    }
+
+    /// Bytes of the memory that all values share.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.memory.arena_bytes()
+    }
+
+    /// Ends an invoke: variables take over what was computed for them, all at once.
+    fn turn(&mut self) {
+        for variable in &mut self.variables {
+            let written = self.memory.bytes(variable.written).expect("checked when it was added");
+            variable.value.copy_from_slice(written);
+        }
+        for variable in &self.variables {
+            let read = self.memory.bytes_mut(variable.read).expect("checked when it was added");
+            read.copy_from_slice(&variable.value);
+        }
     }
 }
 
@@ -100,8 +137,9 @@ impl Session for Program {
     fn invoke(&mut self) -> Result<()> {
         let runs = self.entries.iter().filter_map(|e| e.run.as_ref());
         for (index, run) in runs.enumerate() {
-            run(self.memory.io(index));
+            run(self.memory.io(index))?;
         }
+        self.turn();
         Ok(())
     }
 
@@ -125,12 +163,13 @@ impl Session for Program {
         for (index, entry) in self.entries.iter().enumerate() {
             observer.started(index);
             if let Some(run) = &entry.run {
-                run(self.memory.io(step));
+                run(self.memory.io(step))?;
                 step += 1;
             }
             let bytes = self.memory.bytes(entry.tap.place).expect("placed when planned");
             observer.finished(index, &entry.tap.info, bytes);
         }
+        self.turn();
         Ok(())
     }
 }

@@ -173,6 +173,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
+    variables: Vec<Tensor>,
     constant_bytes: usize,
     fold_work: u64,
     dialect: Dialect,
@@ -202,6 +203,39 @@ impl Graph {
         let id = self.value(name, fact, None)?;
         self.inputs.push(id);
         Ok(id)
+    }
+
+    /// Adds a variable: an input that has a value before the first invoke, and after every invoke that of an
+    /// output. All variables come behind all other inputs, and their outputs in the same order behind all others.
+    ///
+    /// # Errors
+    /// As [`Graph::input`].
+    pub fn variable(&mut self, name: &str, initial: Tensor, quant: Option<Quantization>) -> Result<ValueId> {
+        let fact = Fact { quant: quant.map(Arc::new), ..Fact::new(initial.dtype(), initial.shape()) };
+        self.variables.push(initial);
+        self.input(name, fact)
+    }
+
+    /// First values of the variables.
+    pub fn variables(&self) -> &[Tensor] {
+        &self.variables
+    }
+
+    /// An empty graph with this one's variables, whose inputs and outputs are still to be added.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { dialect: self.dialect, variables: self.variables.clone(), ..Self::default() }
+    }
+
+    /// An empty graph that becomes part of a node of this one: what this one has spent is spent.
+    pub(crate) fn inside(&self) -> Self {
+        let (constant_bytes, fold_work) = (self.constant_bytes, self.fold_work);
+        Self { dialect: self.dialect, constant_bytes, fold_work, ..Self::default() }
+    }
+
+    /// Takes over what was spent on a graph made by [`Self::inside`].
+    pub(crate) fn spend_as(&mut self, inside: &Self) {
+        self.constant_bytes = inside.constant_bytes;
+        self.fold_work = inside.fold_work;
     }
 
     /// Adds a constant.

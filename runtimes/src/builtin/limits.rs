@@ -19,6 +19,14 @@ pub const MAX_NODES: usize = 200_000;
 /// Elementary operations spent on folding constants while a graph is built: about a minute.
 pub const MAX_FOLD_WORK: u64 = 20_000_000_000;
 
+/// Times that a loop in a model may run: the longest sequences that models step through have some thousands of
+/// steps. A loop that runs longer is taken to be one that never ends.
+pub const MAX_LOOP_STEPS: u64 = 1 << 16;
+/// The same for a loop inside a loop.
+pub const MAX_INNER_LOOP_STEPS: u64 = 1 << 10;
+/// Graphs in graphs: a branch in a loop in a branch is more than is known.
+pub const MAX_GRAPH_DEPTH: usize = 6;
+
 /// Number of elements of a shape.
 ///
 /// # Errors

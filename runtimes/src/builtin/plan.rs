@@ -122,7 +122,7 @@ impl<'a> Planner<'a> {
     }
 
     fn push(&mut self, step: Step, name: &str, inputs: Vec<Slot>, outputs: Vec<Slot>) -> Result<()> {
-        self.spend(step.packed.unwrap_or(0))?;
+        self.spend(step.packed.unwrap_or(0).saturating_add(step.held))?;
         self.steps.push(Planned { step, name: name.to_owned(), inputs, outputs });
         Ok(())
     }
@@ -205,8 +205,15 @@ impl<'a> Planner<'a> {
             fallbacks: self.fallbacks,
             units: Vec::new(),
         };
-        let (inputs, outputs) = (interface(self.graph.inputs())?, interface(self.graph.outputs())?);
-        Ok(Program::new(memory, entries, nodes, inputs, outputs, proof))
+        let (mut inputs, mut outputs) = (interface(self.graph.inputs())?, interface(self.graph.outputs())?);
+        let variables = self.graph.variables();
+        let read = inputs.split_off(inputs.len().saturating_sub(variables.len()));
+        let written = outputs.split_off(outputs.len().saturating_sub(variables.len()));
+        let mut program = Program::new(memory, entries, nodes, inputs, outputs, proof);
+        for ((written, read), initial) in written.iter().zip(&read).zip(variables) {
+            program.variable(written, read, initial.bytes())?;
+        }
+        Ok(program)
     }
 
     /// For every slot, the one whose memory it uses.

@@ -2,9 +2,10 @@
 
 use super::kernels::io::{Inputs, Io, Outputs};
 use super::kernels::memory::Element;
+use crate::Result;
 
 /// What a step does at every invoke.
-pub(crate) type Run = Box<dyn Fn(Io<'_>) + Send>;
+pub(crate) type Run = Box<dyn Fn(Io<'_>) -> Result<()> + Send>;
 
 /// A prepared operation.
 pub struct Step {
@@ -12,6 +13,8 @@ pub struct Step {
     pub(crate) scratch: usize,
     /// Bytes of what constant operands were packed to; `None` when they are read as they are.
     pub(crate) packed: Option<usize>,
+    /// Bytes that the step keeps beside that: memory of graphs inside it.
+    pub(crate) held: usize,
     pub(crate) run: Option<Run>,
 }
 
@@ -28,11 +31,22 @@ impl Step {
         label: &'static str,
         run: impl Fn(Inputs<'_>, Outputs<'_>, &mut [u8]) + Send + 'static,
     ) -> Self {
+        Self::fallible(label, move |inputs, outputs, scratch| {
+            run(inputs, outputs, scratch);
+            Ok(())
+        })
+    }
+
+    /// As [`Step::new`], for what can turn out to be impossible only when it runs: a loop that does not end.
+    pub fn fallible(
+        label: &'static str,
+        run: impl Fn(Inputs<'_>, Outputs<'_>, &mut [u8]) -> Result<()> + Send + 'static,
+    ) -> Self {
         let run = move |io: Io<'_>| {
             let (inputs, outputs, scratch) = io.split();
-            run(inputs, outputs, scratch);
+            run(inputs, outputs, scratch)
         };
-        Self { label, scratch: 0, packed: None, run: Some(Box::new(run)) }
+        Self { label, scratch: 0, packed: None, held: 0, run: Some(Box::new(run)) }
     }
 
     /// A step from one operand to one result.
@@ -53,13 +67,19 @@ impl Step {
 
     /// The first result is the first operand's memory as it is: nothing runs.
     pub fn alias(label: &'static str) -> Self {
-        Self { label, scratch: 0, packed: Some(0), run: None }
+        Self { label, scratch: 0, packed: Some(0), held: 0, run: None }
     }
 
     /// Asks for scratch memory, aligned, its contents undefined at every run.
     #[must_use]
     pub fn with_scratch(self, bytes: usize) -> Self {
         Self { scratch: bytes, ..self }
+    }
+
+    /// Says how many bytes the step keeps beside packed operands.
+    #[must_use]
+    pub(crate) fn holding(self, bytes: usize) -> Self {
+        Self { held: bytes, ..self }
     }
 
     /// Constant operands were packed to so many bytes and are not read when the step runs: their own

@@ -7,6 +7,7 @@ TYPES = dict(
     f32=schema.TensorType.FLOAT32, f16=schema.TensorType.FLOAT16, i8=schema.TensorType.INT8,
     u8=schema.TensorType.UINT8, i16=schema.TensorType.INT16, i32=schema.TensorType.INT32,
     i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL, i4=schema.TensorType.INT4,
+    resource=schema.TensorType.RESOURCE,
 )
 NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?", i4="i1")
 # Option tables that are not named after their operator.
@@ -18,7 +19,9 @@ OPTIONS = dict(
     L2_NORMALIZATION="L2NormOptions", PADV2="PadV2Options", BATCH_MATMUL="BatchMatMulOptions",
     UNIDIRECTIONAL_SEQUENCE_LSTM="UnidirectionalSequenceLSTMOptions", SVDF="SVDFOptions",
     SPACE_TO_BATCH_ND="SpaceToBatchNDOptions", BATCH_TO_SPACE_ND="BatchToSpaceNDOptions",
-    RESIZE_NEAREST_NEIGHBOR="ResizeNearestNeighborOptions",
+    RESIZE_NEAREST_NEIGHBOR="ResizeNearestNeighborOptions", LSTM="LSTMOptions", RNN="RNNOptions",
+    BIDIRECTIONAL_SEQUENCE_LSTM="BidirectionalSequenceLSTMOptions",
+    UNIDIRECTIONAL_SEQUENCE_RNN="SequenceRNNOptions", BIDIRECTIONAL_SEQUENCE_RNN="BidirectionalSequenceRNNOptions",
 )
 # Operators that did not exist in their first version.
 VERSIONS = dict(BROADCAST_TO=2)
@@ -63,6 +66,12 @@ class Net:
         self.graph.inputs.append(t)
         return t
 
+    def state(self, shape, dtype, q=None):
+        """A tensor that an operator keeps from invoke to invoke."""
+        t = self.tensor(shape, dtype, q)
+        self.graph.tensors[t].isVariable = True
+        return t
+
     def const(self, data, dtype, q=None):
         data = np.asarray(data)
         return self.tensor(data.shape, dtype, q, data)
@@ -72,14 +81,15 @@ class Net:
         self.graph.outputs.append(t)
         return t
 
-    def op(self, name, inputs, outputs, **options):
+    def op(self, name, inputs, outputs, between=(), **options):
+        """`between` are tensors that only say how the operator computes."""
         code = getattr(schema.BuiltinOperator, name)
         opcode = schema.OperatorCodeT()
         opcode.builtinCode, opcode.deprecatedBuiltinCode, opcode.version = code, min(code, 127), VERSIONS.get(name, 1)
         self.model.operatorCodes.append(opcode)
         op = schema.OperatorT()
         op.opcodeIndex = len(self.model.operatorCodes) - 1
-        op.inputs, op.outputs = list(inputs), list(outputs)
+        op.inputs, op.outputs, op.intermediates = list(inputs), list(outputs), list(between)
         table = OPTIONS.get(name) or "".join(w.capitalize() for w in name.split("_")) + "Options"
         if hasattr(schema, table + "T"):
             op.builtinOptionsType = getattr(schema.BuiltinOptions, table)
@@ -90,6 +100,17 @@ class Net:
         else:
             assert not options, f"{name} has no options"
         self.graph.operators.append(op)
+
+    def subgraph(self, other):
+        """Adds the graph of another net, and returns its index."""
+        for t in other.graph.tensors:
+            t.buffer += len(self.model.buffers) - 1 if t.buffer else 0
+        for op in other.graph.operators:
+            op.opcodeIndex += len(self.model.operatorCodes)
+        self.model.buffers += other.model.buffers[1:]
+        self.model.operatorCodes += other.model.operatorCodes
+        self.model.subgraphs.append(other.graph)
+        return len(self.model.subgraphs) - 1
 
     def sparse(self, data, dtype, order, formats, block_map=(), block=()):
         """A constant whose zero parts are not stored. `order` of dimensions as traversed, block dimensions

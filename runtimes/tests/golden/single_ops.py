@@ -373,6 +373,219 @@ four_bits("fully_connected_int4_dyn", "f32")
 four_bits("fully_connected_int4_i8", "i8")
 
 
+# ---- networks with a state ----
+TANH = 4
+
+
+def matrix(net, r, shape, kind):
+    """Weights: f32, or int8 with one scale."""
+    w = r.normal(0, 0.4, shape).astype("f4")
+    if kind == "f32":
+        return net.const(w, "f32")
+    scale = np.float32(np.abs(w).max() / 127)
+    return net.const(np.round(w / scale), "i8", (scale, 0))
+
+
+def lstm_operands(net, r, kind, features, units, batch=1, coupled=False, peephole=False, normalized=False,
+                  outputs=None, x_q=None, y_q=None):
+    """Operands 1 to 23 of an LSTM: -1 is left out."""
+    o = outputs or units
+    gates = [0] * coupled + [1] * (4 - coupled)
+    many = lambda make: [make() if g else -1 for g in gates]
+    ws = many(lambda: matrix(net, r, [units, features], kind))
+    rs = many(lambda: matrix(net, r, [units, o], kind))
+    peep = [net.const(r.normal(0, 0.3, units), "f32") if peephole and g else -1 for g in gates[:3]]
+
+    def bias(w):
+        if w < 0:
+            return -1
+        b = r.normal(0, 0.3, units)
+        if kind != "i8":
+            return net.const(b, "f32")
+        s = np.float32(net.graph.tensors[w].quantization.scale[0]) * np.float32(x_q[0])
+        return net.const(np.round(b / s), "i32", (s, 0))
+
+    bs = [bias(w) for w in ws]
+    projection = [-1, -1]
+    if outputs:
+        projection = [matrix(net, r, [o, units], kind), net.const(r.normal(0, 0.3, o), "f32") if kind != "i8" else -1]
+    types = ("i8", y_q, "i16", (2.0**-11, 0)) if kind == "i8" else ("f32", None, "f32", None)
+    states = [net.state([batch, o], *types[:2]), net.state([batch, units], *types[2:])]
+    norm = [net.const(r.uniform(0.5, 1.5, units), "f32") if g else -1 for g in gates] if normalized else []
+    return ws + rs + peep + bs + projection, states, norm
+
+
+def lstm(name, kind, op="UNIDIRECTIONAL_SEQUENCE_LSTM", time_major=False, clip=0.0, asymmetric=False, **how):
+    def build():
+        r, net = rng(name), Net()
+        batch, time, features, units = 2, 5, 7, 6
+        x_q, y_q = ((0.03, 5), (0.008, -7)) if kind == "i8" else (None, None)
+        shape = [batch, features] if op == "LSTM" else [time, batch, features] if time_major else [batch, time, features]
+        act = "i8" if kind == "i8" else "f32"
+        x = net.input(shape, act, x_q)
+        operands, states, norm = lstm_operands(net, r, kind, features, units, batch, x_q=x_q, y_q=y_q, **how)
+        y = net.output(shape[:-1] + [how.get("outputs") or units], act, y_q)
+        between = [net.tensor([], "i16", (1 / 4096, 0)) for _ in range(4)] + [net.tensor([], "i8", y_q)] if kind == "i8" else []
+        options = dict(fusedActivationFunction=TANH, cellClip=clip, projClip=0.0, asymmetricQuantizeInputs=asymmetric)
+        if op != "LSTM":
+            options["timeMajor"] = time_major
+        net.op(op, [x] + operands + states + norm, [y], between, **options)
+        return net
+
+    case(name)(build)
+
+
+for kind in ["f32", "dyn", "i8"]:
+    lstm(f"lstm_{kind}", kind)
+    lstm(f"lstm_time_major_{kind}", kind, time_major=True, clip=0.7)
+    lstm(f"lstm_coupled_{kind}", kind, coupled=True)
+    lstm(f"lstm_projection_{kind}", kind, outputs=4) if kind != "i8" else None
+    lstm(f"lstm_step_{kind}", kind, op="LSTM") if kind != "i8" else None
+lstm("lstm_asymmetric_dyn", "dyn", asymmetric=True)
+lstm("lstm_peephole_f32", "f32", peephole=True)
+lstm("lstm_normalized_f32", "f32", normalized=True)
+lstm("lstm_normalized_coupled_peephole_f32", "f32", normalized=True, coupled=True, peephole=True, outputs=4)
+
+
+def bidirectional_lstm(name, kind, merged, **how):
+    def build():
+        r, net = rng(name), Net()
+        # the real runtime mixes up the batches of a merged result
+        batch = 1 if merged else 2
+        x = net.input([batch, 5, 7], "f32")
+        sides = [lstm_operands(net, r, kind, 7, 6, batch, **how) for _ in range(2)]
+        operands = [x] + sides[0][0] + sides[1][0] + sides[0][1] + sides[1][1] + [-1] * 9
+        outs = [net.output([1, 5, 12], "f32")] if merged else [net.output([2, 5, 6], "f32") for _ in range(2)]
+        net.op("BIDIRECTIONAL_SEQUENCE_LSTM", operands, outs, fusedActivationFunction=TANH, timeMajor=False,
+               mergeOutputs=merged)
+        return net
+
+    case(name)(build)
+
+
+bidirectional_lstm("lstm_both_ways_f32", "f32", False)
+bidirectional_lstm("lstm_both_ways_merged_f32", "f32", True, peephole=True)
+bidirectional_lstm("lstm_both_ways_dyn", "dyn", False)
+
+
+def rnn(name, op, kind, activation, merged=False, asymmetric=False):
+    def build():
+        r, net = rng(name), Net()
+        x = net.input([2, 7] if op == "RNN" else [2, 5, 7], "f32")
+        operands = [x]
+        ways = 2 if op.startswith("BI") else 1
+        for _ in range(ways):
+            operands += [matrix(net, r, [6, 7], kind), matrix(net, r, [6, 6], kind), net.const(r.normal(0, 0.3, 6), "f32"),
+                         net.state([2, 6], "f32")]
+        shape = [2, 6] if op == "RNN" else [2, 5, 6 * (1 + merged)]
+        outs = [net.output(shape, "f32") for _ in range(1 if merged else ways)]
+        options = dict(fusedActivationFunction=activation, asymmetricQuantizeInputs=asymmetric)
+        options |= dict(mergeOutputs=merged) if ways == 2 else {}
+        net.op(op, operands + [-1] * (3 if ways == 2 else 0), outs, **options)
+        return net
+
+    case(name)(build)
+
+
+for kind in ["f32", "dyn"]:
+    rnn(f"rnn_step_{kind}", "RNN", kind, TANH)
+    rnn(f"rnn_{kind}", "UNIDIRECTIONAL_SEQUENCE_RNN", kind, RELU)
+    rnn(f"rnn_both_ways_{kind}", "BIDIRECTIONAL_SEQUENCE_RNN", kind, TANH)
+rnn("rnn_both_ways_merged_f32", "BIDIRECTIONAL_SEQUENCE_RNN", "f32", RELU6, merged=True)
+rnn("rnn_asymmetric_dyn", "UNIDIRECTIONAL_SEQUENCE_RNN", "dyn", TANH, asymmetric=True)
+
+
+def svdf(name, kind, rank=2):
+    def build():
+        r, net = rng(name), Net()
+        act, q = ("i8", (0.04, 3)) if kind == "i8" else ("f32", None)
+        x = net.input([2, 7], act, q)
+        features = matrix(net, r, [10, 7], kind)
+        t = r.normal(0, 0.4, [10, 4])
+        if kind == "i8":
+            time = net.const(np.round(t / 2.0**-14), "i16", (2.0**-14, 0))
+            bias = net.const(r.integers(-9999, 9999, 10 // rank), "i32", (2.0**-25, 0))
+            state = net.state([2, 40], "i16", (2.0**-11, 0))
+        else:
+            time = matrix(net, r, [10, 4], kind)
+            bias, state = net.const(r.normal(0, 0.3, 10 // rank), "f32"), net.state([2, 40], "f32")
+        y = net.output([2, 10 // rank], act, (0.02, -9) if q else None)
+        net.op("SVDF", [x, features, time, bias, state], [y], rank=rank, fusedActivationFunction=RELU if kind == "i8" else 0)
+        return net
+
+    case(name)(build)
+
+
+for kind in ["f32", "dyn", "i8"]:
+    svdf(f"svdf_{kind}", kind)
+
+
+# ---- graphs in graphs ----
+def part(inputs, build):
+    """A graph of f32 and other inputs: (shape, type)."""
+    net = Net()
+    build(net, *[net.input(*i) for i in inputs])
+    return net
+
+
+def step(op, shape=(2, 3)):
+    """x, y -> op(x, y)"""
+    return part([(shape, "f32"), (shape, "f32")], lambda net, x, y: net.op(op, [x, y], [net.output(shape, "f32")]))
+
+
+@case("if_f32")
+def _():
+    net = Net()
+    x, y = net.input([2, 3], "f32"), net.input([2, 3], "f32")
+    c = net.tensor([2, 3], "bool")
+    net.op("LESS", [x, y], [c])
+    any_ = net.tensor([], "bool")
+    net.op("REDUCE_ALL", [c, net.const([0, 1], "i32")], [any_], keepDims=False)
+    then, otherwise = net.subgraph(step("ADD")), net.subgraph(step("MUL"))
+    net.op("IF", [any_, x, y], [net.output([2, 3], "f32")], thenSubgraphIndex=then, elseSubgraphIndex=otherwise)
+    return net
+
+
+@case("while_f32")
+def _():
+    net = Net()
+    x = net.input([2, 3], "f32")
+
+    def condition(net, i, a, w):
+        net.op("LESS", [i, net.const(5, "i32")], [net.output([], "bool")])
+
+    def body(net, i, a, w):
+        net.op("ADD", [i, net.const(1, "i32")], [net.output([], "i32")])
+        t = net.tensor([2, 3], "f32")
+        net.op("FULLY_CONNECTED", [a, w, net.const([0.1, 0.2, -0.3], "f32")], [t])
+        net.op("TANH", [t], [net.output([2, 3], "f32")])
+        net.graph.outputs.append(w)
+
+    given = [([], "i32"), ([2, 3], "f32"), ([3, 3], "f32")]
+    cond, inner = net.subgraph(part(given, condition)), net.subgraph(part(given, body))
+    w = net.const(rng("while").normal(0, 0.7, [3, 3]), "f32")
+    outs = [net.output([], "i32"), net.output([2, 3], "f32"), net.tensor([3, 3], "f32")]
+    net.op("WHILE", [net.const(0, "i32"), x, w], outs, condSubgraphIndex=cond, bodySubgraphIndex=inner)
+    return net
+
+
+@case("variable_f32")
+def _():
+    net = Net()
+    x = net.input([2, 3], "f32")
+    first = Net()
+    handle = first.tensor([], "resource")
+    first.op("VAR_HANDLE", [], [handle], sharedName="v")
+    first.op("ASSIGN_VARIABLE", [handle, first.const(np.full([2, 3], 0.5), "f32")], [])
+    net.op("CALL_ONCE", [], [], initSubgraphIndex=net.subgraph(first))
+    handle, old, new = net.tensor([], "resource"), net.tensor([2, 3], "f32"), net.output([2, 3], "f32")
+    net.op("VAR_HANDLE", [], [handle], sharedName="v")
+    net.op("READ_VARIABLE", [handle], [old])
+    net.op("ADD", [old, x], [new])
+    net.op("ASSIGN_VARIABLE", [handle, new], [])
+    return net
+
+
 def write(archive, answer):
     """Packs MODEL.tflite for every case that LiteRT takes; `answer` gives its outputs or None."""
     answers = []

@@ -145,10 +145,8 @@ const REFUSED: &[(&str, &str)] = &[];
 
 /// Models whose outputs are allowed to differ, with the largest difference (of integers in steps, of
 /// floats relative to the largest) and the reason.
-const DIFFERENT: &[(&str, f64, &str)] = &[
-    ("half_precision.onnx", 1e-3, "ONNX Runtime rounds this product to f16; most of the time it does not"),
-    ("tflm_dtln_noise_suppression.tflite", 2.0, "its int8 LSTM is computed in f32 and quantised after it"),
-];
+const DIFFERENT: &[(&str, f64, &str)] =
+    &[("half_precision.onnx", 1e-3, "ONNX Runtime rounds this product to f16; most of the time it does not")];
 
 /// What became of many models.
 #[derive(Default)]

@@ -63,6 +63,12 @@ impl Group {
             }
         }
     }
+
+    /// How far a quantised number of the group is from its zero point, as TFLite's own kernels round it.
+    pub(crate) fn distance(&self, x: f32) -> i32 {
+        let distance: i16 = AsTflite(*self).each(x);
+        i32::from(distance)
+    }
 }
 
 /// Quantises groups of elements into images with border.

@@ -115,6 +115,11 @@ impl Memory {
         }
     }
 
+    /// Bytes of the arena.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.arena.bytes().len()
+    }
+
     /// What step `index` sees.
     pub fn io(&mut self, index: usize) -> Io<'_> {
         Io { slots: &self.steps[index] }

@@ -7,6 +7,7 @@
 pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod dynamic;
+pub(crate) mod fixed;
 pub(crate) mod gemm;
 pub mod io;
 pub mod memory;

@@ -335,6 +335,10 @@ pub fn compile(
     options: &Options,
     note: &str,
 ) -> Result<Box<dyn Session>> {
+    if !graph.variables().is_empty() {
+        let message = "a model that keeps variables between invokes; builtin/cpu runs it".to_owned();
+        return Err(Error::Unsupported(message));
+    }
     Ok(Box::new(session::Partitioned::new(graph, device, options, note)?))
 }
 

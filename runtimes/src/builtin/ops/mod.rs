@@ -2,11 +2,14 @@
 //! attributes, the shape rule, and the preparation of a step that computes it.
 
 mod activation;
+mod body;
 #[cfg(test)]
 mod conv_tests;
 mod depthwise;
+mod hybrid_lstm;
 mod product;
 mod quantized_binary;
+mod quantized_lstm;
 mod quantized_softmax;
 mod quantized_unary;
 pub mod window;
@@ -19,12 +22,14 @@ use super::tensor::Tensor;
 use crate::{Error, Result};
 pub use activation::Clamp;
 pub use binary::BinaryKind;
+pub use body::Body;
 pub use compare::CompareKind;
 pub use conv2d::Dynamic;
 pub use pad::PadMode;
 pub use pool2d::PoolKind;
 pub use reduce::ReduceKind;
 pub use resize::{Coordinates, ResizeMode};
+pub use sequence_lstm::LstmStates;
 pub use slice::SliceRange;
 pub use unary::UnaryKind;
 pub use window::Window;
@@ -121,39 +126,52 @@ macro_rules! operators {
 
 operators! {
     binary::Binary,
+    branch::Branch,
     cast::Cast,
     clip::Clip,
     compare::Compare,
     concat::Concat,
     conv2d::Conv2d,
     depthwise_conv2d::DepthwiseConv2d,
+    detections::Detections,
     dynamic_quantize::DynamicQuantize,
+    dynamic_slice::DynamicSlice,
+    dynamic_update::DynamicUpdate,
     expand::Expand,
     fully_connected::FullyConnected,
     gather::Gather,
+    landmark_matrix::LandmarkMatrix,
     mat_mul::MatMul,
     pad::Pad,
     pool2d::Pool2d,
     prelu::Prelu,
     reduce::Reduce,
     reinterpret::Reinterpret,
+    repeat::Repeat,
     requantize::Requantize,
     reshape::Reshape,
     resize::Resize,
     select::Select,
     sequence_lstm::SequenceLstm,
+    sequence_rnn::SequenceRnn,
     slice::Slice,
     softmax::Softmax,
     svdf::Svdf,
     transpose::Transpose,
     transpose_conv2d::TransposeConv2d,
     unary::Unary,
+    warp::Warp,
 }
 
 /// Whether a node with constant operands may be computed while the graph is built.
 pub(crate) fn foldable(op: &Op) -> bool {
-    // What keeps a state gives another result every time.
-    !matches!(op, Op::SequenceLstm(_) | Op::Svdf(_))
+    match op {
+        // What keeps a state gives another result every time.
+        Op::SequenceLstm(_) | Op::SequenceRnn(_) | Op::Svdf(_) => false,
+        // How long a loop runs is not known.
+        Op::Repeat(_) => false,
+        _ => true,
+    }
 }
 
 /// The operands, when there are between `min` and `max`.

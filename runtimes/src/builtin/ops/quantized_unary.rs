@@ -3,6 +3,7 @@
 
 use super::{Dialect, Prepare, UnaryKind};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::fixed::divided_32;
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
@@ -42,10 +43,16 @@ fn table<T: Quantized>(kind: UnaryKind, dialect: Dialect, from: Affine, to: Affi
             Dialect::Onnx => real / to.scale,
         })
     };
+    let hard_swish = HardSwish::new(from.scale, to.scale);
+    let ratio = Multiplier::new(f64::from(from.scale) / f64::from(to.scale));
     let entry = |q: i32| match (kind, dialect) {
         (UnaryKind::LeakyRelu { slope }, Dialect::Tflite) => {
             leaky_relu_8(q - from.zero, from.scale / to.scale, slope) + to.zero
         }
+        (UnaryKind::HardSwish, Dialect::Tflite) if hard_swish.output.e <= 0 => {
+            hard_swish.apply(q - from.zero) + to.zero
+        }
+        (UnaryKind::Abs, Dialect::Tflite) => ratio.twice_rounded((q - from.zero).abs()) + to.zero,
         _ => through_reals(q),
     };
     let entries: Vec<T> = (T::MIN..=T::MAX).map(|q| T::narrow(entry(q).clamp(T::MIN, T::MAX))).collect();
@@ -60,6 +67,49 @@ fn leaky_relu_8(x: i32, ratio: f32, slope: f32) -> i32 {
     // Beyond 16 bits XNNPACK refuses the operator.
     let multiplier = (256.0 * factor).round_ties_even().clamp(-32768.0, 32767.0) as i32;
     (x * multiplier + 128) >> 8
+}
+
+/// TFLite's own hard swish: x in steps of a 128th of its scale, everything in 16 bits.
+struct HardSwish {
+    output: Multiplier,
+    /// To (x + 3) / 6, with 15 fractional bits.
+    gate: Multiplier,
+}
+
+impl HardSwish {
+    fn new(from: f32, to: f32) -> Self {
+        let fine = from / 128.0;
+        let multiplier = |real: f32| Multiplier::new(f64::from(real));
+        Self { output: multiplier(fine / to), gate: multiplier(fine / (3.0 / 32768.0)) }
+    }
+
+    fn apply(&self, x: i32) -> i32 {
+        let cut = |v: i32| v.clamp(-32768, 32767);
+        // At most 255 · 128.
+        let fine = cut(x * 128);
+        let scaled = doubled_high_16(fine, sixteen(self.output.m));
+        let e = self.gate.e;
+        let mut gate = if e > 0 { cut(fine << (e - 1).min(15)) } else { fine };
+        gate = doubled_high_16(gate, sixteen(self.gate.m));
+        gate = match e {
+            1.. => cut(gate * 2),
+            0 => gate,
+            _ => divided_32(gate, e.unsigned_abs().min(31)),
+        };
+        let gate = (gate + (1 << 15)) >> 1;
+        divided_32(gate * scaled / (1 << 15), self.output.e.unsigned_abs().min(31))
+    }
+}
+
+/// The upper half of a multiplier of 31 bits.
+fn sixteen(m: i32) -> i32 {
+    if m >= i32::MAX - (1 << 15) { 0x7fff } else { (m + (1 << 15)) >> 16 }
+}
+
+/// The high half of 2ab, to the nearest, in 16 bits; b is not negative.
+fn doubled_high_16(a: i32, b: i32) -> i32 {
+    let product = a * b;
+    (product + if product >= 0 { 1 << 14 } else { 1 - (1 << 14) }) / (1 << 15)
 }
 
 fn wide(kind: UnaryKind, from: Affine, to: Affine) -> Option<Step> {
@@ -174,6 +224,18 @@ mod tests {
         }
         assert!(Curve::new(Affine { scale: 1.0 / 4096.0, zero: 0 }, UNIT).is_none());
         assert!(Curve::new(UNIT, Affine { scale: 0.5, zero: 0 }).is_none());
+    }
+
+    #[test]
+    fn hard_swish_is_near_its_function() {
+        for (from, to) in [(0.05f32, 0.031f32), (0.005, 0.09), (0.15, 0.01)] {
+            let fixed = HardSwish::new(from, to);
+            for x in -255..=255 {
+                let real = f64::from(x) * f64::from(from);
+                let y = real * (real + 3.0).clamp(0.0, 6.0) / 6.0 / f64::from(to);
+                assert!((f64::from(fixed.apply(x)) - y).abs() < 0.53, "{x} of scale {from}: not {y}");
+            }
+        }
     }
 
     #[test]

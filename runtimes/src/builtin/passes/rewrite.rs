@@ -27,14 +27,8 @@ impl<'a> Rewriter<'a> {
         for (id, node) in old.nodes() {
             node.inputs.iter().for_each(|input| consumers[input.index()] = Some(id));
         }
-        let mut rewriter = Self {
-            old,
-            new: Graph::with_dialect(old.dialect()),
-            keep,
-            map: vec![None; uses.len()],
-            uses,
-            consumers,
-        };
+        let mut rewriter =
+            Self { old, new: old.emptied(), keep, map: vec![None; uses.len()], uses, consumers };
         for input in old.inputs() {
             let value = old.get(*input);
             let id = rewriter.new.input(&value.name, value.fact.clone())?;

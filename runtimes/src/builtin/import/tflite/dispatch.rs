@@ -14,7 +14,12 @@ impl Importer<'_, '_> {
             "TRANSPOSE_CONV" => self.transpose_conv(op),
             "FULLY_CONNECTED" => self.fully_connected(op),
             "BATCH_MATMUL" => self.batch_matmul(op),
+            "LSTM" => self.lstm(op),
             "UNIDIRECTIONAL_SEQUENCE_LSTM" => self.sequence_lstm(op),
+            "BIDIRECTIONAL_SEQUENCE_LSTM" => self.bidirectional_lstm(op),
+            "RNN" => self.rnn(op),
+            "UNIDIRECTIONAL_SEQUENCE_RNN" => self.sequence_rnn(op),
+            "BIDIRECTIONAL_SEQUENCE_RNN" => self.bidirectional_rnn(op),
             "SVDF" => self.svdf(op),
             "AVERAGE_POOL_2D" => self.pool_2d(op, PoolKind::Average),
             "MAX_POOL_2D" => self.pool_2d(op, PoolKind::Max),
@@ -106,12 +111,15 @@ impl Importer<'_, '_> {
             "RANK" => self.rank(op),
             "FILL" => self.fill(op),
             "ZEROS_LIKE" => self.zeros_like(op),
-            "IF" | "WHILE" | "CALL_ONCE" | "CALL" => {
-                Err(Error::Unsupported("control flow between subgraphs".to_owned()))
-            }
-            name if name.starts_with("CUSTOM") => {
-                Err(Error::Unsupported("a custom operator needs the runtime that defines it".to_owned()))
-            }
+            "IF" => self.if_(op),
+            "WHILE" => self.while_(op),
+            "CALL" => self.call(op),
+            "CALL_ONCE" => self.call_once(op),
+            "VAR_HANDLE" => self.var_handle(op),
+            "READ_VARIABLE" => self.read_variable(op),
+            "ASSIGN_VARIABLE" => self.assign_variable(op),
+            "DYNAMIC_UPDATE_SLICE" => self.dynamic_update_slice(op),
+            name if name.starts_with("CUSTOM") => self.custom(op, name),
             _ => Err(Error::Unsupported("this operator is not in the built-in engine".to_owned())),
         }
     }

@@ -1,6 +1,8 @@
 //! From a file's subgraph to the engine's graph: tensors become values, operators become nodes. What an
 //! operator means is in `convolution`, `arithmetic` and `layout`; here is what they share.
 
+use super::control::Control;
+use super::dynamic::Parts;
 use super::opcodes::TensorType;
 use super::options::Clamp as Bounds;
 use super::schema::{Model, Operator, SubGraph, Tensor};
@@ -20,10 +22,14 @@ pub(super) struct Importer<'m, 'a> {
     pub(super) source: &'m SubGraph<'a>,
     /// What has been built.
     pub(super) graph: Graph,
-    /// How often each tensor is an operand, or an input or output of the model.
+    /// How often each tensor is an operand, or an input or output of the subgraph.
     pub(super) uses: Vec<u32>,
     /// The value of each tensor, once it is known.
-    values: Vec<Option<ValueId>>,
+    pub(super) values: Vec<Option<ValueId>>,
+    /// Slices of the subgraph whose size is not known.
+    pub(super) parts: Parts,
+    /// What outlives a subgraph.
+    pub(super) control: Control,
 }
 
 /// Builds the graph of a file's first subgraph.
@@ -37,20 +43,38 @@ pub(super) struct Importer<'m, 'a> {
 pub(crate) fn import(file: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Graph> {
     let model = Model::read(file)?;
     let source = model.subgraphs.first().ok_or_else(|| invalid("no subgraph".to_owned()))?;
-    let values = vec![None; source.tensors.len()];
-    let mut importer = Importer { model: &model, source, graph: Graph::new(), uses: uses(source), values };
+    let mut importer = Importer::new(&model, source, Graph::new(), Control::default());
     importer.inputs(shapes)?;
-    for (index, operator) in source.operators.iter().enumerate() {
-        importer.operator(operator).map_err(|e| e.at(&importer.place(index, operator)))?;
-    }
+    importer.operators()?;
     for &index in &source.outputs {
         let value = importer.value(index)?;
         importer.graph.output(value);
     }
+    importer.written();
     Ok(importer.graph)
 }
 
 impl<'m, 'a> Importer<'m, 'a> {
+    /// A subgraph of which nothing has been built.
+    pub(super) fn new(
+        model: &'m Model<'a>,
+        source: &'m SubGraph<'a>,
+        graph: Graph,
+        control: Control,
+    ) -> Self {
+        let values = vec![None; source.tensors.len()];
+        Self { model, source, graph, uses: uses(source), values, parts: Parts::new(), control }
+    }
+
+    /// Adds the nodes of all operators.
+    pub(super) fn operators(&mut self) -> Result<()> {
+        for (index, operator) in self.source.operators.iter().enumerate() {
+            self.control.count()?;
+            self.operator(operator).map_err(|e| e.at(&self.place(index, operator)))?;
+        }
+        Ok(())
+    }
+
     fn inputs(&mut self, shapes: Option<&[Vec<usize>]>) -> Result<()> {
         let count = self.source.inputs.len();
         if let Some(shapes) = shapes.filter(|s| s.len() != count) {
@@ -125,8 +149,13 @@ impl<'m, 'a> Importer<'m, 'a> {
     fn constant(&self, tensor: &Tensor<'_>) -> Result<Constant> {
         let name = &tensor.name;
         let Some(data) = self.model.data(tensor) else {
+            if tensor.shape.contains(&0) && !tensor.is_variable {
+                return Constant::zeros(element_type(tensor)?, &tensor.shape);
+            }
             let what = if tensor.is_variable {
                 "keeps state between runs"
+            } else if self.parts.values().len() > 0 {
+                "is a slice whose size is only known when the model runs, or computed by no earlier node"
             } else {
                 "is computed by no earlier node"
             };
@@ -222,6 +251,11 @@ impl<'m, 'a> Importer<'m, 'a> {
         Ok(())
     }
 
+    /// What the file states of a tensor.
+    pub(super) fn stated(&self, index: usize) -> Result<Fact> {
+        self.fact(self.tensor(index)?)
+    }
+
     /// Type, shape and quantisation that the file states.
     fn fact(&self, tensor: &Tensor<'_>) -> Result<Fact> {
         let quant = quantization(tensor).map(Arc::new);
@@ -229,7 +263,7 @@ impl<'m, 'a> Importer<'m, 'a> {
     }
 }
 
-fn uses(source: &SubGraph<'_>) -> Vec<u32> {
+pub(super) fn uses(source: &SubGraph<'_>) -> Vec<u32> {
     let mut uses = vec![0; source.tensors.len()];
     let operands = source.operators.iter().flat_map(|o| o.inputs.iter().flatten());
     for index in operands.chain(&source.inputs).chain(&source.outputs) {

@@ -108,6 +108,9 @@ impl Importer<'_, '_> {
 
     pub(super) fn concatenation(&mut self, operator: &Operator<'_>) -> Result<()> {
         let (at, bounds) = options::concatenation(operator)?;
+        if at == 0 && self.replaced_entry(operator)? {
+            return Ok(());
+        }
         if !clamp(bounds).is_none() {
             return Err(Error::Unsupported("an activation fused into a concatenation".to_owned()));
         }
@@ -210,6 +213,9 @@ impl Importer<'_, '_> {
     pub(super) fn slice(&mut self, operator: &Operator<'_>) -> Result<()> {
         let x = self.operand(operator, 0)?;
         let shape = self.graph.shape(x).to_vec();
+        if self.integers(operator, 1).is_err() || self.integers(operator, 2).is_err() {
+            return self.slice_at_run_time(operator);
+        }
         let (begin, size) = (sizes(&self.integers(operator, 1)?)?, self.integers(operator, 2)?);
         if begin.len() != shape.len() || size.len() != shape.len() {
             return Err(invalid(format!("begin {begin:?} and size {size:?} for shape {shape:?}")));
@@ -233,6 +239,9 @@ impl Importer<'_, '_> {
         }
         let x = self.operand(operator, 0)?;
         let shape = self.graph.shape(x).to_vec();
+        if self.integers(operator, 1).is_err() && options.shrink == 1 && options.begin & 1 == 0 {
+            return self.entry_at_run_time(operator, x);
+        }
         let (begin, end) = (self.integers(operator, 1)?, self.integers(operator, 2)?);
         let strides = self.integers(operator, 3)?;
         if begin.len() > shape.len() || begin.len() != end.len() || begin.len() != strides.len() {

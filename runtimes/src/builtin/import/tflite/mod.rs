@@ -2,10 +2,14 @@
 //! the engine's graph. Runs nothing and fuses nothing.
 
 mod arithmetic;
+mod control;
 mod convolution;
+mod custom;
 mod dispatch;
+mod dynamic;
 mod facts;
 mod flat;
+mod flex;
 mod importer;
 mod layout;
 mod opcodes;

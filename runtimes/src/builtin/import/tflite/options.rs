@@ -230,33 +230,132 @@ pub(crate) fn gelu(op: &Operator<'_>) -> Result<bool> {
     Ok(table(op, 116)?.flag(0, false)?)
 }
 
-/// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+/// LSTMs over sequences and of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lstm {
     /// The cell state is clamped to ± this; 0 means not at all.
     pub(crate) cell_clip: f32,
+    /// The same of the projected output.
+    pub(crate) projection_clip: f32,
     /// Time is the first dimension, batch the second.
     pub(crate) time_major: bool,
+    /// Activations are quantised with a zero point where weights alone are int8.
+    pub(crate) asymmetric: bool,
+    /// Both directions of a bidirectional one are one result.
+    pub(crate) merged: bool,
+}
+
+/// `LSTM`, of the kind with all operands.
+pub(crate) fn lstm(op: &Operator<'_>) -> Result<Lstm> {
+    let t = table(op, 14)?;
+    if t.scalar(3, 0i8)? != 0 {
+        return Err(Error::Unsupported("an LSTM of the old basic kind".to_owned()));
+    }
+    lstm_of(&t, None, t.flag(4, false)?, false)
 }
 
 /// `UNIDIRECTIONAL_SEQUENCE_LSTM`.
 pub(crate) fn sequence_lstm(op: &Operator<'_>) -> Result<Lstm> {
     let t = table(op, 71)?;
+    if t.flag(5, false)? {
+        return Err(Error::Unsupported("diagonal recurrent weights".to_owned()));
+    }
+    lstm_of(&t, Some((3, false)), t.flag(4, false)?, false)
+}
+
+/// `BIDIRECTIONAL_SEQUENCE_LSTM`.
+pub(crate) fn bidirectional_lstm(op: &Operator<'_>) -> Result<Lstm> {
+    let t = table(op, 69)?;
+    lstm_of(&t, Some((4, true)), t.flag(5, false)?, t.flag(3, false)?)
+}
+
+/// `time_major` is its slot and what it is unless stated.
+fn lstm_of(t: &Table<'_>, time_major: Option<(usize, bool)>, asymmetric: bool, merged: bool) -> Result<Lstm> {
     match t.scalar(0, 0i8)? {
         // The activation is that of the cell; every converter writes tanh.
         0 | 4 => {}
         other => return Err(Error::Unsupported(format!("cell activation {other}, only tanh is done"))),
     }
-    if t.flag(5, false)? {
-        return Err(Error::Unsupported("diagonal recurrent weights".to_owned()));
-    }
-    Ok(Lstm { cell_clip: number(&t, 1)?, time_major: t.flag(3, false)? })
+    let time_major = time_major.map_or(Ok(false), |(slot, default)| t.flag(slot, default))?;
+    Ok(Lstm { cell_clip: number(t, 1)?, projection_clip: number(t, 2)?, time_major, asymmetric, merged })
 }
 
-/// `SVDF`: rank and activation.
-pub(crate) fn svdf(op: &Operator<'_>) -> Result<(usize, Clamp)> {
+/// Simple recurrent networks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rnn {
+    /// As of [`Lstm`].
+    pub(crate) time_major: bool,
+    /// As of [`Lstm`].
+    pub(crate) asymmetric: bool,
+    /// As of [`Lstm`].
+    pub(crate) merged: bool,
+    /// Range of the state; `None` means tanh.
+    pub(crate) clamp: Option<Clamp>,
+}
+
+/// `RNN`.
+pub(crate) fn rnn(op: &Operator<'_>) -> Result<Rnn> {
+    let t = table(op, 7)?;
+    Ok(Rnn { time_major: false, asymmetric: t.flag(1, false)?, merged: false, clamp: bounded(&t, 0)? })
+}
+
+/// `UNIDIRECTIONAL_SEQUENCE_RNN`.
+pub(crate) fn sequence_rnn(op: &Operator<'_>) -> Result<Rnn> {
+    let t = table(op, 31)?;
+    let (time_major, asymmetric) = (t.flag(0, false)?, t.flag(2, false)?);
+    Ok(Rnn { time_major, asymmetric, merged: false, clamp: bounded(&t, 1)? })
+}
+
+/// `BIDIRECTIONAL_SEQUENCE_RNN`.
+pub(crate) fn bidirectional_rnn(op: &Operator<'_>) -> Result<Rnn> {
+    let t = table(op, 70)?;
+    let (time_major, asymmetric) = (t.flag(0, false)?, t.flag(3, false)?);
+    Ok(Rnn { time_major, asymmetric, merged: t.flag(2, false)?, clamp: bounded(&t, 1)? })
+}
+
+/// An activation that may be tanh.
+fn bounded(t: &Table<'_>, slot: usize) -> Result<Option<Clamp>> {
+    if t.scalar(slot, 0i8)? == 4 { Ok(None) } else { clamp(t, slot).map(Some) }
+}
+
+/// `SVDF`: rank, activation, whether activations are quantised with a zero point where weights alone are int8.
+pub(crate) fn svdf(op: &Operator<'_>) -> Result<(usize, Clamp, bool)> {
     let t = table(op, 6)?;
-    Ok((positive(&t, 0, 0)?, clamp(&t, 1)?))
+    Ok((positive(&t, 0, 0)?, clamp(&t, 1)?, t.flag(2, false)?))
+}
+
+/// `IF`: subgraphs where the condition holds and where it does not.
+pub(crate) fn if_(op: &Operator<'_>) -> Result<[usize; 2]> {
+    let t = table(op, 92)?;
+    Ok([subgraph(&t, 0)?, subgraph(&t, 1)?])
+}
+
+/// `WHILE`: subgraphs of condition and body.
+pub(crate) fn while_(op: &Operator<'_>) -> Result<[usize; 2]> {
+    let t = table(op, 93)?;
+    Ok([subgraph(&t, 0)?, subgraph(&t, 1)?])
+}
+
+/// `CALL`: the subgraph.
+pub(crate) fn call(op: &Operator<'_>) -> Result<usize> {
+    subgraph(&table(op, 16)?, 0)
+}
+
+/// `CALL_ONCE`: the subgraph.
+pub(crate) fn call_once(op: &Operator<'_>) -> Result<usize> {
+    subgraph(&table(op, 103)?, 0)
+}
+
+/// `VAR_HANDLE`: the variable's name.
+pub(crate) fn var_handle(op: &Operator<'_>) -> Result<Vec<u8>> {
+    let t = table(op, 111)?;
+    let part = |slot| Ok::<_, Error>(t.bytes(slot)?.unwrap_or_default());
+    Ok([part(0)?, &[0], part(1)?].concat())
+}
+
+fn subgraph(t: &Table<'_>, slot: usize) -> Result<usize> {
+    let index = t.scalar(slot, 0i32)?;
+    usize::try_from(index).map_err(|_| Error::ModelInvalid(format!("subgraph {index}")))
 }
 
 /// The options of an operator when they are of the kind it should have; none at all are all defaults.

@@ -16,6 +16,8 @@ const MAX_ENTRIES: usize = 1 << 16;
 const MAX_RANK: usize = 8;
 /// Most operands of all operators together.
 const MAX_OPERANDS: usize = 1 << 19;
+/// Intermediate tensors of one operator: LSTMs have five.
+const MAX_INTERMEDIATES: usize = 8;
 /// Names are cut here: they are for people.
 const MAX_NAME_BYTES: usize = 512;
 /// The first bytes of a buffer that mean "nothing here": index 0 is empty by definition.
@@ -109,6 +111,10 @@ pub(crate) struct Operator<'a> {
     pub(crate) options_type: u8,
     /// Attributes.
     pub(crate) options: Table<'a>,
+    /// Attributes of a custom operator, in its own format.
+    pub(crate) custom_options: &'a [u8],
+    /// Tensors that only describe how the operator computes.
+    pub(crate) intermediates: Vec<usize>,
 }
 
 impl<'a> Model<'a> {
@@ -240,7 +246,10 @@ impl<'a> Operator<'a> {
         // A file uses one of the two unions; the second holds only what `options_type` cannot number.
         let options_type = t.scalar(3, 0u8)?;
         let options = t.table(4)?.unwrap_or(Table::EMPTY);
-        Ok(Self { opcode, inputs, outputs, options_type, options })
+        let custom_options = t.bytes(5)?.unwrap_or_default();
+        let between = t.vector::<i32>(8)?.iter().take(MAX_INTERMEDIATES);
+        let intermediates = between.map(|i| index(i, tensors, "intermediate")).collect::<Result<_, _>>()?;
+        Ok(Self { opcode, inputs, outputs, options_type, options, custom_options, intermediates })
     }
 }
 

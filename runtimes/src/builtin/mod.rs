@@ -11,6 +11,7 @@ pub mod nnapi;
 pub mod ops;
 pub mod passes;
 mod plan;
+mod specialized;
 pub mod step;
 pub mod tensor;
 #[cfg(test)]
@@ -18,9 +19,10 @@ mod testing;
 
 use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
 use graph::Graph;
-use import::Source;
+use import::{Built, Fixed, Source};
 use kernels::Tier;
 use nnapi::Devices;
+use specialized::{Recipe, Specialized};
 use protocol::{Library, ModelFacts, TensorInfo};
 use std::path::Path;
 use std::rc::Rc;
@@ -66,23 +68,42 @@ impl Loaded for Ready {
         }
         let bytes = std::fs::read(path).map_err(at)?;
         let source = import::parse(bytes, path.parent()).map_err(|e| e.at(&path.display().to_string()))?;
-        Ok(Box::new(Parsed { source, devices: self.devices.clone() }))
+        Ok(Box::new(Parsed { source: source.into(), devices: self.devices.clone() }))
     }
 }
 
 struct Parsed {
-    source: Box<dyn Source>,
+    source: Rc<dyn Source>,
     devices: Option<Rc<Devices>>,
 }
 
 impl Parsed {
-    fn graph(&self, options: &CompileOptions) -> Result<Graph> {
+    fn shapes(options: &CompileOptions) -> Option<Vec<Vec<usize>>> {
         let convert =
             |shape: &Vec<u64>| shape.iter().map(|d| usize::try_from(*d).unwrap_or(usize::MAX)).collect();
-        let shapes: Option<Vec<Vec<usize>>> =
-            options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect());
-        let graph = self.source.build(shapes.as_deref(), &options.taps)?;
+        options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect())
+    }
+
+    fn graph(&self, options: &CompileOptions) -> Result<Graph> {
+        let graph = self.source.build(Self::shapes(options).as_deref(), &options.taps)?;
         passes::optimize(&graph, &options.taps)
+    }
+
+    /// A program made now, or one that is made anew for values of inputs.
+    fn on_cpu(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
+        let shapes = Self::shapes(options);
+        let taps = options.taps.clone();
+        match self.source.build_for(shapes.as_deref(), &taps, &Fixed::new())? {
+            Built::Graph(graph) => {
+                let mut program = prepare(&passes::optimize(&graph, &taps)?, Tier::detect())?;
+                program.note_kernels(note);
+                Ok(Box::new(program))
+            }
+            Built::Depends(inputs, _) => {
+                let recipe = Recipe { source: Rc::clone(&self.source), shapes, taps, note: note.to_owned() };
+                Ok(Box::new(Specialized::new(recipe, inputs)?))
+            }
+        }
     }
 
     fn on_device(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
@@ -113,9 +134,7 @@ impl Model for Parsed {
             }
             "cpu" => {
                 options.only("builtin", &[])?;
-                let mut program = prepare(&self.graph(options)?, Tier::detect())?;
-                program.note_kernels(note);
-                Ok(Box::new(program))
+                self.on_cpu(options, note)
             }
             "nnapi" => self.on_device(options, note),
             other => Err(Error::Unsupported(format!("no backend {other:?}; there is cpu, nnapi"))),

@@ -5,8 +5,11 @@
 //! layouts; inside, convolutions and pools are `[n, h, w, c]`.
 
 use super::graph::Graph;
+use super::tensor::Tensor;
 use crate::{Error, Result};
+pub use onnx::tensor_of_file;
 use protocol::ModelFacts;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) mod onnx;
@@ -14,6 +17,18 @@ mod tflite;
 
 #[cfg(feature = "dlopen")]
 pub(crate) use tflite::{Outline, operator_name, outline};
+
+/// Values of inputs that a graph is built for, by the input's place among the inputs.
+pub type Fixed = BTreeMap<usize, Tensor>;
+
+/// What became of building a graph for some inputs' values.
+#[derive(Debug)]
+pub enum Built {
+    /// The graph. Its inputs are those that are not fixed, in the file's order.
+    Graph(Graph),
+    /// Shapes or branches depend on the values of these inputs too, for a reason such as the error tells.
+    Depends(Vec<usize>, Error),
+}
 
 /// A parsed model file.
 pub trait Source: Send {
@@ -26,6 +41,22 @@ pub trait Source: Send {
     /// # Errors
     /// An operator, type or shape that is not supported, or operands that do not fit together.
     fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph>;
+
+    /// As [`Source::build`], for given values of some inputs, on which shapes and branches may depend.
+    ///
+    /// # Errors
+    /// As [`Source::build`]; values that do not fit the file's inputs.
+    fn build_for(
+        &self,
+        input_shapes: Option<&[Vec<usize>]>,
+        keep: &[String],
+        fixed: &Fixed,
+    ) -> Result<Built> {
+        if fixed.is_empty() {
+            return self.build(input_shapes, keep).map(Built::Graph);
+        }
+        Err(Error::Unsupported("shapes that depend on values of inputs".to_owned()))
+    }
 }
 
 /// A file format.

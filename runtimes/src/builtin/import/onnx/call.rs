@@ -71,6 +71,7 @@ impl<'c, 'a> Call<'c, 'a> {
         let value = self.input(index)?;
         self.importer.graph.constant_value(value).ok_or_else(|| {
             let name = &self.node.inputs[index];
+            self.importer.need(value);
             Error::Unsupported(format!("operand {index} (`{name}`) depends on the data; it must be constant"))
         })
     }

@@ -10,11 +10,13 @@ use super::ops;
 use super::proto::{Dim, Graph as OnnxGraph, Model, Node, ValueInfo, same_domain};
 use super::tensor::{Tensor as OnnxTensor, element_type, element_type_name};
 use crate::builtin::graph::{Fact, Graph, ValueId};
+use crate::builtin::import::{Built, Fixed};
 use crate::builtin::ops::{Cast, Dialect};
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
 use protocol::{DType, ModelFacts, TensorInfo};
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Versions of ONNX's own operators that are understood. Before 7, broadcasting worked otherwise.
@@ -30,13 +32,28 @@ pub(super) struct Importer<'a> {
     pub(super) depth: usize,
     external: &'a ExternalData,
     keep: &'a [String],
+    /// Inputs on whose values something depends that must be known here.
+    needed: RefCell<BTreeSet<usize>>,
+    /// Place of every input that is not fixed.
+    places: HashMap<ValueId, usize>,
     values: HashMap<&'a str, ValueId>,
     /// Names defined by the graph being read.
     scope: Vec<&'a str>,
     fused: HashSet<&'a str>,
 }
 
-/// Builds the graph of a file.
+/// What a graph is built for.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// One shape per input.
+    pub(super) shapes: Option<&'a [Vec<usize>]>,
+    /// Values of some inputs.
+    pub(super) fixed: &'a Fixed,
+    /// Tensors that must not be fused away.
+    pub(super) keep: &'a [String],
+}
+
+/// Builds the graph of a file, or says which inputs' values it depends on.
 ///
 /// # Errors
 /// What is not supported or not valid, by operator and node.
@@ -44,9 +61,8 @@ pub(super) fn import(
     data: &[u8],
     external: &ExternalData,
     facts: &ModelFacts,
-    input_shapes: Option<&[Vec<usize>]>,
-    keep: &[String],
-) -> Result<Graph> {
+    given: Given<'_>,
+) -> Result<Built> {
     let model = Model::parse(data)?;
     check_opsets(&model)?;
     if model.functions > 0 {
@@ -57,16 +73,20 @@ pub(super) fn import(
         opset: model.opset("").unwrap_or(*OPSETS.end()),
         depth: 0,
         external,
-        keep,
+        keep: given.keep,
+        needed: RefCell::default(),
+        places: HashMap::new(),
         values: HashMap::new(),
         scope: Vec::new(),
         fused: HashSet::new(),
     };
-    importer.constants(&model.graph)?;
-    importer.inputs(&model.graph, &facts.inputs, input_shapes)?;
-    importer.nodes(&model.graph)?;
-    importer.outputs(&model.graph)?;
-    Ok(importer.graph)
+    match importer.all(&model.graph, &facts.inputs, given) {
+        Ok(()) => Ok(Built::Graph(importer.graph)),
+        Err(error) => {
+            let needed: Vec<usize> = importer.needed.into_inner().into_iter().collect();
+            if needed.is_empty() { Err(error) } else { Ok(Built::Depends(needed, error)) }
+        }
+    }
 }
 
 fn check_opsets(model: &Model<'_>) -> Result<()> {
@@ -79,6 +99,13 @@ fn check_opsets(model: &Model<'_>) -> Result<()> {
 }
 
 impl<'a> Importer<'a> {
+    fn all(&mut self, graph: &OnnxGraph<'a>, facts: &[TensorInfo], given: Given<'_>) -> Result<()> {
+        self.constants(graph)?;
+        self.inputs(graph, facts, given)?;
+        self.nodes(graph)?;
+        self.outputs(graph)
+    }
+
     /// The constants of a graph, by name.
     pub(super) fn constants(&mut self, graph: &OnnxGraph<'a>) -> Result<()> {
         if graph.sparse_initializers > 0 {
@@ -107,27 +134,60 @@ impl<'a> Importer<'a> {
         &mut self,
         graph: &OnnxGraph<'a>,
         facts: &[TensorInfo],
-        shapes: Option<&[Vec<usize>]>,
+        given: Given<'_>,
     ) -> Result<()> {
+        let shapes = given.shapes;
         let fed: Vec<_> = graph.inputs.iter().filter(|info| !self.values.contains_key(info.name)).collect();
         if let Some(shapes) = shapes.filter(|shapes| shapes.len() != fed.len()) {
             let message = format!("{} input shapes for {} inputs", shapes.len(), fed.len());
             return Err(Error::InputMismatch(message));
         }
         for (index, info) in fed.into_iter().enumerate() {
-            let given = shapes.and_then(|shapes| shapes.get(index));
-            let fact = input_fact(info, given.map(Vec::as_slice))
-                .map_err(|e| e.at(&format!("input `{}`", info.name)))?;
+            let place = || format!("input `{}`", info.name);
+            let shape = shapes.and_then(|shapes| shapes.get(index));
+            let fact = input_fact(info, shape.map(Vec::as_slice)).map_err(|e| e.at(&place()))?;
+            if let Some(value) = given.fixed.get(&index) {
+                let value = self.fixed_input(info.name, &fact, value).map_err(|e| e.at(&place()))?;
+                self.define(info.name, value)?;
+                continue;
+            }
             let quant = facts.get(index).and_then(|info| info.quantization.clone());
             let fact = Fact { quant: quant.map(Arc::new), ..fact };
             let half = matches!(fact.dtype, DType::F16 | DType::BF16);
             let mut value = self.graph.input(info.name, fact)?;
+            self.places.insert(value, index);
             if half {
                 value = self.graph.add(&self.inner_name(info.name), Cast { to: DType::F32 }, &[value])?;
             }
             self.define(info.name, value)?;
         }
         Ok(())
+    }
+
+    /// An input as a constant; 16-bit floats become f32.
+    fn fixed_input(&mut self, name: &str, fact: &Fact, value: &Tensor) -> Result<ValueId> {
+        if value.dtype() != fact.dtype || value.shape() != fact.shape {
+            let message = format!("{} {:?} for one that is {}", value.dtype(), value.shape(), fact.dtype);
+            return Err(Error::InputMismatch(message));
+        }
+        let constant = self.graph.constant(name, value.clone(), None)?;
+        match value.dtype() {
+            DType::F16 | DType::BF16 => self.graph.add(name, Cast { to: DType::F32 }, &[constant]),
+            _ => Ok(constant),
+        }
+    }
+
+    /// Remembers which inputs a value is computed from: their values decide what the graph is.
+    pub(super) fn need(&self, value: ValueId) {
+        let (mut queue, mut seen) = (vec![value], HashSet::new());
+        while let Some(value) = queue.pop() {
+            if let Some(place) = self.places.get(&value) {
+                self.needed.borrow_mut().insert(*place);
+            }
+            if let Some((_, node)) = self.graph.producer(value).filter(|(id, _)| seen.insert(*id)) {
+                queue.extend(&node.inputs);
+            }
+        }
     }
 
     /// Adds every node of a graph.

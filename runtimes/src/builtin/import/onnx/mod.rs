@@ -13,9 +13,10 @@ mod tensor;
 mod testing;
 mod wire;
 
-use super::{FormatEntry, Source};
+use super::{Built, Fixed, FormatEntry, Source};
 use crate::Result;
 use crate::builtin::graph::Graph;
+use crate::builtin::tensor::Tensor;
 use external::ExternalData;
 #[cfg(feature = "dlopen")]
 pub(crate) use outline::Outline;
@@ -50,6 +51,28 @@ impl Source for OnnxSource {
     }
 
     fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
-        importer::import(&self.data, &self.external, &self.facts, input_shapes, keep)
+        match self.build_for(input_shapes, keep, &Fixed::new())? {
+            Built::Graph(graph) => Ok(graph),
+            Built::Depends(_, error) => Err(error),
+        }
     }
+
+    fn build_for(
+        &self,
+        input_shapes: Option<&[Vec<usize>]>,
+        keep: &[String],
+        fixed: &Fixed,
+    ) -> Result<Built> {
+        let given = importer::Given { shapes: input_shapes, fixed, keep };
+        importer::import(&self.data, &self.external, &self.facts, given)
+    }
+}
+
+/// The tensor in a file of its own (a `TensorProto`), as tests of ONNX come with.
+///
+/// # Errors
+/// Not such a file, or an element type that we do not calculate with.
+pub fn tensor_of_file(bytes: &[u8]) -> Result<Tensor> {
+    let tensor = tensor::Tensor::parse(wire::Bytes::file(bytes))?;
+    Tensor::from_bytes(tensor.dtype()?, &tensor.shape()?, &tensor.data(&ExternalData::none())?)
 }

@@ -19,8 +19,20 @@ use std::path::{Path, PathBuf};
 
 /// Tolerances of ONNX's own runner of these tests, relative to the expected number, and absolute.
 const NODE_TOLERANCE: (f64, f64) = (1e-3, 1e-7);
-/// Largest difference of a model's output, relative to the largest number of that output.
-const MODEL_TOLERANCE: f64 = 1e-4;
+/// Largest difference of a model's output, relative to the largest number of that output, and absolute.
+const MODEL_TOLERANCE: (f64, f64) = (1e-4, 1e-6);
+/// Why tests fail that will go on to fail, by the beginning of their names. What ONNX Runtime gives was looked up with 1.32.
+const REASONS: &[(&str, &str)] = &[
+    ("test_averagepool_3d_dilations_large", "ONNX Runtime differs from the expected numbers as much"),
+    ("test_bernoulli", "random numbers"),
+    ("test_cast_FLOAT_to_BFLOAT16", "the file of expected numbers calls them u16"),
+    ("test_castlike_FLOAT_to_BFLOAT16", "the file of expected numbers calls them u16"),
+    ("test_dft_inverse", "the expected numbers are of a transform in f32, and not zero where zero is right"),
+    ("test_maxunpool_export_with_output_shape", "ONNX Runtime gives what we give"),
+    ("test_qlinearmatmul_", "expected integers wrap around; ONNX Runtime saturates, as we do"),
+    ("test_resize_downsample_scales_", "ONNX Runtime gives what we give: lengths are whole numbers"),
+    ("test_training_dropout", "random numbers"),
+];
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -123,7 +135,16 @@ fn differences(pair: &Pair) -> Result<Vec<(f64, f64)>> {
     let difference = |(a, b): (&f64, &f64)| {
         let same = a == b || a.is_nan() && b.is_nan();
         let difference = (a - b).abs();
-        (if same { 0.0 } else if difference.is_nan() { f64::INFINITY } else { difference }, *b)
+        (
+            if same {
+                0.0
+            } else if difference.is_nan() {
+                f64::INFINITY
+            } else {
+                difference
+            },
+            *b,
+        )
     };
     Ok(got.iter().zip(&expected).map(difference).collect())
 }
@@ -190,7 +211,8 @@ impl Kind {
         if written_out || facts.ops.iter().any(|op| is(&op.op) || op.op.starts_with("ai.onnx.ml.")) {
             return Self::Training;
         }
-        let sequence = |op: &str| op.contains("Optional") || op.contains("Sequence") && op != "ReverseSequence";
+        let sequence =
+            |op: &str| op.contains("Optional") || op.contains("Sequence") && op != "ReverseSequence";
         if facts.ops.iter().any(|op| sequence(&op.op)) || test.contains("FLOAT8") || test.contains("INT4") {
             return Self::OtherTypes;
         }
@@ -213,8 +235,11 @@ fn nodes(tests: &[PathBuf]) -> String {
         counts[2] += usize::from(!written_out);
         counts[3] += usize::from(!written_out && done.is_ok());
         if let Err(error) = done {
-            let reason = error.to_string().replace(['\n', '|'], " ");
-            failures.entry(kind).or_default().push(format!("- `{}`: {reason}", name(test)));
+            let test = name(test);
+            let known = REASONS.iter().find(|(begin, _)| test.starts_with(begin));
+            let reason = known.map_or_else(String::new, |(_, reason)| format!(" ({reason})"));
+            let error = error.to_string().replace(['\n', '|'], " ");
+            failures.entry(kind).or_default().push(format!("- `{test}`: {error}{reason}"));
         }
     }
     let mut text = String::from(
@@ -225,7 +250,8 @@ fn nodes(tests: &[PathBuf]) -> String {
     for (kind, label) in Kind::ALL {
         let [all, pass, own, own_pass] = counts.get(&kind).copied().unwrap_or_default();
         let shares = (share(pass, all), share(own_pass, own));
-        let row = format!("| {label} | {all} | {pass} | {} | {own} | {own_pass} | {} |\n", shares.0, shares.1);
+        let row =
+            format!("| {label} | {all} | {pass} | {} | {own} | {own_pass} | {} |\n", shares.0, shares.1);
         text += &row;
     }
     for (kind, label) in Kind::ALL.into_iter().filter(|(kind, _)| *kind != Kind::OtherTypes) {
@@ -255,16 +281,16 @@ fn models(tests: &[PathBuf]) -> String {
 }
 
 fn model_row(pairs: &[Pair]) -> Result<(String, bool)> {
-    let (mut worst, mut differ, mut all) = (0f64, 0, 0);
+    let (mut worst, mut differ, mut all, mut fits) = (0f64, 0, 0, true);
     for pair in pairs {
         let differences = differences(pair)?;
         let largest = differences.iter().fold(f64::MIN_POSITIVE, |m, (_, expected)| m.max(expected.abs()));
         let difference = differences.iter().fold(0f64, |m, (difference, _)| m.max(*difference));
         worst = worst.max(difference / largest);
+        fits &= difference <= MODEL_TOLERANCE.1.max(MODEL_TOLERANCE.0 * largest);
         differ += differences.iter().filter(|(difference, _)| *difference > 0.0).count();
         all += differences.len();
     }
-    let fits = worst <= MODEL_TOLERANCE;
     let verdict = if fits { "agrees" } else { "DIFFERS" };
     Ok((format!("| {worst:.1e} | {:.1} % | {verdict} |", 100.0 * differ as f64 / all.max(1) as f64), fits))
 }

@@ -443,12 +443,25 @@ impl Graph {
         if !ops::foldable(op) || operands.iter().any(|o| o.constant.is_none()) {
             return Ok(None);
         }
-        let work = self.fold_work.saturating_add(op.work(&operands, facts));
-        if work > limits::MAX_FOLD_WORK {
+        let work = op.work(&operands, facts);
+        let tensors = if self.fold_work.saturating_add(work) > limits::MAX_FOLD_WORK {
+            None
+        } else {
+            Some(lower::evaluate(op, &operands, facts, self.dialect)?)
+        };
+        self.spend(work)?;
+        Ok(tensors)
+    }
+
+    /// Counts elementary operations that are done while the graph is built.
+    ///
+    /// # Errors
+    /// More than [`limits::MAX_FOLD_WORK`] together.
+    pub fn spend(&mut self, work: u64) -> Result<()> {
+        self.fold_work = self.fold_work.saturating_add(work);
+        if self.fold_work > limits::MAX_FOLD_WORK {
             return Err(Error::Unsupported("too much work in constant operands".to_owned()));
         }
-        let tensors = lower::evaluate(op, &operands, facts, self.dialect)?;
-        self.fold_work = work;
-        Ok(Some(tensors))
+        Ok(())
     }
 }

@@ -19,11 +19,11 @@ mod testing;
 
 use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
 use graph::Graph;
-use import::{Built, Fixed, Source};
+use import::Source;
 use kernels::Tier;
 use nnapi::Devices;
-use specialized::{Recipe, Specialized};
 use protocol::{Library, ModelFacts, TensorInfo};
+pub use specialized::Recipe;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -89,23 +89,6 @@ impl Parsed {
         passes::optimize(&graph, &options.taps)
     }
 
-    /// A program made now, or one that is made anew for values of inputs.
-    fn on_cpu(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
-        let shapes = Self::shapes(options);
-        let taps = options.taps.clone();
-        match self.source.build_for(shapes.as_deref(), &taps, &Fixed::new())? {
-            Built::Graph(graph) => {
-                let mut program = prepare(&passes::optimize(&graph, &taps)?, Tier::detect())?;
-                program.note_kernels(note);
-                Ok(Box::new(program))
-            }
-            Built::Depends(inputs, _) => {
-                let recipe = Recipe { source: Rc::clone(&self.source), shapes, taps, note: note.to_owned() };
-                Ok(Box::new(Specialized::new(recipe, inputs)?))
-            }
-        }
-    }
-
     fn on_device(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
         let asked = nnapi::Options::read(options)?;
         let devices = match &self.devices {
@@ -134,7 +117,14 @@ impl Model for Parsed {
             }
             "cpu" => {
                 options.only("builtin", &[])?;
-                self.on_cpu(options, note)
+                let recipe = Recipe {
+                    source: Rc::clone(&self.source),
+                    shapes: Self::shapes(options),
+                    taps: options.taps.clone(),
+                    tier: Tier::detect(),
+                    note: note.to_owned(),
+                };
+                recipe.session()
             }
             "nnapi" => self.on_device(options, note),
             other => Err(Error::Unsupported(format!("no backend {other:?}; there is cpu, nnapi"))),

@@ -15,16 +15,44 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What programs are made from.
-pub(crate) struct Recipe {
-    pub(crate) source: Rc<dyn Source>,
-    pub(crate) shapes: Option<Vec<Vec<usize>>>,
-    pub(crate) taps: Vec<String>,
+pub struct Recipe {
+    /// The model.
+    pub source: Rc<dyn Source>,
+    /// One shape per input; the file's, with 1 for what it leaves open, where there are none.
+    pub shapes: Option<Vec<Vec<usize>>>,
+    /// Tensors that must not be fused away.
+    pub taps: Vec<String>,
+    /// Kernels to use.
+    pub tier: Tier,
     /// What is added to the proof's kernels.
-    pub(crate) note: String,
+    pub note: String,
+}
+
+impl std::fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recipe({} kernels)", self.tier.name())
+    }
+}
+
+impl Recipe {
+    /// A program made now, or a session that makes it for the values of inputs that it depends on.
+    ///
+    /// # Errors
+    /// What the model asks for is not supported.
+    pub fn session(self) -> Result<Box<dyn Session>> {
+        match self.source.build_for(self.shapes.as_deref(), &self.taps, &Fixed::new())? {
+            Built::Graph(graph) => {
+                let mut program = prepare(&passes::optimize(&graph, &self.taps)?, self.tier)?;
+                program.note_kernels(&self.note);
+                Ok(Box::new(program))
+            }
+            Built::Depends(inputs, _) => Ok(Box::new(Specialized::new(self, inputs)?)),
+        }
+    }
 }
 
 /// A session that makes its program when it is run.
-pub(crate) struct Specialized {
+struct Specialized {
     recipe: Recipe,
     inputs: Vec<TensorInfo>,
     values: Vec<Tensor>,
@@ -41,17 +69,19 @@ impl Specialized {
     ///
     /// # Errors
     /// Shapes of inputs that are too large or not known.
-    pub(crate) fn new(recipe: Recipe, depends_on: Vec<usize>) -> Result<Self> {
+    fn new(recipe: Recipe, depends_on: Vec<usize>) -> Result<Self> {
         let facts = recipe.source.facts();
         let mut inputs = Vec::new();
         let mut values = Vec::new();
         for (index, info) in facts.inputs.iter().enumerate() {
             let given = recipe.shapes.as_ref().and_then(|shapes| shapes.get(index)).cloned();
-            let file = || info.shape.iter().map(|d| d.map_or(1, |d| usize::try_from(d).unwrap_or(usize::MAX)));
+            let file =
+                || info.shape.iter().map(|d| d.map_or(1, |d| usize::try_from(d).unwrap_or(usize::MAX)));
             let shape = given.unwrap_or_else(|| file().collect());
             limits::bytes(&shape, info.dtype.size())?;
             values.push(Tensor::zeros(info.dtype, &shape)?);
-            let fact = Fact { quant: info.quantization.clone().map(Into::into), ..Fact::new(info.dtype, &shape) };
+            let fact =
+                Fact { quant: info.quantization.clone().map(Into::into), ..Fact::new(info.dtype, &shape) };
             inputs.push(fact.info(&info.name));
         }
         let outputs = facts.outputs.clone();
@@ -59,7 +89,7 @@ impl Specialized {
             depends_on.iter().filter_map(|i| inputs.get(*i)).map(|i| i.name.as_str()).collect();
         let proof = BackendProof {
             runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernels: format!("{}, made for the values of {}", Tier::detect().name(), names.join(", ")),
+            kernels: format!("{}, made for the values of {}", recipe.tier.name(), names.join(", ")),
             nodes_total: 0,
             nodes_on_backend: 0,
             partitions: 1,
@@ -94,7 +124,7 @@ impl Specialized {
                 }
             }
         };
-        let mut program = prepare(&graph, Tier::detect())?;
+        let mut program = prepare(&graph, self.recipe.tier)?;
         let names: Vec<&str> = self.fixed.iter().map(|i| self.inputs[*i].name.as_str()).collect();
         program.note_kernels(&format!("{}, made for the values of {}", self.recipe.note, names.join(", ")));
         let free = (0..self.values.len()).filter(|i| !self.fixed.contains(i));
@@ -123,13 +153,16 @@ impl Session for Specialized {
         let old = old.ok_or_else(|| unfit(format!("no input {index}, the model has {count}")))?;
         if old.bytes().len() != bytes.len() {
             let (name, needed) = (&self.inputs[index].name, old.bytes().len());
-            return Err(unfit(format!("{} bytes for input {index} {name:?}, which takes {needed}", bytes.len())));
+            return Err(unfit(format!(
+                "{} bytes for input {index} {name:?}, which takes {needed}",
+                bytes.len()
+            )));
         }
         let fixed = self.fixed.contains(&index);
         if fixed && old.bytes() == bytes {
             return Ok(());
         }
-        self.values[index] = Tensor::from_bytes(old.dtype(), &old.shape().to_vec(), bytes)?;
+        self.values[index] = Tensor::from_bytes(old.dtype(), old.shape(), bytes)?;
         if fixed {
             self.program = None;
         } else if let Some(program) = &mut self.program {

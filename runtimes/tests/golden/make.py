@@ -8,7 +8,7 @@
 Layout: FAMILY/index.json names the stored examples (`inputs.bin`, with type, shape and the factor and
 offset that make reals of them) and, for each model file, the raw little-endian outputs (`MODEL.bin`).
 ops.json holds, for the models of one operator each in ops.zip (made by single_ops.py), the outputs of one
-invoke on the input of `seeded`; onnx_ops the same for ONNX (onnx_ops.py); extra.json the same for models that tests read from ../shared/zoo/extra
+invoke on the input of `seeded`; onnx_ops the same for ONNX (onnx_ops.py, onnx_wide_ops.py); extra.json the same for models that tests read from ../shared/zoo/extra
 when it is there.
 """
 import hashlib
@@ -20,6 +20,7 @@ import sys
 import numpy as np
 
 import onnx_ops
+import onnx_wide_ops  # noqa: F401  adds to the cases of onnx_ops
 import single_ops
 from families import GOLDEN, SHIPPED, ZOO, load
 from reference import RUNTIMES, open_model, run

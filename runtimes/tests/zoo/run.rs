@@ -2,7 +2,7 @@
 
 use protocol::{DType, Quantization, TensorInfo};
 use runtimes::builtin::kernels::Tier;
-use runtimes::builtin::{self, import, passes};
+use runtimes::builtin::{Recipe, import};
 use runtimes::{CompileOptions, Session, runtime};
 use std::path::Path;
 
@@ -22,10 +22,10 @@ impl Runner {
 
     /// Prepares the bytes of a file for a tier.
     pub(crate) fn of_bytes(bytes: Vec<u8>, tier: Tier) -> Result<Self, String> {
-        let graph = import::parse(bytes, None).and_then(|source| source.build(None, &[]));
-        let graph = graph.and_then(|graph| passes::optimize(&graph, &[]));
-        let program = graph.and_then(|graph| builtin::prepare(&graph, tier));
-        program.map(|p| Self { session: Box::new(p) }).map_err(|e| e.to_string())
+        let source = import::parse(bytes, None).map_err(|e| e.to_string())?;
+        let recipe =
+            Recipe { source: source.into(), shapes: None, taps: Vec::new(), tier, note: String::new() };
+        recipe.session().map(|session| Self { session }).map_err(|e| e.to_string())
     }
 
     /// Description of the first input.

@@ -87,8 +87,16 @@ impl Operator for Binary {
         }
         Ok(match out.dtype {
             DType::F32 => Some(floats(self.kind, Over { tier: on.tier, clamp: self.clamp, nest })),
-            DType::I32 if self.clamp.is_none() => integers::<i32>(self.kind, nest),
-            DType::I64 if self.clamp.is_none() => integers::<i64>(self.kind, nest),
+            _ if !self.clamp.is_none() => None,
+            DType::F64 => Some(double(self.kind, nest)),
+            DType::I8 => Some(integers::<i8>(self.kind, nest)),
+            DType::U8 => Some(integers::<u8>(self.kind, nest)),
+            DType::I16 => Some(integers::<i16>(self.kind, nest)),
+            DType::U16 => Some(integers::<u16>(self.kind, nest)),
+            DType::I32 => Some(integers::<i32>(self.kind, nest)),
+            DType::U32 => Some(integers::<u32>(self.kind, nest)),
+            DType::I64 => Some(integers::<i64>(self.kind, nest)),
+            DType::U64 => Some(integers::<u64>(self.kind, nest)),
             _ => None,
         })
     }
@@ -128,45 +136,67 @@ fn floats(kind: BinaryKind, over: Over) -> Step {
     }
 }
 
+/// Rare enough to be chosen element by element.
+fn double(kind: BinaryKind, nest: Nest<2>) -> Step {
+    let f = move |a: f64, b: f64| match kind {
+        BinaryKind::Add => a + b,
+        BinaryKind::Sub => a - b,
+        BinaryKind::Mul => a * b,
+        BinaryKind::Div => a / b,
+        BinaryKind::Max => if a.is_nan() || a > b { a } else { b },
+        BinaryKind::Min => if a.is_nan() || a < b { a } else { b },
+        BinaryKind::Pow => a.powf(b),
+        BinaryKind::SquaredDifference => (a - b) * (a - b),
+        BinaryKind::FloorDiv => (a / b).floor(),
+        BinaryKind::FloorMod => {
+            let r = a % b;
+            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+        }
+        BinaryKind::Rem => a % b,
+    };
+    Step::map2("binary.f64", move |a: &[f64], b: &[f64], c: &mut [f64]| nest.map(a, b, c, f))
+}
+
 /// Integers as wide as they are computed with; division by zero gives zero.
 trait Integer: Element {
     fn binary(kind: BinaryKind, a: Self, b: Self) -> Self;
 }
 
 macro_rules! integer {
-    ($($t:ty),*) => { $(impl Integer for $t {
+    ($other_sign:expr; $($t:ty),*) => { $(impl Integer for $t {
         #[inline(always)]
         fn binary(kind: BinaryKind, a: Self, b: Self) -> Self {
+            let other_sign: fn(Self, Self) -> bool = $other_sign;
             match kind {
                 BinaryKind::Add => a.wrapping_add(b),
                 BinaryKind::Sub => a.wrapping_sub(b),
                 BinaryKind::Mul => a.wrapping_mul(b),
-                BinaryKind::Div => if b == 0 { 0 } else { a.wrapping_div(b) },
                 BinaryKind::Max => a.max(b),
                 BinaryKind::Min => a.min(b),
                 BinaryKind::Pow => u32::try_from(b).map_or(0, |b| a.wrapping_pow(b)),
                 BinaryKind::SquaredDifference => a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)),
-                BinaryKind::FloorDiv if b == 0 => 0,
+                _ if b == 0 => 0,
+                BinaryKind::Div => a.wrapping_div(b),
                 BinaryKind::FloorDiv => {
                     let (q, r) = (a.wrapping_div(b), a.wrapping_rem(b));
-                    if r != 0 && (r < 0) != (b < 0) { q - 1 } else { q }
+                    if r != 0 && other_sign(r, b) { q.wrapping_sub(1) } else { q }
                 }
-                BinaryKind::FloorMod if b == 0 => 0,
                 BinaryKind::FloorMod => {
                     let r = a.wrapping_rem(b);
-                    if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
+                    if r != 0 && other_sign(r, b) { r.wrapping_add(b) } else { r }
                 }
-                BinaryKind::Rem => if b == 0 { 0 } else { a.wrapping_rem(b) },
+                BinaryKind::Rem => a.wrapping_rem(b),
             }
         }
     })* };
 }
-integer!(i32, i64);
+integer!(|a, b| (a < 0) != (b < 0); i8, i16, i32, i64);
+integer!(|_, _| false; u8, u16, u32, u64);
 
-fn integers<T: Integer>(kind: BinaryKind, nest: Nest<2>) -> Option<Step> {
-    Some(Step::map2("binary.int", move |a: &[T], b: &[T], c: &mut [T]| {
+fn integers<T: Integer>(kind: BinaryKind, nest: Nest<2>) -> Step {
+    Step::map2("binary.int", move |a: &[T], b: &[T], c: &mut [T]| {
         nest.map(a, b, c, |a, b| T::binary(kind, a, b));
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ impl Operator for Clip {
                 x.iter().zip(y).for_each(|(x, y)| *y = clamp.apply(*x));
             })),
             (DType::I32, false) => Some(integers::<i32>(clamp.min as i32, clamp.max as i32)),
+            (DType::I8, false) => Some(integers::<i8>(clamp.min as i8, clamp.max as i8)),
+            (DType::U8, false) => Some(integers::<u8>(clamp.min as u8, clamp.max as u8)),
             (DType::I64, false) => Some(integers::<i64>(clamp.min as i64, clamp.max as i64)),
             (DType::I8, true) => quantized::<i8>(clamp, x),
             (DType::U8, true) => quantized::<u8>(clamp, x),

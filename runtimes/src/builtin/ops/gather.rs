@@ -2,6 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::io::Inputs;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -42,11 +43,7 @@ impl Operator for Gather {
         let wide = on.inputs[1].fact.dtype == DType::I64;
         Ok(Some(Step::new("gather", move |inputs, mut outputs, _| {
             let (x, y) = (inputs.bytes(0), outputs.bytes(0));
-            let at = |i: usize| {
-                let index = if wide { inputs.get::<i64>(1)[i] } else { i64::from(inputs.get::<i32>(1)[i]) };
-                let index = if index < 0 { index.saturating_add(count as i64) } else { index };
-                usize::try_from(index).ok().filter(|i| *i < count)
-            };
+            let at = |i: usize| index(&inputs, 1, wide, i, count);
             for o in 0..outer {
                 for i in 0..picks {
                     let to = &mut y[(o * picks + i) * inner..][..inner];
@@ -58,6 +55,15 @@ impl Operator for Gather {
             }
         })))
     }
+}
+
+/// Index `at` of an operand, i64 when `wide`, else i32, into a dimension of `length`, counted from the end when
+/// negative; `None` when it is outside.
+pub(crate) fn index(inputs: &Inputs<'_>, operand: usize, wide: bool, at: usize, length: usize) -> Option<usize> {
+    let index =
+        if wide { inputs.get::<i64>(operand)[at] } else { i64::from(inputs.get::<i32>(operand)[at]) };
+    let index = if index < 0 { index.saturating_add(length as i64) } else { index };
+    usize::try_from(index).ok().filter(|i| *i < length)
 }
 
 #[cfg(test)]

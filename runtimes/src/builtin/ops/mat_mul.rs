@@ -53,6 +53,10 @@ impl Operator for MatMul {
         let real = |f: &Fact| f.dtype == DType::F32 && f.quant.is_none();
         let sides = (Self::split(&a.shape, self.transpose_a), Self::split(&b.shape, self.transpose_b));
         let (Some((la, [m, k])), Some((lb, [_, n]))) = sides else { return Ok(None) };
+        if [a, b, out].iter().all(|f| f.dtype == DType::F64) {
+            let batch = Nest::broadcast(&out.shape[..out.shape.len() - 2], [la, lb]);
+            return Ok(Some(self.doubles(batch, [m, k, n])));
+        }
         if ![a, b, out].into_iter().all(real) {
             return Ok(None);
         }
@@ -103,6 +107,27 @@ impl Operator for MatMul {
     }
 }
 
+impl MatMul {
+    /// Rare enough to be computed as it is defined.
+    fn doubles(self, batch: Nest<2>, [m, k, n]: [usize; 3]) -> Step {
+        Step::map2("mat_mul.f64", move |a: &[f64], b: &[f64], y: &mut [f64]| {
+            batch.rows(|first, [pa, pb]| {
+                for i in 0..batch.length {
+                    let at = |p: usize, s: isize| p.wrapping_add_signed(s * i as isize);
+                    let a = &a[at(pa, batch.strides[0]) * m * k..][..m * k];
+                    let b = &b[at(pb, batch.strides[1]) * k * n..][..k * n];
+                    for (j, y) in y[(first + i) * m * n..][..m * n].iter_mut().enumerate() {
+                        let (row, column) = (j / n, j % n);
+                        let left = |l: usize| if self.transpose_a { a[l * m + row] } else { a[row * k + l] };
+                        let right = |l: usize| if self.transpose_b { b[column * k + l] } else { b[l * n + column] };
+                        *y = (0..k).map(|l| left(l) * right(l)).sum();
+                    }
+                }
+            });
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +172,13 @@ mod tests {
             let operands = [Given::input(&shape(la, m, k, ta), &a), Given::input(&shape(lb, k, c, tb), &b)];
             near(MatMul { transpose_a: ta, transpose_b: tb }, &operands, &expected, 1e-5);
         }
+    }
+
+    #[test]
+    fn in_double_precision() {
+        use crate::builtin::testing::on_all_tiers;
+        let (a, b) = (Given::input(&[2, 2], &[1f64, 2.0, 3.0, 4.0]), Given::input(&[2, 1], &[0.5f64, 1e-9]));
+        let op = MatMul { transpose_a: true, transpose_b: false };
+        assert_eq!(on_all_tiers::<f64>(op, &[a, b], None)[0].1, [0.5 + 3e-9, 1.0 + 4e-9]);
     }
 }

@@ -13,6 +13,7 @@ mod quantized_lstm;
 mod quantized_softmax;
 mod quantized_unary;
 pub mod window;
+pub mod window_nd;
 
 use super::graph::Fact;
 use super::kernels::Tier;
@@ -23,16 +24,24 @@ use crate::{Error, Result};
 pub use activation::Clamp;
 pub use binary::BinaryKind;
 pub use body::Body;
+pub use bitwise::BitwiseKind;
 pub use compare::CompareKind;
 pub use conv2d::Dynamic;
+pub use grid_sample::{Outside, Sampling};
 pub use pad::PadMode;
+pub use pool_nd::PoolNdKind;
 pub use pool2d::PoolKind;
+pub use recurrent::{Direction, RecurrentKind};
 pub use reduce::ReduceKind;
+pub use resample::Mix;
+pub(crate) use resample::cubic;
 pub use resize::{Coordinates, ResizeMode};
 pub use sequence_lstm::LstmStates;
+pub use scatter::{Reduction, ScatterKind};
 pub use slice::SliceRange;
 pub use unary::UnaryKind;
 pub use window::Window;
+pub use window_nd::WindowNd;
 
 /// An operand as the shape rule and the preparation see it.
 #[derive(Clone, Copy, Debug)]
@@ -126,37 +135,54 @@ macro_rules! operators {
 
 operators! {
     binary::Binary,
+    bitwise::Bitwise,
     branch::Branch,
     cast::Cast,
     clip::Clip,
+    col2im::Col2Im,
     compare::Compare,
     concat::Concat,
     conv2d::Conv2d,
+    conv_nd::ConvNd,
+    cum_sum::CumSum,
+    deform_conv::DeformConv,
     depthwise_conv2d::DepthwiseConv2d,
+    det::Det,
     detections::Detections,
+    dft::Dft,
     dynamic_quantize::DynamicQuantize,
     dynamic_slice::DynamicSlice,
     dynamic_update::DynamicUpdate,
     expand::Expand,
     fully_connected::FullyConnected,
     gather::Gather,
+    gather_elements::GatherElements,
+    gather_nd::GatherNd,
+    grid_sample::GridSample,
     landmark_matrix::LandmarkMatrix,
+    local_response::LocalResponse,
     mat_mul::MatMul,
     pad::Pad,
     pool2d::Pool2d,
+    pool_nd::PoolNd,
     prelu::Prelu,
+    recurrent::Recurrent,
     reduce::Reduce,
     reinterpret::Reinterpret,
     repeat::Repeat,
     requantize::Requantize,
+    resample::Resample,
     reshape::Reshape,
     resize::Resize,
+    roi_align::RoiAlign,
+    scatter::Scatter,
     select::Select,
     sequence_lstm::SequenceLstm,
     sequence_rnn::SequenceRnn,
     slice::Slice,
     softmax::Softmax,
     svdf::Svdf,
+    top_k::TopK,
     transpose::Transpose,
     transpose_conv2d::TransposeConv2d,
     unary::Unary,

@@ -108,6 +108,7 @@ impl Operator for Reduce {
         let count: usize = self.axes.iter().map(|a| x.shape[*a]).product();
         Ok(match x.dtype {
             DType::F32 => Some(floats(self.kind, over, count)),
+            DType::F64 => Some(doubles(self.kind, over, count)),
             DType::I32 => integers::<i32>(self.kind, over),
             DType::I64 => integers::<i64>(self.kind, over),
             DType::Bool if matches!(self.kind, ReduceKind::All | ReduceKind::Any) => {
@@ -259,23 +260,33 @@ fn mean<T: Quantized>(over: Over, shift: i32, finish: impl Fn(i32) -> i32 + Send
     step.with_scratch(outputs * 4)
 }
 
-fn floats(kind: ReduceKind, over: Over, count: usize) -> Step {
-    let none = |_: &mut [f32]| {};
-    let scale = 1.0 / count as f32;
-    let mean = move |y: &mut [f32]| y.iter_mut().for_each(|y| *y *= scale);
-    let root = |y: &mut [f32]| y.iter_mut().for_each(|y| *y = y.sqrt());
-    let (low, high) = (f32::NEG_INFINITY, f32::INFINITY);
-    match kind {
-        ReduceKind::Sum => fold("reduce_sum.f32", over, 0.0, |a: f32, x| a + x, none),
-        ReduceKind::Mean => fold("reduce_mean.f32", over, 0.0, |a: f32, x| a + x, mean),
-        ReduceKind::Max => fold("reduce_max.f32", over, low, |a: f32, x| if x > a { x } else { a }, none),
-        ReduceKind::Min => fold("reduce_min.f32", over, high, |a: f32, x| if x < a { x } else { a }, none),
-        ReduceKind::Prod => fold("reduce_prod.f32", over, 1.0, |a: f32, x| a * x, none),
-        ReduceKind::L1 => fold("reduce_l1.f32", over, 0.0, |a: f32, x: f32| a + x.abs(), none),
-        ReduceKind::L2 => fold("reduce_l2.f32", over, 0.0, |a: f32, x| a + x * x, root),
-        _ => fold("reduce_sum_square.f32", over, 0.0, |a: f32, x| a + x * x, none),
-    }
+macro_rules! floats {
+    ($name:ident, $t:ident) => {
+        fn $name(kind: ReduceKind, over: Over, count: usize) -> Step {
+            let none = |_: &mut [$t]| {};
+            let scale = 1.0 / count as $t;
+            let mean = move |y: &mut [$t]| y.iter_mut().for_each(|y| *y *= scale);
+            let root = |y: &mut [$t]| y.iter_mut().for_each(|y| *y = y.sqrt());
+            let (low, high) = ($t::NEG_INFINITY, $t::INFINITY);
+            match kind {
+                ReduceKind::Sum => fold(concat!("reduce_sum.", stringify!($t)), over, 0.0, |a: $t, x| a + x, none),
+                ReduceKind::Mean => fold(concat!("reduce_mean.", stringify!($t)), over, 0.0, |a: $t, x| a + x, mean),
+                ReduceKind::Max => fold(
+                    concat!("reduce_max.", stringify!($t)), over, low, |a: $t, x| if x > a { x } else { a }, none,
+                ),
+                ReduceKind::Min => fold(
+                    concat!("reduce_min.", stringify!($t)), over, high, |a: $t, x| if x < a { x } else { a }, none,
+                ),
+                ReduceKind::Prod => fold(concat!("reduce_prod.", stringify!($t)), over, 1.0, |a: $t, x| a * x, none),
+                ReduceKind::L1 => fold(concat!("reduce_l1.", stringify!($t)), over, 0.0, |a: $t, x: $t| a + x.abs(), none),
+                ReduceKind::L2 => fold(concat!("reduce_l2.", stringify!($t)), over, 0.0, |a: $t, x| a + x * x, root),
+                _ => fold(concat!("reduce_sum_square.", stringify!($t)), over, 0.0, |a: $t, x| a + x * x, none),
+            }
+        }
+    };
 }
+floats!(floats, f32);
+floats!(doubles, f64);
 
 trait Integer: Element {
     const LOWEST: Self;

@@ -30,6 +30,24 @@ pub enum UnaryKind {
     Sin,
     /// cos x
     Cos,
+    /// tan x
+    Tan,
+    /// the angle whose sine is x
+    Asin,
+    /// the angle whose cosine is x
+    Acos,
+    /// the angle whose tangent is x
+    Atan,
+    /// (eˣ − e⁻ˣ) / 2
+    Sinh,
+    /// (eˣ + e⁻ˣ) / 2
+    Cosh,
+    /// inverse of sinh
+    Asinh,
+    /// inverse of cosh
+    Acosh,
+    /// inverse of tanh
+    Atanh,
     /// tanh x
     Tanh,
     /// 1 / (1 + e⁻ˣ)
@@ -97,6 +115,15 @@ impl Operator for Unary {
             UnaryKind::Reciprocal => "Reciprocal",
             UnaryKind::Sin => "Sin",
             UnaryKind::Cos => "Cos",
+            UnaryKind::Tan => "Tan",
+            UnaryKind::Asin => "Asin",
+            UnaryKind::Acos => "Acos",
+            UnaryKind::Atan => "Atan",
+            UnaryKind::Sinh => "Sinh",
+            UnaryKind::Cosh => "Cosh",
+            UnaryKind::Asinh => "Asinh",
+            UnaryKind::Acosh => "Acosh",
+            UnaryKind::Atanh => "Atanh",
             UnaryKind::Tanh => "Tanh",
             UnaryKind::Logistic => "Logistic",
             UnaryKind::HardSwish => "HardSwish",
@@ -128,6 +155,12 @@ impl Operator for Unary {
         }
         Ok(match x.dtype {
             DType::F32 => floats(self.kind),
+            DType::F64 if self.kind != UnaryKind::Not => {
+                let kind = self.kind;
+                Some(Step::map("unary.f64", move |x: &[f64], y: &mut [f64]| {
+                    x.iter().zip(y).for_each(|(x, y)| *y = kind.real64(*x));
+                }))
+            }
             DType::I32 => integers::<i32>(self.kind),
             DType::I64 => integers::<i64>(self.kind),
             DType::Bool if self.kind == UnaryKind::Not => {
@@ -160,49 +193,71 @@ fn floats(kind: UnaryKind) -> Option<Step> {
     }
 }
 
-impl UnaryKind {
-    /// The function of one real number.
-    pub fn real(self, x: f32) -> f32 {
-        let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
-        match self {
-            Self::Abs => x.abs(),
-            Self::Neg => -x,
-            Self::Exp => x.exp(),
-            Self::Log => x.ln(),
-            Self::Sqrt => x.sqrt(),
-            Self::Rsqrt => 1.0 / x.sqrt(),
-            Self::Square => x * x,
-            Self::Reciprocal => 1.0 / x,
-            Self::Sin => x.sin(),
-            Self::Cos => x.cos(),
-            Self::Tanh => x.tanh(),
-            Self::Logistic => logistic(x),
-            Self::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
-            Self::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
-            Self::LeakyRelu { slope } => if x < 0.0 { x * slope } else { x },
-            Self::Elu { alpha } => if x < 0.0 { alpha * x.exp_m1() } else { x },
-            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
-            Self::GeluTanh => {
-                let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
+macro_rules! real {
+    ($(#[$doc:meta])* $name:ident, $t:ident) => {
+        $(#[$doc])*
+        pub fn $name(self, x: $t) -> $t {
+            let logistic = |x: $t| 1.0 / (1.0 + (-x).exp());
+            match self {
+                Self::Abs => x.abs(),
+                Self::Neg => -x,
+                Self::Exp => x.exp(),
+                Self::Log => x.ln(),
+                Self::Sqrt => x.sqrt(),
+                Self::Rsqrt => 1.0 / x.sqrt(),
+                Self::Square => x * x,
+                Self::Reciprocal => 1.0 / x,
+                Self::Sin => x.sin(),
+                Self::Cos => x.cos(),
+                Self::Tan => x.tan(),
+                Self::Asin => x.asin(),
+                Self::Acos => x.acos(),
+                Self::Atan => x.atan(),
+                Self::Sinh => x.sinh(),
+                Self::Cosh => x.cosh(),
+                Self::Asinh => x.asinh(),
+                Self::Acosh => x.acosh(),
+                Self::Atanh => x.atanh(),
+                Self::Tanh => x.tanh(),
+                Self::Logistic => logistic(x),
+                Self::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
+                Self::HardSigmoid { alpha, beta } => ($t::from(alpha) * x + $t::from(beta)).clamp(0.0, 1.0),
+                Self::LeakyRelu { slope } => if x < 0.0 { x * $t::from(slope) } else { x },
+                Self::Elu { alpha } => if x < 0.0 { $t::from(alpha) * x.exp_m1() } else { x },
+                Self::Gelu => 0.5 * x * (1.0 + erf(f64::from(x * std::$t::consts::FRAC_1_SQRT_2)) as $t),
+                Self::GeluTanh => {
+                    let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+                    0.5 * x * (1.0 + inner.tanh())
+                }
+                Self::Silu => x * logistic(x),
+                Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+                Self::Softsign => x / (1.0 + x.abs()),
+                Self::Erf => erf(f64::from(x)) as $t,
+                Self::Floor => x.floor(),
+                Self::Ceil => x.ceil(),
+                Self::Round => x.round_ties_even(),
+                Self::Sign => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x },
+                Self::Not => if x == 0.0 { 1.0 } else { 0.0 },
             }
-            Self::Silu => x * logistic(x),
-            Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-            Self::Softsign => x / (1.0 + x.abs()),
-            Self::Erf => erf(x),
-            Self::Floor => x.floor(),
-            Self::Ceil => x.ceil(),
-            Self::Round => x.round_ties_even(),
-            Self::Sign => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x },
-            Self::Not => if x == 0.0 { 1.0 } else { 0.0 },
         }
-    }
+    };
+}
+
+impl UnaryKind {
+    real!(
+        /// The function of one real number.
+        real, f32
+    );
+    real!(
+        /// The same in double precision.
+        real64, f64
+    );
 }
 
 /// The error function to about 1e-7: its Maclaurin series near zero, a continued fraction of the
 /// complement beyond.
-fn erf(x: f32) -> f32 {
-    let (z, sign) = (f64::from(x.abs()), f64::from(x.signum()));
+fn erf(x: f64) -> f64 {
+    let (z, sign) = (x.abs(), x.signum());
     if z.is_nan() {
         return x;
     }
@@ -218,7 +273,7 @@ fn erf(x: f32) -> f32 {
         let tail = (1..30u32).rev().fold(z, |deep, n| z + f64::from(n) / 2.0 / deep);
         1.0 - (-square).exp() / (tail * std::f64::consts::PI.sqrt())
     };
-    (sign * value) as f32
+    sign * value
 }
 
 trait Integer: Element {
@@ -260,6 +315,6 @@ mod tests {
             assert!((erf(x) - y).abs() < 2e-7, "erf({x}) = {}, not {y}", erf(x));
         }
         assert_eq!(erf(9.0), 1.0);
-        assert!(erf(f32::NAN).is_nan());
+        assert!(erf(f64::NAN).is_nan());
     }
 }

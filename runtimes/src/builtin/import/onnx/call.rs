@@ -4,7 +4,7 @@
 //! An attribute that no importer has asked for is an error in the end: it would have meant something.
 
 use super::importer::Importer;
-use super::proto::{Attribute, Node};
+use super::proto::{Attribute, Graph as OnnxGraph, Node};
 use crate::builtin::graph::{Fact, Graph, OutputType, ValueId};
 use crate::builtin::ops::{Cast, Op, Requantize, Reshape, Transpose};
 use crate::builtin::tensor::Tensor;
@@ -129,6 +129,20 @@ impl<'c, 'a> Call<'c, 'a> {
         Ok(self.attribute(name).map(|a| a.floats()).transpose()?)
     }
 
+    pub(super) fn texts(&self, name: &'static str) -> Result<Option<Vec<&'a str>>> {
+        Ok(self.attribute(name).map(|a| a.texts()).transpose()?)
+    }
+
+    /// The one graph of an attribute.
+    pub(super) fn subgraph(&self, name: &'static str) -> Result<OnnxGraph<'a>> {
+        let graphs = self.attribute(name).map(|a| a.graphs(self.importer.depth)).transpose()?;
+        let mut graphs = graphs.unwrap_or_default();
+        match (graphs.pop(), graphs.is_empty()) {
+            (Some(graph), true) => Ok(graph),
+            _ => Err(Error::ModelInvalid(format!("not one graph in attribute `{name}`"))),
+        }
+    }
+
     /// The constant that an attribute holds.
     pub(super) fn tensor(&self, name: &'static str) -> Result<Option<Tensor>> {
         let Some(attribute) = self.attribute(name) else { return Ok(None) };
@@ -187,6 +201,13 @@ impl<'c, 'a> Call<'c, 'a> {
     pub(super) fn set(&mut self, index: usize, value: ValueId) -> Result<()> {
         let name = self.name(index);
         if name.is_empty() { Ok(()) } else { self.importer.define(name, value) }
+    }
+
+    /// A constant as result `index`.
+    pub(super) fn set_constant(&mut self, index: usize, tensor: Tensor) -> Result<()> {
+        let name = self.name(index);
+        let value = self.importer.graph.constant(name, tensor, None)?;
+        self.set(index, value)
     }
 
     /// Adds the node that computes the first result.

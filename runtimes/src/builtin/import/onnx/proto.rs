@@ -289,6 +289,18 @@ impl<'a> Attribute<'a> {
         Ok(all)
     }
 
+    /// The texts it holds.
+    pub(super) fn texts(&self) -> Result<Vec<&'a str>, ProtoError> {
+        let mut all = Vec::new();
+        for field in self.bytes.fields() {
+            let field = field?;
+            if field.number == 9 {
+                push(&mut all, text(field, Self::MESSAGE)?, "texts", MAX_PER_NODE)?;
+            }
+        }
+        Ok(all)
+    }
+
     /// The real numbers it holds.
     pub(super) fn floats(&self) -> Result<Vec<f32>, ProtoError> {
         let mut all = Vec::new();

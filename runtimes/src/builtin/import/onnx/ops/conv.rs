@@ -2,10 +2,12 @@
 
 use super::super::call::Call;
 use super::Import;
-use super::window::{padding, pair, result_from_nhwc, size, spatial, to_nhwc, window};
+use super::normalization::renamed;
+use super::window::{pair, result_from_nhwc, size, spatial, to_nhwc, transposed, window, window_nd};
 use crate::builtin::graph::{OutputType, ValueId};
 use crate::builtin::ops::{
-    Clamp, Concat, Conv2d, DepthwiseConv2d, Dynamic, Op, Slice, SliceRange, TransposeConv2d,
+    Clamp, Concat, Conv2d, ConvNd, DepthwiseConv2d, Dynamic, Op, Requantize, Slice, SliceRange,
+    TransposeConv2d,
 };
 use crate::{Error, Result};
 
@@ -28,6 +30,13 @@ pub(super) fn convolution(
     bias: Option<ValueId>,
     kind: Option<OutputType>,
 ) -> Result<()> {
+    if !common(call, x, weights, bias) {
+        let y = any(call, x, weights, bias)?;
+        return match kind {
+            Some(kind) => call.result_as(Requantize, &[y], kind),
+            None => renamed(call, y),
+        };
+    }
     let spatial = spatial(call, x)?;
     let layer = layer(call, x, weights, Dynamic::default())?;
     let x = to_nhwc(call, x)?;
@@ -38,6 +47,30 @@ pub(super) fn convolution(
         None => call.graph().add(&name, layer.op, &inputs)?,
     };
     result_from_nhwc(call, y, spatial)
+}
+
+/// Whether the kernels for one or two dimensions and known weights do it.
+pub(super) fn common(call: &Call<'_, '_>, x: ValueId, weights: ValueId, bias: Option<ValueId>) -> bool {
+    let known = call.is_weight(weights) && bias.is_none_or(|bias| call.is_weight(bias));
+    matches!(call.rank(x), 3 | 4) && known
+}
+
+/// A convolution of any dimensions, with weights that need not be known.
+pub(super) fn any(
+    call: &mut Call<'_, '_>,
+    x: ValueId,
+    weights: ValueId,
+    bias: Option<ValueId>,
+) -> Result<ValueId> {
+    let (input, filter) = (call.shape(x), call.shape(weights));
+    if filter.len() != input.len() || filter.len() < 3 {
+        return Err(Error::ModelInvalid(format!("weights {filter:?} for an input {input:?}")));
+    }
+    call.ignore(&["kernel_shape"]);
+    let groups = usize::try_from(call.int_or("group", 1)?).unwrap_or(0);
+    let window = window_nd(call, &input[2..], &filter[2..])?;
+    let inputs: Vec<ValueId> = [x, weights].into_iter().chain(bias).collect();
+    call.add(ConvNd { window, groups, transposed: None }, &inputs)
 }
 
 /// A convolution and its weights in the order that it wants.
@@ -80,24 +113,33 @@ pub(super) fn layer(
 
 fn conv_transpose(call: &mut Call<'_, '_>) -> Result<()> {
     let (x, weights, bias) = (call.input(0)?, call.input(1)?, call.optional(2)?);
-    let spatial = spatial(call, x)?;
-    let filter = call.shape(weights);
+    let (input, filter) = (call.shape(x), call.shape(weights));
     let groups = usize::try_from(call.int_or("group", 1)?).unwrap_or(0);
-    if filter.len() != spatial + 2
-        || groups == 0
-        || groups > MAX_TRANSPOSED_GROUPS
-        || !filter[0].is_multiple_of(groups)
-    {
+    if filter.len() != input.len() || filter.len() < 3 || groups == 0 || !filter[0].is_multiple_of(groups) {
         return Err(Error::Unsupported(format!("weights {filter:?} in {groups} groups")));
     }
-    let kernel = size(&filter);
-    if call
-        .ints("kernel_shape")?
-        .is_some_and(|k| pair(Some(k), spatial, 1, "kernel_shape").ok() != Some(kernel))
-    {
+    let kernel: Vec<i64> = filter[2..].iter().map(|length| *length as i64).collect();
+    if call.ints("kernel_shape")?.is_some_and(|given| given != kernel) {
         return Err(Error::ModelInvalid(format!("kernel_shape is not that of the weights, {filter:?}")));
     }
-    let op = transposed(call, spatial, size(&call.shape(x)), kernel)?;
+    let (window, output) = transposed(call, &input[2..], &filter[2..])?;
+    if !common(call, x, weights, bias) || groups > MAX_TRANSPOSED_GROUPS {
+        let inputs: Vec<ValueId> = [x, weights].into_iter().chain(bias).collect();
+        return call.result(ConvNd { window, groups, transposed: Some(output) }, &inputs);
+    }
+    let spatial = spatial(call, x)?;
+    let pair = |numbers: &[usize], one: usize| match numbers {
+        [w] => [one, *w],
+        [h, w, ..] => [*h, *w],
+        [] => [one, one],
+    };
+    let op = TransposeConv2d {
+        stride: pair(&window.stride, 1),
+        dilation: pair(&window.dilation, 1),
+        before: pair(&window.before, 0),
+        output: pair(&output, 1),
+        clamp: Clamp::NONE,
+    };
     let weights =
         if spatial == 1 { call.reshape(weights, &[filter[0], filter[1], 1, filter[2]])? } else { weights };
     let weights = call.transpose(weights, &[1, 2, 3, 0])?;
@@ -140,47 +182,4 @@ fn slice(
         *range = SliceRange { start: group * length, count: length, step: 1 };
     }
     call.add(Slice { ranges }, &[value])
-}
-
-/// Geometry of a transposed convolution.
-fn transposed(
-    call: &Call<'_, '_>,
-    spatial: usize,
-    input: [usize; 2],
-    kernel: [usize; 2],
-) -> Result<TransposeConv2d> {
-    let stride = pair(call.ints("strides")?, spatial, 1, "strides")?;
-    let dilation = pair(call.ints("dilations")?, spatial, 1, "dilations")?;
-    let extra = pair(call.ints("output_padding")?, spatial, 0, "output_padding")?;
-    let extra = if call.ints("output_padding")?.is_some() { extra } else { [0, 0] };
-    let (mut before, after) = padding(call.ints("pads")?, spatial)?;
-    let auto = call.text_or("auto_pad", "NOTSET")?;
-    let wanted =
-        call.ints("output_shape")?.map(|shape| pair(Some(shape), spatial, 1, "output_shape")).transpose()?;
-    let mut output = [1, 1];
-    for d in 0..2 {
-        let overflow = || Error::Unsupported("absurd sizes".to_owned());
-        let spread = input[d].checked_sub(1).and_then(|n| n.checked_mul(stride[d]));
-        let reach = kernel[d].checked_sub(1).and_then(|n| n.checked_mul(dilation[d]));
-        let full =
-            spread.zip(reach).and_then(|(a, b)| a.checked_add(b)?.checked_add(1)?.checked_add(extra[d]));
-        let full = full.ok_or_else(overflow)?;
-        let same = || input[d].checked_mul(stride[d]).ok_or_else(overflow);
-        let target = match (wanted, auto) {
-            (Some(wanted), _) => Some(wanted[d]),
-            (None, "SAME_UPPER" | "SAME_LOWER") if d == 1 || spatial == 2 => Some(same()?),
-            _ => None,
-        };
-        output[d] = match target {
-            Some(target) => {
-                let total = full.saturating_sub(target);
-                before[d] = if auto == "SAME_UPPER" { total / 2 } else { total - total / 2 };
-                target
-            }
-            None => full.checked_sub(before[d] + after[d]).ok_or_else(|| {
-                Error::ModelInvalid(format!("pads {before:?} {after:?} leave nothing of {full}"))
-            })?,
-        };
-    }
-    Ok(TransposeConv2d { stride, dilation, before, output, clamp: Clamp::NONE })
 }

@@ -8,7 +8,7 @@ use super::super::call::Call;
 use super::super::importer::Importer;
 use super::super::proto::{Graph as OnnxGraph, Node};
 use super::Import;
-use super::conv::layer;
+use super::conv::{any, common, layer};
 use super::window::{result_from_nhwc, spatial, to_nhwc};
 use crate::Result;
 use crate::builtin::graph::ValueId;
@@ -62,6 +62,11 @@ fn conv_integer(call: &mut Call<'_, '_>) -> Result<()> {
     per_output.splice(..1.min(filter.len()), filter.first().copied());
     let x = shifted(call, 0, 2, &[])?;
     let w = shifted(call, 1, 3, &per_output)?;
+    if !common(call, x, w, None) {
+        let sums = any(call, x, w, None)?;
+        let sums = call.cast(sums, DType::I32)?;
+        return call.set(0, sums);
+    }
     let spatial = spatial(call, x)?;
     let layer = layer(call, x, w, Dynamic::default())?;
     let x = to_nhwc(call, x)?;

@@ -4,7 +4,8 @@ use super::super::call::Call;
 use super::Import;
 use crate::builtin::graph::ValueId;
 use crate::builtin::ops::{
-    Binary, BinaryKind, Cast, Clamp, Clip, Compare, CompareKind, Prelu, Select, Unary, UnaryKind,
+    Binary, BinaryKind, Bitwise, BitwiseKind, Cast, Clamp, Clip, Compare, CompareKind, Prelu, Select, Unary,
+    UnaryKind,
 };
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
@@ -12,13 +13,26 @@ use protocol::DType;
 
 pub(super) const OPS: &[(&str, Import)] = &[
     ("Abs", |call| unary(call, UnaryKind::Abs)),
+    ("Acos", |call| unary(call, UnaryKind::Acos)),
+    ("Acosh", |call| unary(call, UnaryKind::Acosh)),
     ("Add", |call| binary(call, BinaryKind::Add)),
     ("And", |call| compare(call, CompareKind::And)),
+    ("Asin", |call| unary(call, UnaryKind::Asin)),
+    ("Asinh", |call| unary(call, UnaryKind::Asinh)),
+    ("Atan", |call| unary(call, UnaryKind::Atan)),
+    ("Atanh", |call| unary(call, UnaryKind::Atanh)),
+    ("BitShift", bit_shift),
+    ("BitwiseAnd", |call| bitwise(call, BitwiseKind::And)),
+    ("BitwiseNot", bitwise_not),
+    ("BitwiseOr", |call| bitwise(call, BitwiseKind::Or)),
+    ("BitwiseXor", |call| bitwise(call, BitwiseKind::Xor)),
     ("Cast", cast),
+    ("CastLike", cast_like),
     ("Ceil", |call| unary(call, UnaryKind::Ceil)),
     ("Celu", celu),
     ("Clip", clip),
     ("Cos", |call| unary(call, UnaryKind::Cos)),
+    ("Cosh", |call| unary(call, UnaryKind::Cosh)),
     ("Div", |call| binary(call, BinaryKind::Div)),
     ("Elu", |call| {
         let alpha = call.float_or("alpha", 1.0)?;
@@ -36,6 +50,8 @@ pub(super) const OPS: &[(&str, Import)] = &[
         unary(call, UnaryKind::HardSigmoid { alpha, beta })
     }),
     ("HardSwish", |call| unary(call, UnaryKind::HardSwish)),
+    ("IsInf", is_inf),
+    ("IsNaN", is_nan),
     ("LeakyRelu", |call| {
         let slope = call.float_or("alpha", 0.01)?;
         unary(call, UnaryKind::LeakyRelu { slope })
@@ -46,6 +62,7 @@ pub(super) const OPS: &[(&str, Import)] = &[
     ("Max", |call| fold(call, BinaryKind::Max)),
     ("Mean", mean),
     ("Min", |call| fold(call, BinaryKind::Min)),
+    ("Mish", mish),
     ("Mod", modulo),
     ("Mul", |call| binary(call, BinaryKind::Mul)),
     ("Neg", |call| unary(call, UnaryKind::Neg)),
@@ -60,14 +77,17 @@ pub(super) const OPS: &[(&str, Import)] = &[
     }),
     ("Round", |call| unary(call, UnaryKind::Round)),
     ("Selu", selu),
+    ("Shrink", shrink),
     ("Sigmoid", |call| unary(call, UnaryKind::Logistic)),
     ("Sign", |call| unary(call, UnaryKind::Sign)),
     ("Sin", |call| unary(call, UnaryKind::Sin)),
+    ("Sinh", |call| unary(call, UnaryKind::Sinh)),
     ("Softplus", |call| unary(call, UnaryKind::Softplus)),
     ("Softsign", |call| unary(call, UnaryKind::Softsign)),
     ("Sqrt", |call| unary(call, UnaryKind::Sqrt)),
     ("Sub", |call| binary(call, BinaryKind::Sub)),
     ("Sum", |call| fold(call, BinaryKind::Add)),
+    ("Tan", |call| unary(call, UnaryKind::Tan)),
     ("Tanh", |call| unary(call, UnaryKind::Tanh)),
     ("ThresholdedRelu", thresholded_relu),
     ("Where", where_),
@@ -213,8 +233,89 @@ fn cast(call: &mut Call<'_, '_>) -> Result<()> {
         let half = call.add(Cast { to: dtype }, &[x])?;
         return call.result(Cast { to: DType::F32 }, &[half]);
     }
-    if call.fact(x).dtype == dtype {
+    cast_to(call, x, dtype)
+}
+
+fn cast_to(call: &mut Call<'_, '_>, x: ValueId, to: DType) -> Result<()> {
+    if call.fact(x).dtype == to {
         return call.set(0, x);
     }
-    call.result(Cast { to: dtype }, &[x])
+    call.result(Cast { to }, &[x])
+}
+
+fn cast_like(call: &mut Call<'_, '_>) -> Result<()> {
+    call.ignore(&["saturate", "round_mode"]);
+    let (x, like) = (call.input(0)?, call.input(1)?);
+    let to = call.fact(like).dtype;
+    cast_to(call, x, to)
+}
+
+fn bitwise(call: &mut Call<'_, '_>, kind: BitwiseKind) -> Result<()> {
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    call.result(Bitwise { kind }, &[a, b])
+}
+
+fn bit_shift(call: &mut Call<'_, '_>) -> Result<()> {
+    let kind = match call.text_or("direction", "")? {
+        "LEFT" => BitwiseKind::ShiftLeft,
+        "RIGHT" => BitwiseKind::ShiftRight,
+        other => return Err(Error::ModelInvalid(format!("direction `{other}`"))),
+    };
+    bitwise(call, kind)
+}
+
+/// All bits turned: those that are in one and not in −1.
+fn bitwise_not(call: &mut Call<'_, '_>) -> Result<()> {
+    let x = call.input(0)?;
+    let dtype = call.fact(x).dtype;
+    let ones = call.add_constant(Tensor::from_bytes(dtype, &[], &vec![0xff; dtype.size()])?)?;
+    call.result(Bitwise { kind: BitwiseKind::Xor }, &[x, ones])
+}
+
+/// Only NaN is not equal to itself.
+fn is_nan(call: &mut Call<'_, '_>) -> Result<()> {
+    let x = call.input(0)?;
+    call.result(Compare { kind: CompareKind::NotEqual }, &[x, x])
+}
+
+fn is_inf(call: &mut Call<'_, '_>) -> Result<()> {
+    let (negative, positive) =
+        (call.int_or("detect_negative", 1)? != 0, call.int_or("detect_positive", 1)? != 0);
+    let x = call.input(0)?;
+    let (x, infinity) = match (negative, positive) {
+        (true, false) => (x, f32::NEG_INFINITY),
+        (false, true) => (x, f32::INFINITY),
+        (true, true) => (call.add(Unary { kind: UnaryKind::Abs }, &[x])?, f32::INFINITY),
+        // nothing is equal to NaN
+        (false, false) => (x, f32::NAN),
+    };
+    let infinity = call.add_constant(Tensor::scalar(infinity)?)?;
+    let infinity = call.cast(infinity, call.fact(x).dtype)?;
+    call.result(Compare { kind: CompareKind::Equal }, &[x, infinity])
+}
+
+/// x · tanh(ln(1 + eˣ))
+fn mish(call: &mut Call<'_, '_>) -> Result<()> {
+    let x = call.input(0)?;
+    let softplus = call.add(Unary { kind: UnaryKind::Softplus }, &[x])?;
+    let tanh = call.add(Unary { kind: UnaryKind::Tanh }, &[softplus])?;
+    call.result(Binary::new(BinaryKind::Mul), &[x, tanh])
+}
+
+/// x + bias below −lambd, x − bias above lambd, else 0
+fn shrink(call: &mut Call<'_, '_>) -> Result<()> {
+    let (bias, lambd) = (call.float_or("bias", 0.0)?, call.float_or("lambd", 0.5)?);
+    let x = call.input(0)?;
+    let real = call.cast(x, DType::F32)?;
+    let mut number = |value: f32| call.add_constant(Tensor::scalar(value)?);
+    let (bias, low, high, zero) = (number(bias)?, number(-lambd)?, number(lambd)?, number(0.0)?);
+    let below = call.add(Compare { kind: CompareKind::Less }, &[real, low])?;
+    let above = call.add(Compare { kind: CompareKind::Greater }, &[real, high])?;
+    let more = call.add(Binary::new(BinaryKind::Add), &[real, bias])?;
+    let less = call.add(Binary::new(BinaryKind::Sub), &[real, bias])?;
+    let upper = call.add(Select, &[above, less, zero])?;
+    let y = call.add(Select, &[below, more, upper])?;
+    let dtype = call.fact(x).dtype;
+    let y = call.cast(y, dtype)?;
+    super::normalization::renamed(call, y)
 }

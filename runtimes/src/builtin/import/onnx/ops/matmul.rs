@@ -72,6 +72,12 @@ fn gemm(call: &mut Call<'_, '_>) -> Result<()> {
     let columns = call.shape(b)[usize::from(!tb)];
     let a = scaled(call, a, alpha)?;
     let c = c.map(|c| scaled(call, c, beta)).transpose()?;
+    if !call.is_weight(b) || c.is_some_and(|c| !call.is_weight(c)) {
+        let b = if tb { call.transpose(b, &[1, 0])? } else { b };
+        let Some(c) = c else { return call.result(MatMul::default(), &[a, b]) };
+        let y = call.add(MatMul::default(), &[a, b])?;
+        return call.result(Binary::new(BinaryKind::Add), &[y, c]);
+    }
     let b = if tb { b } else { call.transpose(b, &[1, 0])? };
     let op = FullyConnected { keep_dims: true, clamp: Clamp::NONE, dynamic: Dynamic::default() };
     match c {
@@ -92,5 +98,6 @@ fn scaled(call: &mut Call<'_, '_>, value: ValueId, factor: f32) -> Result<ValueI
         return Ok(value);
     }
     let factor = call.add_constant(Tensor::scalar(factor)?)?;
+    let factor = call.cast(factor, call.fact(value).dtype)?;
     call.add(Binary::new(BinaryKind::Mul), &[value, factor])
 }

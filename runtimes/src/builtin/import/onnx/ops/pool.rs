@@ -2,14 +2,18 @@
 
 use super::super::call::Call;
 use super::Import;
-use super::window::{pair, result_from_nhwc, size, spatial, to_nhwc, window};
-use crate::builtin::ops::{Clamp, Pool2d, PoolKind, Reduce, ReduceKind, Window};
+use super::window::{pair, result_from_nhwc, size, spatial, to_nhwc, window, window_nd};
+use crate::builtin::graph::ValueId;
+use crate::builtin::ops::{Clamp, Op, Pool2d, PoolKind, PoolNd, PoolNdKind, Reduce, ReduceKind, Window};
 use crate::{Error, Result};
+use protocol::DType;
 
 pub(super) const OPS: &[(&str, Import)] = &[
     ("AveragePool", average_pool),
     ("GlobalAveragePool", |call| global(call, ReduceKind::Mean)),
     ("GlobalMaxPool", |call| global(call, ReduceKind::Max)),
+    ("LpPool", lp_pool),
+    ("GlobalLpPool", global_lp_pool),
     ("MaxPool", max_pool),
 ];
 
@@ -19,15 +23,61 @@ fn average_pool(call: &mut Call<'_, '_>) -> Result<()> {
 }
 
 fn max_pool(call: &mut Call<'_, '_>) -> Result<()> {
-    call.ignore(&["storage_order"]);
+    let first_dimension_fastest = call.int_or("storage_order", 0)? != 0;
     if call.wants(1) {
-        return Err(Error::Unsupported("the indices of the largest elements".to_owned()));
+        return any(call, PoolNdKind::Max { places: true, first_dimension_fastest });
     }
     pool(call, PoolKind::Max)
 }
 
+fn lp_pool(call: &mut Call<'_, '_>) -> Result<()> {
+    let p = call.int_or("p", 2)? as f32;
+    any(call, PoolNdKind::Norm { p })
+}
+
+/// The norm of a whole plane.
+fn global_lp_pool(call: &mut Call<'_, '_>) -> Result<()> {
+    match call.int_or("p", 2)? {
+        1 => global(call, ReduceKind::L1),
+        2 => global(call, ReduceKind::L2),
+        p => Err(Error::Unsupported(format!("p = {p}"))),
+    }
+}
+
+/// A pool over any number of dimensions.
+fn any(call: &mut Call<'_, '_>, kind: PoolNdKind) -> Result<()> {
+    let x = call.input(0)?;
+    let shape = call.shape(x);
+    let kernel = call.ints("kernel_shape")?.unwrap_or_default();
+    let sizes: Option<Vec<usize>> = kernel.iter().map(|v| usize::try_from(*v).ok()).collect();
+    let sizes = sizes.filter(|sizes| sizes.len() + 2 == shape.len() && shape.len() > 2);
+    let sizes = sizes.ok_or_else(|| Error::ModelInvalid(format!("kernel_shape {kernel:?} for {shape:?}")))?;
+    let mut window = window_nd(call, &shape[2..], &sizes)?;
+    window.ceil = call.int_or("ceil_mode", 0)? != 0;
+    if !matches!(kind, PoolNdKind::Max { places: true, .. }) {
+        return call.result(PoolNd { kind, window }, &[x]);
+    }
+    let names = [call.name(0), call.name(1)];
+    let op = Op::from(PoolNd { kind, window });
+    let both = call.graph().add_node(&names, op, &[x], &[None, None])?;
+    both.into_iter().enumerate().try_for_each(|(index, value)| call.set(index, value))
+}
+
+/// Whether the kernels for one or two dimensions do it.
+fn common(call: &Call<'_, '_>, x: ValueId) -> bool {
+    matches!(call.rank(x), 3 | 4) && (call.fact(x).dtype == DType::F32 || call.fact(x).quant.is_some())
+}
+
 fn pool(call: &mut Call<'_, '_>, kind: PoolKind) -> Result<()> {
     let x = call.input(0)?;
+    let nd = match kind {
+        PoolKind::Max => PoolNdKind::Max { places: false, first_dimension_fastest: false },
+        PoolKind::Average => PoolNdKind::Average { with_padding: false },
+        PoolKind::AverageWithPadding => PoolNdKind::Average { with_padding: true },
+    };
+    if !common(call, x) {
+        return any(call, nd);
+    }
     let spatial = spatial(call, x)?;
     let input = size(&call.shape(x));
     let kernel = call.ints("kernel_shape")?;
@@ -40,13 +90,12 @@ fn pool(call: &mut Call<'_, '_>, kind: PoolKind) -> Result<()> {
     if (0..2).any(|d| window.before[d] >= kernel[d] || window.after[d] >= kernel[d])
         && (kernel[0] * kernel[1] > 1)
     {
-        let message = format!("padding {:?} {:?} of a kernel {kernel:?}", window.before, window.after);
-        return Err(Error::ModelInvalid(message));
+        return any(call, nd);
     }
     if call.int_or("ceil_mode", 0)? != 0 {
         let extended = ceil(&window, input, kernel)?;
         if extended != window && kind == PoolKind::AverageWithPadding {
-            return Err(Error::Unsupported("ceil_mode together with count_include_pad".to_owned()));
+            return any(call, nd);
         }
         window = extended;
     }

@@ -6,6 +6,7 @@
 use super::super::call::Call;
 use super::Import;
 use super::conv::convolution;
+use super::literal;
 use super::matmul::product;
 use crate::builtin::graph::{Fact, OutputType, ValueId};
 use crate::builtin::ops::{
@@ -120,10 +121,10 @@ fn real_of(call: &mut Call<'_, '_>, name: &str, value: ValueId, quant: Quantizat
 
 fn dequantize_linear(call: &mut Call<'_, '_>) -> Result<()> {
     let x = call.input(0)?;
-    if call.int_or("block_size", 0)? != 0 {
-        return Err(Error::Unsupported("block_size".to_owned()));
-    }
     call.ignore(&["output_dtype"]);
+    if call.int_or("block_size", 0)? != 0 {
+        return literal::dequantize(call);
+    }
     let (quant, _) = quantization(call, 1, 2, &call.shape(x), call.int_or("axis", 1)?)?;
     let name = call.name(0);
     let real = real_of(call, name, x, quant)?;
@@ -132,10 +133,11 @@ fn dequantize_linear(call: &mut Call<'_, '_>) -> Result<()> {
 
 fn quantize_linear(call: &mut Call<'_, '_>) -> Result<()> {
     let x = call.input(0)?;
-    if call.int_or("block_size", 0)? != 0 {
-        return Err(Error::Unsupported("block_size".to_owned()));
-    }
     call.ignore(&["saturate", "precision"]);
+    let blocked = call.int_or("block_size", 0)? != 0;
+    if blocked || call.fact(call.input(1)?).len() != 1 {
+        return literal::quantize(call);
+    }
     let (quant, dtype) = quantization(call, 1, 2, &call.shape(x), call.int_or("axis", 1)?)?;
     let asked = call.int("output_dtype")?.and_then(|to| i32::try_from(to).ok()).filter(|to| *to != 0);
     let asked = asked.and_then(super::super::tensor::element_type);

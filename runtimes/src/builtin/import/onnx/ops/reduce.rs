@@ -2,9 +2,13 @@
 
 use super::super::call::Call;
 use super::Import;
+use crate::Result;
 use crate::builtin::graph::ValueId;
-use crate::builtin::ops::{Cast, Reduce, ReduceKind, Reshape, Softmax, Transpose, Unary, UnaryKind};
-use crate::{Error, Result};
+use crate::builtin::ops::{
+    Binary, BinaryKind, Cast, Reduce, ReduceKind, Reshape, Slice, SliceRange, Softmax, Transpose, Unary,
+    UnaryKind,
+};
+use crate::builtin::tensor::Tensor;
 use protocol::DType;
 
 pub(super) const OPS: &[(&str, Import)] = &[
@@ -42,6 +46,11 @@ fn reduce(call: &mut Call<'_, '_>, kind: ReduceKind) -> Result<()> {
     let x = call.input(0)?;
     let axes = axes(call, x)?;
     let keep_dims = call.int_or("keepdims", 1)? != 0;
+    let kind = match (kind, call.fact(x).dtype) {
+        (ReduceKind::Max, DType::Bool) => ReduceKind::Any,
+        (ReduceKind::Min, DType::Bool) => ReduceKind::All,
+        _ => kind,
+    };
     call.result(Reduce { kind, axes, keep_dims }, &[x])
 }
 
@@ -55,7 +64,6 @@ fn log_of(call: &mut Call<'_, '_>, exp: bool) -> Result<()> {
         return call.result(Unary { kind: UnaryKind::Log }, &[sum]);
     }
     // exp(x − max) does not overflow
-    use crate::builtin::ops::{Binary, BinaryKind};
     let max = call.add(Reduce { kind: ReduceKind::Max, axes: axes.clone(), keep_dims: true }, &[x])?;
     let shifted = call.add(Binary::new(BinaryKind::Sub), &[x, max])?;
     let powers = call.add(Unary { kind: UnaryKind::Exp }, &[shifted])?;
@@ -66,15 +74,25 @@ fn log_of(call: &mut Call<'_, '_>, exp: bool) -> Result<()> {
     call.result(Binary::new(BinaryKind::Add), &[log, max])
 }
 
+/// The index of the first extreme element, or of the last, which is the first from the end.
 fn arg(call: &mut Call<'_, '_>, kind: ReduceKind) -> Result<()> {
-    if call.int_or("select_last_index", 0)? != 0 {
-        return Err(Error::Unsupported("select_last_index".to_owned()));
-    }
+    let last = call.int_or("select_last_index", 0)? != 0;
     let x = call.input(0)?;
     let axis = Call::axis(call.int_or("axis", 0)?, call.rank(x))?;
     let keep_dims = call.int_or("keepdims", 1)? != 0;
-    let index = call.add(Reduce { kind, axes: vec![axis], keep_dims }, &[x])?;
-    call.result(Cast { to: DType::I64 }, &[index])
+    let op = Reduce { kind, axes: vec![axis], keep_dims };
+    let length = call.shape(x)[axis];
+    if !last || length == 0 {
+        let index = call.add(op, &[x])?;
+        return call.result(Cast { to: DType::I64 }, &[index]);
+    }
+    let mut ranges: Vec<SliceRange> = call.shape(x).iter().map(|dim| SliceRange::all(*dim)).collect();
+    ranges[axis] = SliceRange { start: length - 1, count: length, step: -1 };
+    let reversed = call.add(Slice { ranges }, &[x])?;
+    let index = call.add(op, &[reversed])?;
+    let index = call.cast(index, DType::I64)?;
+    let end = call.add_constant(Tensor::scalar(length as i64 - 1)?)?;
+    call.result(Binary::new(BinaryKind::Sub), &[end, index])
 }
 
 /// Up to version 12 over all dimensions from `axis` on, later along `axis`.

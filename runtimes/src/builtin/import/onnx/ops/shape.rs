@@ -4,6 +4,7 @@ use super::super::call::Call;
 use super::Import;
 use crate::builtin::graph::ValueId;
 use crate::builtin::ops::{Concat, Expand, Gather, Pad, PadMode, Reshape, Slice, SliceRange, Transpose};
+use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
 
 pub(super) const OPS: &[(&str, Import)] = &[
@@ -234,6 +235,7 @@ fn pad(call: &mut Call<'_, '_>) -> Result<()> {
         }),
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
+        "wrap" => return wrapped(call, x, &given, &axes),
         other => return Err(Error::Unsupported(format!("mode `{other}`"))),
     };
     let mut pads = vec![[0; 2]; rank];
@@ -251,6 +253,22 @@ fn pad(call: &mut Call<'_, '_>) -> Result<()> {
     let whole = ranges.iter().zip(&call.shape(x)).all(all);
     let x = if whole { x } else { call.add(Slice { ranges }, &[x])? };
     call.result(Pad { pads, mode }, &[x])
+}
+
+/// Padding with the other end of the operand.
+fn wrapped(call: &mut Call<'_, '_>, mut x: ValueId, given: &[i64], axes: &[usize]) -> Result<()> {
+    for (index, axis) in axes.iter().enumerate() {
+        let length = call.shape(x)[*axis] as i64;
+        let (before, after) = (given[index], given[index + axes.len()]);
+        let count = length.checked_add(before).and_then(|n| n.checked_add(after)).unwrap_or(-1);
+        if length == 0 || !(0..=MAX_REPEATS as i64 * length).contains(&count) {
+            return Err(Error::ModelInvalid(format!("padding {before} and {after} of {length}")));
+        }
+        let places: Vec<i64> = (0..count).map(|i| (i - before).rem_euclid(length)).collect();
+        let places = call.add_constant(Tensor::from_elements(&[places.len()], &places)?)?;
+        x = call.add(Gather { axis: *axis }, &[x, places])?;
+    }
+    super::normalization::renamed(call, x)
 }
 
 /// A negative padding takes elements away.

@@ -1,8 +1,8 @@
-//! Constants, shapes as values, and control flow that the constants decide.
+//! Constants, and shapes as values.
 
 use super::super::call::Call;
 use super::Import;
-use crate::builtin::ops::{Binary, BinaryKind, Concat, Expand, Slice, SliceRange};
+use crate::builtin::ops::{CumSum, Expand, SliceRange};
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
 use protocol::DType;
@@ -13,14 +13,10 @@ pub(super) const OPS: &[(&str, Import)] = &[
     ("CumSum", cum_sum),
     ("Dropout", dropout),
     ("Identity", identity),
-    ("If", if_),
     ("Range", range),
     ("Shape", shape),
     ("Size", size),
 ];
-
-/// Steps that one `CumSum` is unrolled to.
-const MAX_CUM_SUM: usize = 4096;
 
 fn constant(call: &mut Call<'_, '_>) -> Result<()> {
     let value = if let Some(value) = call.tensor("value")? {
@@ -36,9 +32,7 @@ fn constant(call: &mut Call<'_, '_>) -> Result<()> {
     } else {
         return Err(Error::Unsupported("a constant that is no tensor of numbers".to_owned()));
     };
-    let name = call.name(0);
-    let value = call.graph().constant(name, value, None)?;
-    call.set(0, value)
+    call.set_constant(0, value)
 }
 
 fn constant_of_shape(call: &mut Call<'_, '_>) -> Result<()> {
@@ -56,10 +50,25 @@ fn identity(call: &mut Call<'_, '_>) -> Result<()> {
     call.set(0, x)
 }
 
+/// In training nothing is left out with a ratio of 0; before version 12 the ratio was an attribute.
 fn dropout(call: &mut Call<'_, '_>) -> Result<()> {
-    call.ignore(&["seed", "ratio"]);
-    if call.wants(1) || call.constant_number(2)?.is_some_and(|training| training != 0.0) {
-        return Err(Error::Unsupported("training mode".to_owned()));
+    call.ignore(&["seed", "is_test"]);
+    let training = call.constant_number(2)?.is_some_and(|training| training != 0.0);
+    let ratio = match call.float("ratio")? {
+        Some(ratio) => f64::from(ratio),
+        None if training => call.constant_number(1)?.unwrap_or(0.5),
+        None => 0.5,
+    };
+    if training && ratio != 0.0 {
+        return Err(Error::Unsupported("random results: training mode".to_owned()));
+    }
+    if call.wants(1) {
+        let shape = call.shape(call.input(0)?);
+        let mask = Tensor::from_bytes(DType::Bool, &[], &[1])?;
+        let one = call.add_constant(mask)?;
+        let name = call.name(1);
+        let mask = call.graph().add(name, Expand { shape }, &[one])?;
+        call.set(1, mask)?;
     }
     identity(call)
 }
@@ -70,17 +79,13 @@ fn shape(call: &mut Call<'_, '_>) -> Result<()> {
     let range = SliceRange::python(dims.len(), call.int_or("start", 0)?, call.int_or("end", i64::MAX)?, 1)?;
     let dims: Vec<i64> = dims.into_iter().skip(range.start).take(range.count).collect();
     let tensor = Tensor::from_elements(&[dims.len()], &dims)?;
-    let name = call.name(0);
-    let value = call.graph().constant(name, tensor, None)?;
-    call.set(0, value)
+    call.set_constant(0, tensor)
 }
 
 fn size(call: &mut Call<'_, '_>) -> Result<()> {
     let x = call.input(0)?;
     let tensor = Tensor::scalar(call.fact(x).len() as i64)?;
-    let name = call.name(0);
-    let value = call.graph().constant(name, tensor, None)?;
-    call.set(0, value)
+    call.set_constant(0, tensor)
 }
 
 /// start, start + delta, ... up to but without limit.
@@ -114,54 +119,10 @@ fn range(call: &mut Call<'_, '_>) -> Result<()> {
     call.set(0, value)
 }
 
-/// Running sums along a dimension, one addition per step.
 fn cum_sum(call: &mut Call<'_, '_>) -> Result<()> {
     let x = call.input(0)?;
-    let dims = call.shape(x);
     let axis = call.constant_number(1)?.unwrap_or(0.0) as i64;
-    let axis = Call::axis(axis, dims.len())?;
+    let axis = Call::axis(axis, call.rank(x))?;
     let (exclusive, reverse) = (call.int_or("exclusive", 0)? != 0, call.int_or("reverse", 0)? != 0);
-    if exclusive || dims[axis] > MAX_CUM_SUM || dims[axis] == 0 {
-        return Err(Error::Unsupported(format!("over {} elements, or exclusive", dims[axis])));
-    }
-    let mut parts = Vec::new();
-    for step in 0..dims[axis] {
-        let start = if reverse { dims[axis] - 1 - step } else { step };
-        let mut ranges: Vec<SliceRange> = dims.iter().map(|dim| SliceRange::all(*dim)).collect();
-        ranges[axis] = SliceRange { start, count: 1, step: 1 };
-        let part = call.add(Slice { ranges }, &[x])?;
-        let sum = match parts.last() {
-            Some(last) => call.add(Binary::new(BinaryKind::Add), &[*last, part])?,
-            None => part,
-        };
-        parts.push(sum);
-    }
-    if reverse {
-        parts.reverse();
-    }
-    call.result(Concat { axis }, &parts)
-}
-
-/// Only the branch that a constant condition chooses.
-fn if_(call: &mut Call<'_, '_>) -> Result<()> {
-    let condition = call.constant_number(0)?.ok_or_else(|| Error::ModelInvalid("no condition".to_owned()))?;
-    call.ignore(&["then_branch", "else_branch"]);
-    let name = if condition != 0.0 { "then_branch" } else { "else_branch" };
-    let branch = call.node.attribute(name);
-    let branch = branch.map(|branch| branch.graphs(call.importer.depth)).transpose()?.unwrap_or_default();
-    let [branch] = branch.as_slice() else {
-        return Err(Error::ModelInvalid(format!("no graph in attribute `{name}`")));
-    };
-    if branch.outputs.len() != call.node.outputs.len() {
-        return Err(Error::ModelInvalid(format!("{} results of `{name}`", branch.outputs.len())));
-    }
-    let results = call.importer.scoped(|importer| {
-        importer.constants(branch)?;
-        importer.nodes(branch)?;
-        branch.outputs.iter().map(|output| importer.value(output.name)).collect::<Result<Vec<_>>>()
-    })?;
-    for (index, result) in results.into_iter().enumerate() {
-        call.set(index, result)?;
-    }
-    Ok(())
+    call.result(CumSum { axis, exclusive, reverse }, &[x])
 }

@@ -44,7 +44,7 @@ pub struct Recurrent {
     pub kind: RecurrentKind,
     /// One or two.
     pub directions: Vec<Direction>,
-    /// What goes into a function is cut to ± this; 0 means not at all.
+    /// What goes into a gate's function is cut to ± this; 0 means not at all.
     pub clip: f32,
     /// Whether there are: bias `[directions, 2 · gates · units]`, lengths (i32 `[batch]`), first output and first cell
     /// `[directions, batch, units]`, peepholes `[directions, 3 · units]`.
@@ -271,7 +271,8 @@ impl<'a> Layer<'a> {
                     let forget = if coupled { 1.0 - input } else { forget };
                     c[u] = forget * c[u] + input * g.real(cut(gates[3 * units + u]));
                     let output = f.real(cut(gates[units + u] + peep(1, c[u])));
-                    h[u] = output * last.real(cut(c[u]));
+                    // not cut: ONNX Runtime leaves the cell as it is, whatever the standard says
+                    h[u] = output * last.real(c[u]);
                 }
             }
         }

@@ -8,14 +8,15 @@ use std::{
 
 /// Array and column names that are taken for labels, and for names.
 const LABELS: &[&str] = &["y", "labels", "label"];
-const NAMES: &[&str] = &["names", "name"];
+const NAMES: &[&str] = &["names", "name", "text"];
 
 /// So much of a table is looked at for its column names.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 impl DatasetSpec {
     /// A definition for an .npz, .npy or .csv file by its usual names: input `x` (or the only other
-    /// array, or all other columns), labels `y`, `labels` or `label`, names `names` or `name`.
+    /// array, or all other columns), labels `y`, `labels` or `label`, names `names`, `name` or
+    /// `text`.
     ///
     /// # Errors
     /// When the file leaves a choice; says how to make it.

@@ -3,6 +3,7 @@
 
 pub mod accuracy;
 pub mod diff;
+mod profile;
 mod recheck;
 pub mod record;
 pub mod render;

@@ -540,6 +540,13 @@ pub struct LoadedRecord {
     pub proof: BackendProof,
 }
 
+impl LoadedRecord {
+    /// At least one node ran on the backend asked for.
+    pub fn is_proven(&self) -> bool {
+        self.proof.nodes_total > 0 && self.proof.nodes_on_backend > 0
+    }
+}
+
 /// Outputs of an accuracy trial: `outputs/<sha256>.bin` of the run, little-endian f32, example after
 /// example, the model's outputs one after the other.
 #[derive(Clone, Debug, PartialEq)]

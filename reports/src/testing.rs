@@ -327,7 +327,7 @@ impl Recipe {
             let node = |(i, (op, share)): (usize, &(&str, f64))| NodeProfile {
                 node: format!("fashion/block{i}/{}", op.to_lowercase()),
                 op: (*op).to_owned(),
-                unit: String::new(),
+                unit: if *op == "SOFTMAX" { "cpu" } else { "accelerator" }.to_owned(),
                 wall_ns: (0..5).map(|k| (fake.latency_ns * share) as u64 + k).collect(),
             };
             events.push(Event::Profile { trial, nodes: OPS.iter().enumerate().map(node).collect() });

@@ -12,6 +12,8 @@ pub mod fake;
 #[cfg(feature = "dlopen")]
 mod litert;
 #[cfg(feature = "dlopen")]
+mod mapped;
+#[cfg(feature = "dlopen")]
 mod onnxruntime;
 #[cfg(feature = "dlopen")]
 mod said;

@@ -72,11 +72,11 @@ impl Lab {
         None
     }
 
-    /// The static agent for an architecture, where cargo puts it.
-    fn take_agent(&self, arch: &str) -> Result<(), String> {
-        let place = self.scene.path("agents").join(format!("bench-agent-{arch}"));
+    /// An agent that was built, for the lab's `bench` to find.
+    pub(crate) fn take_agent(&self, name: &str) -> Result<(), String> {
+        let place = self.scene.path("agents").join(format!("bench-agent-{name}"));
         fs::create_dir_all(self.scene.path("agents")).unwrap();
-        fs::copy(built_agent(arch)?, place).map(drop).map_err(|e| e.to_string())
+        fs::copy(built_agent(name)?, place).map(drop).map_err(|e| e.to_string())
     }
 
     /// Something is done to a device, and has happened.

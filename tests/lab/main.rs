@@ -8,6 +8,7 @@
 
 mod faults;
 mod lab;
+mod runtimes;
 #[path = "../host/scene.rs"]
 #[expect(dead_code, reason = "not all that other tests do with it is done here")]
 mod scene;

@@ -9,10 +9,10 @@ PROGRAMS=(
   "/sbin/tc iproute2" "/usr/bin/nsenter util-linux" "/usr/bin/unshare util-linux" "/usr/bin/openssl openssl"
 )
 
-# What gives an aarch64 device its shell: unpacked, not installed.
+# What gives an aarch64 device its shell, and libraries of runtimes what they link to: unpacked, not installed.
 ARM64_PACKAGES=(
-  bash coreutils dash libacl1 libattr1 libc6 libcrypt1 libgcc-s1 libgmp10 libpcre2-8-0 libselinux1 libtinfo6
-  mksh toybox zlib1g
+  bash coreutils dash libacl1 libattr1 libc6 libcrypt1 libgcc-s1 libgmp10 libpcre2-8-0 libselinux1 libstdc++6
+  libtinfo6 mksh toybox zlib1g
 )
 
 # An emulator of an architecture that runs in a root without its libraries; nothing when there is none.
@@ -43,7 +43,7 @@ needs() {
     static_emulator "${1#--}" >/dev/null || say "a static qemu-${1#--} (package qemu-user of bookworm-backports)"
   fi
   if [ "${1:-}" = --aarch64 ]; then
-    [ -e "$LAB_ARM64/.complete" ] || say "programs for arm64 in $LAB_ARM64 (lab.sh install)"
+    has_arm64 || say "programs for arm64 in $LAB_ARM64 (lab.sh install)"
   fi
   [ $missing = 0 ] || echo "lab.sh install gets all of it on Debian 12"
   return $missing
@@ -80,9 +80,12 @@ install_all() {
   unpack_arm64
 }
 
+# Whether all of them are there: the list may have grown since.
+has_arm64() { [ "$(cat "$LAB_ARM64/.complete" 2>/dev/null)" = "${ARM64_PACKAGES[*]}" ]; }
+
 unpack_arm64() {
   local folder package
-  [ ! -e "$LAB_ARM64/.complete" ] || return 0
+  ! has_arm64 || return 0
   folder=$(mktemp -d)
   chown _apt "$folder" # the user that apt downloads as
   (cd "$folder" && apt-get download -qq "${ARM64_PACKAGES[@]/%/:arm64}")
@@ -92,5 +95,5 @@ unpack_arm64() {
     dpkg-deb --extract "$package" "$LAB_ARM64"
   done
   rm -rf "$folder"
-  touch "$LAB_ARM64/.complete"
+  echo "${ARM64_PACKAGES[*]}" >"$LAB_ARM64/.complete"
 }

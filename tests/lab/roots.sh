@@ -39,6 +39,7 @@ phone_base() {
     [ -e "$base/system/bin/$tool" ] || ln -s toybox "$base/system/bin/$tool"
   done
   ln -s system/bin "$base/bin"
+  touch "$base/system/bin/linker64" # by which a C library is known to be Android's
   printf 'root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/data/local/tmp:/system/bin/sh\n' >"$base/etc/passwd"
   printf 'root:x:0:\nshell:x:2000:\n' >"$base/etc/group"
   phone_tools "$base/system/bin"
@@ -113,6 +114,7 @@ TEXT
 
 phone_sensors() {
   local number
+  cores "$1"
   for number in 0 1 2 3; do
     core "$1" "$number" schedutil 300000 1200000 2016000
   done
@@ -124,6 +126,12 @@ phone_sensors() {
   echo 87 | put "$1/class/power_supply/battery/capacity"
   echo Charging | put "$1/class/power_supply/battery/status"
   echo 287 | put "$1/class/power_supply/battery/temp"
+}
+
+# Which cores there are, as libraries ask: folder.
+cores() {
+  echo 0-3 | put "$1/devices/system/cpu/possible"
+  echo 0-3 | put "$1/devices/system/cpu/present"
 }
 
 # One core's cpufreq: folder, number, governor, slowest, current and fastest frequency in kHz.
@@ -196,6 +204,7 @@ pi_base() {
     [ ! -e "/etc/$item" ] || cp -a "/etc/$item" "$base/etc/$item"
   done
   pi_user "$base"
+  cores "$base/sys"
   for number in 0 1 2 3; do
     core "$base/sys" "$number" ondemand 1500000 1800000 2400000
   done

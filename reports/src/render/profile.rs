@@ -1,14 +1,12 @@
-//! Where the time goes, for a terminal: the slowest nodes of every profiled case, side by side. From profile trials
-//! alone; no latency of a run comes from these.
+//! Where the time goes, for a terminal: the slowest nodes of every profiled case, side by side.
 
 use super::{Format, Kept, Options, RenderError};
+use crate::profile::{Profile, TimedNode, UnitTime};
 use crate::record::{CaseIndex, Purpose, RunRecord};
 use crate::table::Source;
 use crate::text;
 use crate::view::View;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
-use protocol::NodeProfile;
-use std::collections::BTreeMap;
 use std::io::Write;
 
 pub(super) const FORMAT: Format = Format {
@@ -28,51 +26,6 @@ const CASE_WIDTH: u16 = 42;
 const NAME_CHARS: usize = 28;
 /// A line below the header, none between rows.
 const LINES: TableStyle = presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
-
-/// The nodes of one case, slowest first.
-pub(crate) struct Profile<'a> {
-    /// Whose.
-    pub(crate) case: CaseIndex,
-    /// Median time in nanoseconds, and the node.
-    pub(crate) nodes: Vec<(f64, &'a NodeProfile)>,
-    /// Sum of the medians.
-    pub(crate) total_ns: f64,
-}
-
-impl<'a> Profile<'a> {
-    /// The first profile of a case that shows any nodes.
-    pub(crate) fn of(record: &'a RunRecord, case: CaseIndex) -> Option<Self> {
-        let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Profile);
-        let mut trials = units.flat_map(|unit| &unit.trials).filter(|trial| trial.case == case);
-        let found = trials.find(|trial| !trial.profile.is_empty())?;
-        let median = |node: &NodeProfile| {
-            let times: Vec<f64> = node.wall_ns.iter().map(|ns| *ns as f64).collect();
-            stats::median(&times).unwrap_or_default()
-        };
-        let mut nodes: Vec<_> = found.profile.iter().map(|node| (median(node), node)).collect();
-        let total_ns = nodes.iter().map(|(time, _)| time).sum();
-        nodes.sort_by(|a, b| b.0.total_cmp(&a.0));
-        Some(Self { case, nodes, total_ns })
-    }
-
-    /// Share of all time that a node takes.
-    pub(crate) fn share(&self, time_ns: f64) -> f64 {
-        if self.total_ns > 0.0 { time_ns / self.total_ns } else { 0.0 }
-    }
-
-    /// Nodes and share of time per unit that ran them, the one with most time first.
-    pub(crate) fn units(&self) -> Vec<(&'a str, usize, f64)> {
-        let mut units: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-        for (time, node) in &self.nodes {
-            let unit = units.entry(node.unit.as_str()).or_default();
-            *unit = (unit.0 + 1, unit.1 + time);
-        }
-        let mut all: Vec<_> =
-            units.into_iter().map(|(unit, (nodes, time))| (unit, nodes, self.share(time))).collect();
-        all.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(b.0)));
-        all
-    }
-}
 
 fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
@@ -116,15 +69,17 @@ fn side_by_side(view: &View<'_>, profiles: &[Profile<'_>], options: &Options) ->
     table.set_width(options.width);
     table.set_header(profiles.iter().map(|p| view.name(p.case)));
     table.add_row(profiles.iter().map(summary));
-    let rows = profiles.iter().map(|p| p.nodes.len()).max().unwrap_or_default().min(TOP);
+    let slowest: Vec<_> = profiles.iter().map(|profile| (profile, profile.slowest(TOP))).collect();
+    let rows = slowest.iter().map(|(_, nodes)| nodes.len()).max().unwrap_or_default();
     for row in 0..rows {
-        table.add_row(profiles.iter().map(|p| p.nodes.get(row).map(|n| cell(p, n)).unwrap_or_default()));
+        table
+            .add_row(slowest.iter().map(|(p, nodes)| nodes.get(row).map(|n| cell(p, n)).unwrap_or_default()));
     }
     format!("{table}\n")
 }
 
 fn summary(profile: &Profile<'_>) -> String {
-    let unit = |(unit, nodes, share): (&str, usize, f64)| {
+    let unit = |UnitTime { unit, nodes, share }: UnitTime<'_>| {
         let unit = if unit.is_empty() { "unit not told".into() } else { text::clean(unit) };
         format!("{nodes} on {unit} {}", text::percent(share, 0))
     };
@@ -132,13 +87,13 @@ fn summary(profile: &Profile<'_>) -> String {
     format!("{} in all; {}", text::time(profile.total_ns), units.join(", "))
 }
 
-fn cell(profile: &Profile<'_>, (time, node): &(f64, &NodeProfile)) -> String {
-    let name = text::clean(&node.node);
+fn cell(profile: &Profile<'_>, timed: &TimedNode<'_>) -> String {
+    let name = text::clean(&timed.node.node);
     let chars = name.chars().count();
     let short: String = match chars.checked_sub(NAME_CHARS) {
         Some(more) if more > 0 => std::iter::once('…').chain(name.chars().skip(more + 1)).collect(),
         _ => name.into_owned(),
     };
-    let share = text::percent(profile.share(*time), 1);
-    format!("{:>8} {share:>6}  {} {short}", text::time(*time), text::clean(&node.op))
+    let share = text::percent(profile.share(timed.median_ns), 1);
+    format!("{:>8} {share:>6}  {} {short}", text::time(timed.median_ns), text::clean(&timed.node.op))
 }

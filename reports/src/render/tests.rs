@@ -90,6 +90,20 @@ fn snapshots_of_what_ci_reads() {
     insta::assert_snapshot!("json", page("json", &record));
 }
 
+/// What is not snapshot above, of a run of two variants: pages, tables, traces and drawings. Parquet files are compared
+/// with the tables by their readers (tests/files.rs), and PNGs with the drawings below.
+#[test]
+fn snapshots_of_the_other_files() {
+    let cases = Recipe::vision().cases[..2].to_vec();
+    let recipe = Recipe { cases, units: 6, blocks: 1, samples_per_burst: 2, examples: 20, ..Recipe::small() };
+    let record = recipe.run().record();
+    let shown = ["terminal", "markdown", "summary", "annotations", "junit", "openmetrics", "json"];
+    for (name, page) in pages(&record).into_iter().filter(|(name, _)| !shown.contains(name)) {
+        let page = page.replace(html::STYLE, "").replace("><", ">\n<");
+        insta::assert_snapshot!(name, page);
+    }
+}
+
 #[test]
 fn junit_counts_what_the_verdicts_say() {
     let record = Recipe { examples: 500, ..Recipe::small() }.run().record();

@@ -2,7 +2,8 @@
 //! clock, and the time of each node one after the other.
 
 use super::{Format, Kept, Options, RenderError};
-use crate::record::{CaseIndex, Purpose, RunRecord, UnitRecord};
+use crate::profile::Profile;
+use crate::record::{CaseIndex, RunRecord, UnitRecord};
 use crate::table::{Source, word};
 use crate::text;
 use crate::view::View;
@@ -157,28 +158,25 @@ fn counters(pid: usize, ts: f64, state: &DeviceState, trace: &mut Trace<'_>) -> 
 
 /// Writes the medians of the first profile of each case; how many nodes were left out.
 fn profiles(record: &RunRecord, trace: &mut Trace<'_>) -> Result<usize, RenderError> {
-    let (mut seen, mut written, mut omitted) = (std::collections::BTreeSet::new(), 0, 0);
-    for unit in record.units.iter().filter(|unit| unit.purpose == Purpose::Profile) {
-        for trial in unit.trials.iter().filter(|trial| !trial.profile.is_empty()) {
-            if !seen.insert(trial.case) {
+    let (mut written, mut omitted) = (0, 0);
+    for (case, plan) in record.plan.cases.iter().enumerate() {
+        let Some(profile) = Profile::of(record, case) else { continue };
+        let mut at = 0.0;
+        for timed in &profile.nodes {
+            if written == MAX_NODES {
+                omitted += 1;
                 continue;
             }
-            let mut at = 0.0;
-            for node in &trial.profile {
-                let times: Vec<f64> = node.wall_ns.iter().map(|ns| *ns as f64).collect();
-                let Ok(median) = stats::median(&times) else { continue };
-                if written == MAX_NODES {
-                    omitted += 1;
-                    continue;
-                }
-                written += 1;
-                trace.event(&json!({
-                    "ph": "X", "name": text::clean(&node.op), "cat": "node", "pid": profiled_on(unit.device),
-                    "tid": trial.case + 1, "ts": at / 1000.0, "dur": median / 1000.0,
-                    "args": { "node": text::clean(&node.node), "samples": times.len() },
-                }))?;
-                at += median;
-            }
+            written += 1;
+            let node = timed.node;
+            trace.event(&json!({
+                "ph": "X", "name": text::clean(&node.op), "cat": "node", "pid": profiled_on(plan.device),
+                "tid": case + 1, "ts": at / 1000.0, "dur": timed.median_ns / 1000.0,
+                "args": {
+                    "node": text::clean(&node.node), "ran_on": text::clean(&node.unit), "samples": node.wall_ns.len(),
+                },
+            }))?;
+            at += timed.median_ns;
         }
     }
     Ok(omitted)

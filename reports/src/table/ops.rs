@@ -2,9 +2,10 @@
 
 use super::Kind::{Integer, Number, Text};
 use super::{Cell, Frames, Source, TABLE_SCHEMA, Table, cell, frame, index, infos, integer, number, text};
-use crate::record::{CaseIndex, Purpose, RunRecord};
+use crate::profile::Profile;
+use crate::record::{CaseIndex, RunRecord};
 use polars::prelude::AnyValue;
-use protocol::{Fallback, NodeProfile};
+use protocol::Fallback;
 use std::collections::BTreeMap;
 
 pub(super) const TABLE: Table = Table {
@@ -17,19 +18,29 @@ pub(super) const TABLE: Table = Table {
 struct Row<'a> {
     record: &'a RunRecord,
     case: CaseIndex,
-    /// Position in the order of execution; of profiled nodes.
-    position: Option<usize>,
     node: &'a str,
     op: &'a str,
-    times: Vec<f64>,
-    /// Sum of the medians of all nodes of the case.
-    total: f64,
     fallback: Option<&'a str>,
+    /// Of a node that was profiled.
+    time: Option<Time<'a>>,
 }
 
-impl Row<'_> {
-    fn median(&self) -> Option<f64> {
-        stats::median(&self.times).ok()
+struct Time<'a> {
+    /// Place in the order of execution.
+    position: usize,
+    unit: &'a str,
+    wall_ns: &'a [u64],
+    median_ns: f64,
+    share: f64,
+}
+
+impl<'a> Row<'a> {
+    fn ran_on(&self) -> Option<&'a str> {
+        self.time.as_ref().map(|time| time.unit).filter(|unit| !unit.is_empty())
+    }
+
+    fn least(&self) -> Option<f64> {
+        self.time.as_ref()?.wall_ns.iter().min().map(|ns| *ns as f64)
     }
 }
 
@@ -43,38 +54,32 @@ fn frames(source: Source<'_>) -> Frames<'_> {
 
 fn rows<'a>(record: &'a RunRecord, case: CaseIndex, fallbacks: &'a [Fallback]) -> Vec<Row<'a>> {
     let mut why: BTreeMap<&str, &Fallback> = fallbacks.iter().map(|f| (f.node.as_str(), f)).collect();
-    let nodes = profile(record, case);
-    let times = |node: &NodeProfile| -> Vec<f64> { node.wall_ns.iter().map(|ns| *ns as f64).collect() };
-    let total = nodes.iter().filter_map(|node| stats::median(&times(node)).ok()).sum();
-    let profiled = nodes.iter().enumerate().map(|(position, node)| Row {
-        record,
-        case,
-        position: Some(position),
-        node: &node.node,
-        op: &node.op,
-        times: times(node),
-        total,
-        fallback: why.remove(node.node.as_str()).map(|f| f.reason.as_str()),
-    });
-    let mut rows: Vec<_> = profiled.collect();
+    let mut rows = Vec::new();
+    if let Some(profile) = Profile::of(record, case) {
+        rows.extend(profile.nodes.iter().map(|timed| Row {
+            record,
+            case,
+            node: &timed.node.node,
+            op: &timed.node.op,
+            fallback: why.remove(timed.node.node.as_str()).map(|f| f.reason.as_str()),
+            time: Some(Time {
+                position: timed.position,
+                unit: &timed.node.unit,
+                wall_ns: &timed.node.wall_ns,
+                median_ns: timed.median_ns,
+                share: profile.share(timed.median_ns),
+            }),
+        }));
+    }
     rows.extend(why.into_values().map(|fallback| Row {
         record,
         case,
-        position: None,
         node: &fallback.node,
         op: &fallback.op,
-        times: Vec::new(),
-        total,
         fallback: Some(&fallback.reason),
+        time: None,
     }));
     rows
-}
-
-/// Nodes of the first profile of a case.
-fn profile(record: &RunRecord, case: CaseIndex) -> &[NodeProfile] {
-    let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Profile);
-    let mut trials = units.flat_map(|unit| &unit.trials).filter(|trial| trial.case == case);
-    trials.find(|trial| !trial.profile.is_empty()).map(|trial| trial.profile.as_slice()).unwrap_or_default()
 }
 
 fn cells<'a>() -> Vec<Cell<Row<'a>>> {
@@ -82,13 +87,14 @@ fn cells<'a>() -> Vec<Cell<Row<'a>>> {
         cell("schema_version", Integer, |_| integer(u64::from(TABLE_SCHEMA))),
         cell("run", Text, |r| text(&r.record.plan.run)),
         cell("case", Integer, |r| index(r.case)),
-        cell("position", Integer, |r| integer(r.position.map(|at| at as u64))),
+        cell("position", Integer, |r| integer(r.time.as_ref().map(|t| t.position as u64))),
         cell("node", Text, |r| text(r.node)),
         cell("op", Text, |r| text(r.op)),
-        cell("samples", Integer, |r| index(r.times.len())),
-        cell("wall_median_ns", Number, |r| number(r.median())),
-        cell("wall_min_ns", Number, |r| number(r.times.iter().copied().reduce(f64::min))),
-        cell("wall_share", Number, |r| number(r.median().map(|t| t / r.total))),
+        cell("ran_on", Text, |r| r.ran_on().map_or(AnyValue::Null, AnyValue::String)),
+        cell("samples", Integer, |r| index(r.time.as_ref().map_or(0, |t| t.wall_ns.len()))),
+        cell("wall_median_ns", Number, |r| number(r.time.as_ref().map(|t| t.median_ns))),
+        cell("wall_min_ns", Number, |r| number(r.least())),
+        cell("wall_share", Number, |r| number(r.time.as_ref().map(|t| t.share))),
         cell("fallback_reason", Text, |r| r.fallback.map_or(AnyValue::Null, AnyValue::String)),
     ]
 }

@@ -117,7 +117,7 @@ fn provenance(view: &ContrastView<'_>, side: Side, purpose: Purpose, found: &mut
     if loaded().any(|l| Some(&l.model_sha256) != planned) {
         found.broken.push(Reason::ModelMismatch { side });
     }
-    if loaded().any(|l| l.proof.nodes_total == 0 || l.proof.nodes_on_backend == 0) {
+    if loaded().any(|l| !l.is_proven()) {
         found.broken.push(Reason::BackendNotProven { side });
     } else if let Some(part) = loaded().map(|l| &l.proof).find(|p| p.nodes_on_backend < p.nodes_total) {
         let (on_backend, total) = (part.nodes_on_backend, part.nodes_total);

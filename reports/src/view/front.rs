@@ -5,7 +5,7 @@
 use super::View;
 use super::distribution::steady_times;
 use crate::accuracy::{Outputs, outputs};
-use crate::record::{CaseIndex, Purpose, RunRecord};
+use crate::record::{CaseIndex, LoadedRecord, Purpose, RunRecord, TrialRecord};
 use crate::score::scored;
 use protocol::{Direction, Outcome, UnitId};
 use stats::{Rng, scores::Outcomes};
@@ -62,7 +62,8 @@ struct Measured {
 }
 
 impl View<'_> {
-    /// The front of a device; `None` with fewer than two variants that were measured.
+    /// The front of a device, of the variants that were measured and ran where they were asked to; `None` with fewer
+    /// than two.
     pub(crate) fn front(&self, device: usize) -> Option<Front> {
         let record = self.record;
         let variants = || record.plan.variants().iter().enumerate().filter(|(_, case)| case.device == device);
@@ -103,7 +104,9 @@ impl View<'_> {
 fn measured(record: &RunRecord, case: CaseIndex) -> Measured {
     let mut units = Vec::new();
     for unit in record.units.iter().filter(|unit| unit.purpose == Purpose::Performance) {
-        for trial in unit.trials.iter().filter(|t| t.case == case && t.outcome == Outcome::Ok) {
+        let proven = |trial: &&TrialRecord| trial.loaded.as_ref().is_some_and(LoadedRecord::is_proven);
+        let ended = unit.trials.iter().filter(|t| t.case == case && t.outcome == Outcome::Ok);
+        for trial in ended.filter(proven) {
             let mut times: Vec<f64> = steady_times(unit, trial).collect();
             let middle = times.len() / 2;
             if times.is_empty() {
@@ -230,6 +233,18 @@ mod tests {
             probabilities[0] > 0.9 && probabilities[1] == 1.0 && probabilities[2] == 0.0,
             "{probabilities:?}"
         );
+    }
+
+    #[test]
+    fn one_that_fell_back_to_the_cpu_has_no_rank() {
+        let mut record = Recipe { examples: 200, ..Recipe::small() }.run().record();
+        for trial in record.units.iter_mut().flat_map(|unit| &mut unit.trials).filter(|t| t.case == 3) {
+            trial.loaded.iter_mut().for_each(|loaded| loaded.proof.nodes_on_backend = 0);
+        }
+        let verdicts = verdicts(&record);
+        let front = View::new(&record, &verdicts).front(0).unwrap();
+        let cases: Vec<usize> = front.members.iter().map(|member| member.case).collect();
+        assert_eq!(cases, [0, 1, 2, 4, 5, 6, 7]);
     }
 
     #[test]

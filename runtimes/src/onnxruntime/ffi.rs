@@ -1,5 +1,5 @@
 //! What the crate `ort` does not wrap: the library's version before it is used, a run on tensors that stay where
-//! they are, and what later versions tell about the nodes of a session; and a file as memory. Decides nothing.
+//! they are, and what later versions tell about the nodes of a session. Decides nothing.
 
 #![expect(unsafe_code, reason = "ONNX Runtime is a C library")]
 
@@ -11,12 +11,10 @@ use ort::session::Session;
 use ort::value::{DynTensor, TensorElementType};
 use ort::{AsPointer, sys};
 use protocol::DType;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::{CStr, CString, c_char, c_void};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::ffi::{CStr, CString, c_char};
+use std::path::PathBuf;
 use std::ptr::{NonNull, null, null_mut};
-use std::{io, ops, slice};
+use std::slice;
 
 /// First version that tells which provider got which nodes.
 pub(super) const NODES_API: u32 = 24;
@@ -337,43 +335,4 @@ pub(super) fn arena_peak_bytes(base: Base, session: &Session) -> Option<u64> {
     // SAFETY: the answer is not used any more.
     unsafe { release(pairs) };
     found
-}
-
-/// A file that is read where the kernel keeps it: a model's weights are not copied into this process, whose memory is
-/// being measured, for the sake of what stands between them.
-pub(super) struct Mapped {
-    start: NonNull<c_void>,
-    length: usize,
-}
-
-impl Mapped {
-    /// Maps a file for reading.
-    ///
-    /// # Errors
-    /// What the system says; an empty file cannot be mapped.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        // SAFETY: a new mapping, at a place that the kernel chooses, which nothing else knows.
-        let start = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)? };
-        let start = NonNull::new(start).ok_or_else(|| io::Error::other("mapped to nowhere"))?;
-        Ok(Self { start, length })
-    }
-}
-
-impl ops::Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: mapped for reading until it is dropped. Models are pushed whole under the name of their hash, and
-        // not written to again; one that is cut off all the same ends this process, and only it, with a signal.
-        unsafe { slice::from_raw_parts(self.start.as_ptr().cast::<u8>(), self.length) }
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `of` with this length, and not used any more. It cannot fail for such a range.
-        unsafe { munmap(self.start.as_ptr(), self.length) }.ok();
-    }
 }

@@ -9,8 +9,9 @@ mod recipe;
 
 use crate::builtin::import::onnx::{Outline, element_type};
 use crate::dlopen::Opened;
+use crate::mapped::Mapped;
 use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
-use ffi::{Base, Bound, Mapped};
+use ffi::{Base, Bound};
 use ort::environment::Environment;
 use ort::sys::ONNXTensorElementDataType;
 use ort::value::{Outlet, TensorElementType, ValueType};

@@ -2,10 +2,11 @@
 //! time goes per operator when that was profiled.
 
 use super::{Page, parts};
-use crate::record::{CaseIndex, Purpose, RunRecord};
+use crate::profile::Profile;
+use crate::record::CaseIndex;
 use crate::text;
 use maud::{Markup, html};
-use protocol::{BackendProof, NodeProfile};
+use protocol::BackendProof;
 use std::collections::BTreeMap;
 
 /// Rows of a table; the rest lies in the CSV files.
@@ -25,31 +26,37 @@ pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
     }
     let with_fallbacks: Vec<_> =
         proven.iter().filter(|(_, p)| !p.fallbacks.is_empty()).take(MAX_PROFILES).collect();
-    let record = page.view.record;
-    let profiles: Vec<_> = proven
+    let profiles: BTreeMap<CaseIndex, Profile<'_>> = proven
         .iter()
-        .filter_map(|(case, _)| Some((*case, profile(record, *case)?)))
-        .take(MAX_PROFILES)
+        .take(MAX_ROWS)
+        .filter_map(|(case, _)| Some((*case, Profile::of(page.view.record, *case)?)))
         .collect();
     Some(html! {
-        p.muted { "What was asked for, and what really ran, as the runtime reported it on the device." }
-        (proofs(page, &proven))
+        p.muted {
+            "What was asked for, and what really ran, as the runtime reported it on the device. Shares of time are from "
+            "separate profiled trials; latency above never comes from these."
+        }
+        (proofs(page, &proven, &profiles))
         @for (case, proof) in with_fallbacks { (fallbacks(page, *case, proof)) }
         @if !profiles.is_empty() {
             h3 { "Time per operator" }
-            p.muted { "From separate profiled trials; latency above never comes from these." }
-            @for (case, nodes) in profiles { (top_nodes(page, case, nodes)) }
+            @for profile in profiles.values().take(MAX_PROFILES) { (top_nodes(page, profile)) }
         }
     })
 }
 
-fn proofs(page: &Page<'_>, proven: &[(CaseIndex, &BackendProof)]) -> Markup {
+fn proofs(
+    page: &Page<'_>,
+    proven: &[(CaseIndex, &BackendProof)],
+    profiles: &BTreeMap<CaseIndex, Profile<'_>>,
+) -> Markup {
     parts::scroll(
         "Proof of the backend",
         &html! { table {
             thead { tr {
                 th scope="col" { "Variant" } th scope="col" { "Asked for" } th scope="col" { "Ran" }
-                th.n scope="col" { "Nodes on it" } th.n scope="col" { "Partitions" } th.n scope="col" { "Fallbacks" }
+                th.n scope="col" { "Nodes on it" } th scope="col" { "Where the time goes" }
+                th.n scope="col" { "Partitions" } th.n scope="col" { "Fallbacks" }
                 th.n scope="col" { "Threads" } th scope="col" { "Precision in the file" }
             } }
             tbody { @for (case, proof) in proven.iter().take(MAX_ROWS) {
@@ -59,6 +66,7 @@ fn proofs(page: &Page<'_>, proven: &[(CaseIndex, &BackendProof)]) -> Markup {
                     td { (parts::or_none(plan.map(|c| c.runtime.to_string()))) }
                     td.wrap { (text::clean(&proof.runtime_version)) ", " (text::clean(&proof.kernels)) }
                     td.n { (proof.nodes_on_backend) " of " (proof.nodes_total) }
+                    td.wrap { (parts::or_none(units(proof, profiles.get(case)))) }
                     td.n { (proof.partitions) }
                     td.n { (proof.fallbacks.len()) }
                     td.n { (parts::or_none(plan.map(|c| c.threads.to_string()))) }
@@ -67,6 +75,27 @@ fn proofs(page: &Page<'_>, proven: &[(CaseIndex, &BackendProof)]) -> Markup {
             } }
         } },
     )
+}
+
+/// Nodes and share of time per place, as the profile tells; of a case without one, the nodes alone.
+fn units(proof: &BackendProof, profile: Option<&Profile<'_>>) -> Option<String> {
+    let timed: Vec<_> = profile.map(Profile::units).unwrap_or_default();
+    let words: Vec<String> = if timed.iter().any(|unit| !unit.unit.is_empty()) {
+        timed
+            .iter()
+            .map(|unit| {
+                let name = if unit.unit.is_empty() { "not told".into() } else { text::clean(unit.unit) };
+                format!("{} {name} ({})", text::percent(unit.share, 0), text::counted(unit.nodes, "node"))
+            })
+            .collect()
+    } else {
+        proof
+            .units
+            .iter()
+            .map(|u| format!("{} ({})", text::clean(&u.unit), text::counted(u.nodes as usize, "node")))
+            .collect()
+    };
+    Some(words.join(", ")).filter(|words| !words.is_empty())
 }
 
 fn precision(facts: &protocol::ModelFacts) -> String {
@@ -106,33 +135,25 @@ fn fallbacks(page: &Page<'_>, case: CaseIndex, proof: &BackendProof) -> Markup {
     }
 }
 
-fn profile(record: &RunRecord, case: CaseIndex) -> Option<&[NodeProfile]> {
-    let units = record.units.iter().filter(|unit| unit.purpose == Purpose::Profile);
-    let mut trials = units.flat_map(|unit| &unit.trials).filter(|t| t.case == case);
-    trials.find(|t| !t.profile.is_empty()).map(|t| t.profile.as_slice())
-}
-
-fn top_nodes(page: &Page<'_>, case: CaseIndex, nodes: &[NodeProfile]) -> Markup {
-    let median = |node: &NodeProfile| {
-        let times: Vec<f64> = node.wall_ns.iter().map(|ns| *ns as f64).collect();
-        stats::median(&times).unwrap_or_default()
-    };
-    let mut timed: Vec<(f64, &NodeProfile)> = nodes.iter().map(|node| (median(node), node)).collect();
-    let total: f64 = timed.iter().map(|(time, _)| time).sum();
-    timed.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let share = |time: f64| if total > 0.0 { text::percent(time / total, 1) } else { text::NONE.to_owned() };
-    let first = timed.first().map(|(time, node)| format!("{} in {}", share(*time), text::clean(&node.op)));
+fn top_nodes(page: &Page<'_>, profile: &Profile<'_>) -> Markup {
+    let slowest = profile.slowest(TOP_NODES);
+    let share = |time_ns: f64| text::percent(profile.share(time_ns), 1);
+    let first = slowest.first().map(|n| format!("{} in {}", share(n.median_ns), text::clean(&n.node.op)));
     html! {
         details {
-            summary { strong { (page.view.name(case)) } ": " (text::counted(nodes.len(), "node")) ", " (first.unwrap_or_default()) }
+            summary { strong { (page.view.name(profile.case)) } ": " (text::counted(profile.nodes.len(), "node")) ", " (first.unwrap_or_default()) }
             (parts::scroll("Slowest nodes", &html! { table {
-                caption { "The slowest " (timed.len().min(TOP_NODES)) " of " (timed.len()) " nodes, median time" }
-                thead { tr { th scope="col" { "Node" } th scope="col" { "Operator" } th.n scope="col" { "Time" } th.n scope="col" { "Share" } } }
-                tbody { @for (time, node) in timed.iter().take(TOP_NODES) { tr {
-                    th.wrap scope="row" { code { (text::clean(&node.node)) } }
-                    td { (text::clean(&node.op)) }
-                    td.n { (text::time(*time)) }
-                    td.n { (share(*time)) }
+                caption { "The slowest " (slowest.len()) " of " (profile.nodes.len()) " nodes, median time" }
+                thead { tr {
+                    th scope="col" { "Node" } th scope="col" { "Operator" } th scope="col" { "Ran on" }
+                    th.n scope="col" { "Time" } th.n scope="col" { "Share" }
+                } }
+                tbody { @for timed in slowest { tr {
+                    th.wrap scope="row" { code { (text::clean(&timed.node.node)) } }
+                    td { (text::clean(&timed.node.op)) }
+                    td { (parts::or_none(Some(text::clean(&timed.node.unit).into_owned()).filter(|unit| !unit.is_empty()))) }
+                    td.n { (text::time(timed.median_ns)) }
+                    td.n { (share(timed.median_ns)) }
                 } } }
             } }))
         }

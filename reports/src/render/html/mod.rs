@@ -34,7 +34,7 @@ pub(super) const FORMAT: Format = Format {
     render,
 };
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -78,6 +78,30 @@ fn document(page: &Page<'_>) -> Markup {
     let sections: Vec<_> =
         sections(page).into_iter().filter_map(|(id, title, body)| Some((id, title, body?))).collect();
     let plan = page.view.plan();
+    let bar = html! {
+        span { strong { "bench" } " " (text::clean(&plan.suite.name)) }
+        span.title { (text::clean(&plan.suite.title)) }
+        nav aria-label="Sections" {
+            @for (id, title, _) in sections.iter().take(7) { a href=(format!("#{id}")) { (title) } }
+        }
+    };
+    let main = html! {
+        (lead(page, &headline))
+        (verdicts::tables(page))
+        @for (id, title, body) in &sections {
+            section id=(id) aria-labelledby=(format!("{id}-h")) {
+                h2 id=(format!("{id}-h")) { (title) }
+                (body)
+            }
+        }
+    };
+    let footer = html! { "bench " (text::clean(&plan.version)) ", run " code { (text::clean(&plan.run)) } };
+    let title = format!("{} – bench {}", headline.sentence, text::clean(&plan.suite.name));
+    frame(&title, &bar, &main, &footer)
+}
+
+/// What every page is framed in.
+fn frame(title: &str, bar: &Markup, main: &Markup, footer: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -86,30 +110,13 @@ fn document(page: &Page<'_>) -> Markup {
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="color-scheme" content="light dark";
-                title { (headline.sentence) " – bench " (text::clean(&plan.suite.name)) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    div.bar {
-                        span { strong { "bench" } " " (text::clean(&plan.suite.name)) }
-                        span.title { (text::clean(&plan.suite.title)) }
-                        nav aria-label="Sections" {
-                            @for (id, title, _) in sections.iter().take(7) { a href=(format!("#{id}")) { (title) } }
-                        }
-                    }
-                }
-                main {
-                    (lead(page, &headline))
-                    (verdicts::tables(page))
-                    @for (id, title, body) in &sections {
-                        section id=(id) aria-labelledby=(format!("{id}-h")) {
-                            h2 id=(format!("{id}-h")) { (title) }
-                            (body)
-                        }
-                    }
-                }
-                footer.muted { p { "bench " (text::clean(&plan.version)) ", run " code { (text::clean(&plan.run)) } } }
+                header { div.bar { (bar) } }
+                main { (main) }
+                footer.muted { p { (footer) } }
             }
         }
     }

@@ -3,43 +3,29 @@
 use super::{parts, verdicts};
 use crate::text;
 use crate::view::{Column, Row, Side, typical};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 /// Variants that are laid out.
 const MAX_ROWS: usize = 300;
 
 pub(crate) fn page(side: &Side<'_>) -> Markup {
     let (title, detail) = side.headline();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(super::POLICY);
-                meta name="color-scheme" content="light dark";
-                title { (title) " – bench" }
-                style { (PreEscaped(super::STYLE)) }
-            }
-            body {
-                header { div.bar { span { strong { "bench" } } span.title { "several runs" } } }
-                main {
-                    h1 { (title) }
-                    @if !detail.is_empty() { p.lead { (detail) } }
-                    (answers(side))
-                    @if side.omitted > 0 { p.note { (text::counted(side.omitted, "device")) " not shown" } }
-                    (parts::omitted(side.rows.len(), MAX_ROWS))
-                    p.muted {
-                        "Each column was measured in turns with its own reference. Between columns, device and day differ: "
-                        "that two of them differ proves nothing. " code { "bench diff" } " says what two runs can be compared for."
-                    }
-                    section aria-labelledby="measured-h" { h2 id="measured-h" { "As measured" } (measured(side)) }
-                    section aria-labelledby="runs-h" { h2 id="runs-h" { "Runs" } (runs(side)) }
-                }
-                footer.muted { p { "bench, " (text::counted(side.runs.len(), "run")) } }
-            }
+    let bar = html! { span { strong { "bench" } } span.title { "several runs" } };
+    let main = html! {
+        h1 { (title) }
+        @if !detail.is_empty() { p.lead { (detail) } }
+        (answers(side))
+        @if side.omitted > 0 { p.note { (text::counted(side.omitted, "device")) " not shown" } }
+        (parts::omitted(side.rows.len(), MAX_ROWS))
+        p.muted {
+            "Each column was measured in turns with its own reference. Between columns, device and day differ: "
+            "that two of them differ proves nothing. " code { "bench diff" } " says what two runs can be compared for."
         }
-    }
+        section aria-labelledby="measured-h" { h2 id="measured-h" { "As measured" } (measured(side)) }
+        section aria-labelledby="runs-h" { h2 id="runs-h" { "Runs" } (runs(side)) }
+    };
+    let footer = html! { "bench, " (text::counted(side.runs.len(), "run")) };
+    super::frame(&format!("{title} – bench"), &bar, &main, &footer)
 }
 
 fn heads(side: &Side<'_>) -> Markup {

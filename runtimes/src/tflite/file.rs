@@ -1,10 +1,8 @@
 //! What a model file says that the libraries do not: which dimensions are open, and what nodes are called.
 
-mod ffi;
-
 pub(crate) use crate::builtin::import::Outline;
 
-use crate::{Error, Result, builtin::import::outline};
+use crate::{Error, Result, builtin::import::outline, mapped::Mapped};
 use std::path::Path;
 
 /// Reads the structure of a file, and leaves its weights alone.
@@ -12,8 +10,8 @@ use std::path::Path;
 /// # Errors
 /// It cannot be read, is no TFLite file, or damaged.
 pub(crate) fn read(path: &Path) -> Result<Outline> {
-    let file = ffi::Mapped::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    outline(file.bytes()).map_err(|e| e.at(&path.display().to_string()))
+    let file = Mapped::of(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    outline(&file).map_err(|e| e.at(&path.display().to_string()))
 }
 
 #[cfg(test)]

@@ -27,12 +27,15 @@ pub fn paired_power(effect: f64, sd: f64, n: usize, alpha: f64) -> Result<f64, S
 /// The least true difference that [`paired_power`] finds with chance `power`, in the unit of `sd` (a log
 /// ratio where `sd` is one).
 pub fn minimum_detectable_effect(sd: f64, n: usize, alpha: f64, power: f64) -> Result<f64, StatsError> {
+    check_spread(sd, n)?;
+    Ok(detectable_shift(n, alpha, power)? * sd / (n as f64).sqrt())
+}
+
+/// The same in standard errors of the mean, which depends on no data: the noncentrality of the t statistic.
+pub(crate) fn detectable_shift(n: usize, alpha: f64, power: f64) -> Result<f64, StatsError> {
     check_alpha(alpha)?;
     check_open_unit("power", power)?;
-    check_spread(sd, n)?;
-    if sd == 0.0 {
-        return Ok(0.0);
-    }
+    check_spread(0.0, n)?;
     let df = n as f64 - 1.0;
     let critical = t_quantile_upper(alpha, df);
     let surplus = |shift: f64| noncentral_t_sf(critical, df, shift) - power;
@@ -40,7 +43,7 @@ pub fn minimum_detectable_effect(sd: f64, n: usize, alpha: f64, power: f64) -> R
     while surplus(high) < 0.0 && high < 1e12 {
         high *= 2.0;
     }
-    Ok(rising_root(0.0, high, surplus) * sd / (n as f64).sqrt())
+    Ok(rising_root(0.0, high, surplus))
 }
 
 /// Where a rising function crosses 0: false position in the Illinois variant. Each value costs an

@@ -8,7 +8,8 @@
 use crate::error::StatsError;
 use crate::interval::{Interval, PValues};
 use crate::paired::Paired;
-use crate::power::minimum_detectable_effect;
+use crate::power::detectable_shift;
+use std::sync::OnceLock;
 
 /// Numbers of units at which data is looked at.
 pub const LOOKS: [usize; 9] = [6, 8, 10, 13, 16, 20, 25, 32, 40];
@@ -155,8 +156,12 @@ impl Look {
     /// The least log ratio that so many units with this spread show with chance [`DETECTION_POWER`] at the
     /// cut-off of this look. `None` below [`MIN_UNITS`].
     pub fn minimum_detectable(&self) -> Option<f64> {
-        let (difference, _) = cutoffs(self.paired.n)?;
-        minimum_detectable_effect(self.paired.sd, self.paired.n, difference, DETECTION_POWER).ok()
+        // an integral in a search, and the same for every look at so many units
+        static SHIFTS: [OnceLock<Option<f64>>; MAX_UNITS + 1] = [const { OnceLock::new() }; MAX_UNITS + 1];
+        let Paired { n, sd, .. } = self.paired;
+        let (difference, _) = cutoffs(n)?;
+        let shift = SHIFTS.get(n)?.get_or_init(|| detectable_shift(n, difference, DETECTION_POWER).ok());
+        Some((*shift)? * sd / (n as f64).sqrt())
     }
 }
 

@@ -376,6 +376,11 @@ impl Graph {
         &self.fact(id).shape
     }
 
+    /// Takes all constants out, by the number of their value: the graph is good for its shapes only from then on.
+    pub(crate) fn take_constants(&mut self) -> Vec<Option<Tensor>> {
+        self.values.iter_mut().map(|value| value.constant.take()).collect()
+    }
+
     /// Elements of a value, when they are known.
     pub fn constant_value(&self, id: ValueId) -> Option<&Tensor> {
         self.get(id).constant.as_ref()

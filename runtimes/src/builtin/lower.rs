@@ -5,6 +5,7 @@ use super::graph::Fact;
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
+use super::kernels::threads::Threads;
 use super::ops::{Dialect, Op, Operand, Operator, Prepare, Requantize};
 use super::step::Step;
 use super::tensor::Tensor;
@@ -12,14 +13,18 @@ use crate::{Error, Result};
 
 /// What a graph is lowered to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
+pub(crate) struct Target<'t> {
     pub(crate) tier: Tier,
+    pub(crate) threads: &'t Threads,
     pub(crate) dialect: Dialect,
 }
 
-impl Target {
-    fn prepare<'a>(self, inputs: &'a [Operand<'a>], outputs: &'a [Fact]) -> Prepare<'a> {
-        Prepare { inputs, outputs, tier: self.tier, dialect: self.dialect }
+impl<'t> Target<'t> {
+    fn prepare<'a>(self, inputs: &'a [Operand<'a>], outputs: &'a [Fact]) -> Prepare<'a>
+    where
+        't: 'a,
+    {
+        Prepare { inputs, outputs, tier: self.tier, threads: self.threads, dialect: self.dialect }
     }
 }
 
@@ -54,7 +59,7 @@ pub(crate) enum AsReal {
 ///
 /// # Errors
 /// No kernel does it, not even in f32.
-pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], on: Target) -> Result<Lowered> {
+pub(crate) fn lower(op: &Op, inputs: &[Operand<'_>], outputs: &[Fact], on: Target<'_>) -> Result<Lowered> {
     if let Some(step) = op.prepare(&on.prepare(inputs, outputs))? {
         return Ok(Lowered::Direct(step));
     }
@@ -109,7 +114,7 @@ fn describe(fact: &Fact) -> String {
     }
 }
 
-fn convert(from: &Fact, to: &Fact, on: Target) -> Result<Step> {
+fn convert(from: &Fact, to: &Fact, on: Target<'_>) -> Result<Step> {
     let none = || Error::Unsupported(format!("no conversion from {} to {}", describe(from), describe(to)));
     let operand = [Operand { fact: from, constant: None }];
     let on = on.prepare(&operand, std::slice::from_ref(to));
@@ -127,7 +132,7 @@ pub(crate) fn evaluate(
     outputs: &[Fact],
     dialect: Dialect,
 ) -> Result<Vec<Tensor>> {
-    match lower(op, inputs, outputs, Target { tier: Tier::Portable, dialect })? {
+    match lower(op, inputs, outputs, Target { tier: Tier::Portable, threads: &Threads::one(), dialect })? {
         Lowered::Direct(step) => run_once(&step, inputs, outputs),
         Lowered::ThroughF32 { before, step, after, .. } => {
             let facts: Vec<Fact> = inputs.iter().map(|i| i.fact.clone().as_real()).collect();

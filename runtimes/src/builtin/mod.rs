@@ -21,6 +21,7 @@ use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
 use graph::Graph;
 use import::Source;
 use kernels::Tier;
+use kernels::threads::Threads;
 use nnapi::Devices;
 use protocol::{Library, ModelFacts, TensorInfo};
 pub use specialized::Recipe;
@@ -109,35 +110,48 @@ impl Model for Parsed {
     }
 
     fn compile(&self, options: &CompileOptions) -> Result<Box<dyn Session>> {
-        // More threads are allowed than are used; the proof must not let anybody believe otherwise.
-        let note = if options.threads > 1 { ", 1 thread" } else { "" };
         match options.backend.as_str() {
             "cpu" if self.devices.is_some() => {
                 Err(Error::Unsupported("builtin/cpu takes no library: builtin/nnapi does".to_owned()))
             }
             "cpu" => {
-                options.only("builtin", &[])?;
+                options.only("builtin", &["tier"])?;
+                let threads = Threads::new(usize::from(options.threads))?;
+                let note = match threads.count() {
+                    1 => String::new(),
+                    count => format!(", {count} threads"),
+                };
                 let recipe = Recipe {
                     source: Rc::clone(&self.source),
                     shapes: Self::shapes(options),
                     taps: options.taps.clone(),
-                    tier: Tier::detect(),
-                    note: note.to_owned(),
+                    tier: tier(options)?,
+                    threads,
+                    note,
                 };
                 recipe.session()
             }
-            "nnapi" => self.on_device(options, note),
+            // More threads are allowed than are used; the proof must not let anybody believe otherwise.
+            "nnapi" => self.on_device(options, if options.threads > 1 { ", 1 thread" } else { "" }),
             other => Err(Error::Unsupported(format!("no backend {other:?}; there is cpu, nnapi"))),
         }
     }
 }
 
-/// Makes a graph ready to run with the kernels of a tier.
+/// The best tier, or the one that the option `tier` names.
+fn tier(options: &CompileOptions) -> Result<Tier> {
+    let available = Tier::available();
+    let names: Vec<&str> = available.iter().rev().map(|tier| tier.name()).collect();
+    let name = options.word("tier", &names)?;
+    Ok(available.into_iter().find(|tier| tier.name() == name).unwrap_or_else(Tier::detect))
+}
+
+/// Makes a graph ready to run on one thread with the kernels of a tier.
 ///
 /// # Errors
 /// A node that no kernel does, or too much memory.
 pub fn prepare(graph: &Graph, tier: Tier) -> Result<exec::Program> {
-    plan::plan(graph, tier)
+    plan::plan(graph.clone(), tier, &Threads::one())
 }
 
 #[cfg(test)]

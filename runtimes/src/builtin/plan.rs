@@ -3,10 +3,11 @@
 //! fixed place in one arena by when it is alive. Nothing of this is left for the invoke.
 
 use super::exec::{Entry, Program, Tap};
-use super::graph::{Fact, Graph, Node, ValueId};
+use super::graph::{Fact, Graph, Node, NodeId, ValueId};
 use super::kernels::Tier;
 use super::kernels::io::{Memory, Place};
 use super::kernels::memory::ALIGN;
+use super::kernels::threads::Threads;
 use super::lower::{self, Lowered, Target};
 use super::ops::Operand;
 use super::tensor::Tensor;
@@ -38,14 +39,18 @@ struct Planner<'a> {
 ///
 /// # Errors
 /// A node that no kernel does, or too much memory.
-pub(crate) fn plan(graph: &Graph, tier: Tier) -> Result<Program> {
-    let mut planner = Planner::new(graph);
+pub(crate) fn plan(mut graph: Graph, tier: Tier, threads: &Threads) -> Result<Program> {
+    let constants = graph.take_constants();
+    let graph = &graph;
+    let mut planner = Planner::new(graph, constants);
     let live = live_nodes(graph);
-    for ((_, node), _) in graph.nodes().zip(live).filter(|(_, live)| *live) {
+    let last = last_uses(graph, &live);
+    for ((id, node), _) in graph.nodes().zip(&live).filter(|(_, live)| **live) {
         let name = graph.get(node.outputs[0]).name.clone();
         let place = format!("{} {name:?}", node.op.name());
-        planner.lower(node, &name, tier).map_err(|e| e.at(&place))?;
+        planner.lower(node, &name, tier, threads).map_err(|e| e.at(&place))?;
         planner.nodes += 1;
+        planner.release(node, id, &last)?;
     }
     planner.finish(tier)
 }
@@ -64,12 +69,22 @@ fn live_nodes(graph: &Graph) -> Vec<bool> {
     live
 }
 
+/// For every value the last live node that reads it; none for what is read after all nodes.
+fn last_uses(graph: &Graph, live: &[bool]) -> Vec<Option<NodeId>> {
+    let mut last = vec![None; graph.values().count()];
+    for ((id, node), _) in graph.nodes().zip(live).filter(|(_, live)| **live) {
+        node.inputs.iter().for_each(|i| last[i.index()] = Some(id));
+    }
+    graph.outputs().iter().for_each(|o| last[o.index()] = None);
+    last
+}
+
 impl<'a> Planner<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, constants: Vec<Option<Tensor>>) -> Self {
         Self {
             graph,
             facts: graph.values().map(|(_, v)| v.fact.clone()).collect(),
-            constants: graph.values().map(|(_, v)| v.constant.clone()).collect(),
+            constants,
             steps: Vec::new(),
             fallbacks: Vec::new(),
             nodes: 0,
@@ -77,13 +92,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn lower(&mut self, node: &Node, name: &str, tier: Tier) -> Result<()> {
+    fn lower(&mut self, node: &Node, name: &str, tier: Tier, threads: &Threads) -> Result<()> {
         let slots = |ids: &[ValueId]| ids.iter().map(|id| id.index()).collect::<Vec<Slot>>();
         let (inputs, outputs) = (slots(&node.inputs), slots(&node.outputs));
         let operand = |i: &Slot| Operand { fact: &self.facts[*i], constant: self.constants[*i].as_ref() };
         let operands: Vec<Operand<'_>> = inputs.iter().map(operand).collect();
         let results: Vec<Fact> = outputs.iter().map(|o| self.facts[*o].clone()).collect();
-        match lower::lower(&node.op, &operands, &results, Target { tier, dialect: self.graph.dialect() })? {
+        let on = Target { tier, threads, dialect: self.graph.dialect() };
+        match lower::lower(&node.op, &operands, &results, on)? {
             Lowered::Direct(step) => self.push(step, name, inputs, outputs)?,
             Lowered::ThroughF32 { before, step, after, reason } => {
                 let mut reals = Vec::new();
@@ -116,6 +132,20 @@ impl<'a> Planner<'a> {
                 }
                 let op = node.op.name().to_owned();
                 self.fallbacks.push(Fallback { node: name.to_owned(), op, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the constants of a node that no later node and no step reads: they were packed, and memory for both
+    /// would only be needed while everything is made ready.
+    fn release(&mut self, node: &Node, id: NodeId, last: &[Option<NodeId>]) -> Result<()> {
+        for slot in node.inputs.iter().map(|i| i.index()).filter(|slot| last[*slot] == Some(id)) {
+            // What a step only passes on may be read later.
+            let reads = |p: &Planned| p.step.packed.is_none() || p.step.run.is_none();
+            let read = self.steps.iter().any(|p| reads(p) && p.inputs.contains(&slot));
+            if let Some(tensor) = self.constants[slot].as_mut().filter(|_| !read) {
+                *tensor = Tensor::zeros(tensor.dtype(), &[0])?;
             }
         }
         Ok(())
@@ -327,6 +357,10 @@ mod tests {
     use crate::builtin::ops::{Binary, BinaryKind, Clamp, Dynamic, FullyConnected, Reshape};
     use protocol::DType;
 
+    fn constants(graph: &Graph) -> Vec<Option<Tensor>> {
+        graph.values().map(|(_, v)| v.constant.clone()).collect()
+    }
+
     fn add(graph: &mut Graph, name: &str, a: ValueId, b: ValueId) -> ValueId {
         graph.add(name, Binary::new(BinaryKind::Add), &[a, b]).unwrap()
     }
@@ -341,17 +375,17 @@ mod tests {
         }
         add(&mut graph, "dead", value, x);
         graph.output(value);
-        let mut planner = Planner::new(&graph);
+        let mut planner = Planner::new(&graph, constants(&graph));
         for ((_, node), live) in graph.nodes().zip(live_nodes(&graph)) {
             assert_eq!(live, graph.get(node.outputs[0]).name != "dead");
             if live {
-                planner.lower(node, "", Tier::Portable).unwrap();
+                planner.lower(node, "", Tier::Portable, &Threads::one()).unwrap();
             }
         }
         let layout = Layout::new(&planner, &planner.roots()).unwrap();
         // The input, two that alternate, and an empty scratch.
         assert!(layout.bytes <= 3 * 4032 + 64, "{}", layout.bytes);
-        let mut program = plan(&graph, Tier::Portable).unwrap();
+        let mut program = plan(graph, Tier::Portable, &Threads::one()).unwrap();
         assert_eq!(program.nodes().len(), 50);
         program.set_input(0, as_bytes(&[1f32; 1000])).unwrap();
         for _ in 0..2 {
@@ -373,7 +407,7 @@ mod tests {
         graph.output(sum);
         graph.output(view);
         graph.output(x);
-        let mut program = plan(&graph, Tier::Portable).unwrap();
+        let mut program = plan(graph, Tier::Portable, &Threads::one()).unwrap();
         program.set_input(0, as_bytes(&[1f32, 2.0, 3.0, 4.0])).unwrap();
         program.invoke().unwrap();
         assert_eq!(program.output(0).unwrap(), as_bytes(&[6f32, 12.0, 18.0, 24.0]));
@@ -393,10 +427,10 @@ mod tests {
             let y = graph.add(&format!("y{i}"), op, &[x, w]).unwrap();
             graph.output(y);
         }
-        let mut planner = Planner::new(&graph);
+        let mut planner = Planner::new(&graph, constants(&graph));
         planner.packed_bytes = limits::MAX_PACKED_BYTES - (100 << 20);
         let (_, node) = graph.nodes().next().unwrap();
-        planner.lower(node, "y", Tier::Portable).unwrap();
-        assert!(planner.lower(node, "y", Tier::Portable).is_err());
+        planner.lower(node, "y", Tier::Portable, &Threads::one()).unwrap();
+        assert!(planner.lower(node, "y", Tier::Portable, &Threads::one()).is_err());
     }
 }

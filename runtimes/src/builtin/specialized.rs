@@ -7,8 +7,9 @@ use super::exec::Program;
 use super::graph::Fact;
 use super::import::{Built, Fixed, Source};
 use super::kernels::Tier;
+use super::kernels::threads::Threads;
 use super::tensor::Tensor;
-use super::{limits, passes, prepare};
+use super::{limits, passes, plan};
 use crate::{Error, NodeInfo, Observer, Result, Session};
 use protocol::{BackendProof, NodeProfile, TensorInfo};
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub struct Recipe {
     pub taps: Vec<String>,
     /// Kernels to use.
     pub tier: Tier,
+    /// Threads to use.
+    pub threads: Threads,
     /// What is added to the proof's kernels.
     pub note: String,
 }
@@ -42,7 +45,10 @@ impl Recipe {
     pub fn session(self) -> Result<Box<dyn Session>> {
         match self.source.build_for(self.shapes.as_deref(), &self.taps, &Fixed::new())? {
             Built::Graph(graph) => {
-                let mut program = prepare(&passes::optimize(&graph, &self.taps)?, self.tier)?;
+                let optimized = passes::optimize(&graph, &self.taps)?;
+                // What it was made from is not needed beside it.
+                drop(graph);
+                let mut program = plan::plan(optimized, self.tier, &self.threads)?;
                 program.note_kernels(&self.note);
                 Ok(Box::new(program))
             }
@@ -124,7 +130,7 @@ impl Specialized {
                 }
             }
         };
-        let mut program = prepare(&graph, self.recipe.tier)?;
+        let mut program = plan::plan(graph, self.recipe.tier, &self.recipe.threads)?;
         let names: Vec<&str> = self.fixed.iter().map(|i| self.inputs[*i].name.as_str()).collect();
         program.note_kernels(&format!("{}, made for the values of {}", self.recipe.note, names.join(", ")));
         let free = (0..self.values.len()).filter(|i| !self.fixed.contains(i));

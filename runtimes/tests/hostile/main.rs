@@ -15,6 +15,7 @@ use protocol::TensorInfo;
 use runtimes::builtin::graph::Graph;
 use runtimes::builtin::import::{Built, Fixed, Source};
 use runtimes::builtin::kernels::Tier;
+use runtimes::builtin::kernels::threads::Threads;
 use runtimes::builtin::ops::Operand;
 use runtimes::builtin::{self, Recipe, import};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -137,7 +138,8 @@ fn live(file: Vec<u8>) -> Fate {
         }
         Ok(Built::Depends(..)) => {}
     }
-    let recipe = Recipe { source, shapes: None, taps: Vec::new(), tier, note: String::new() };
+    let recipe =
+        Recipe { source, shapes: None, taps: Vec::new(), tier, threads: Threads::one(), note: String::new() };
     let Ok(mut session) = recipe.session() else { return Fate::Imported };
     let bytes = |info: &TensorInfo| info.shape.iter().map(|d| d.unwrap_or(1) as usize).product::<usize>();
     if session.inputs().iter().map(bytes).sum::<usize>() > MOST_BYTES {

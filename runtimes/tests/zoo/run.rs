@@ -2,6 +2,7 @@
 
 use protocol::{DType, Quantization, TensorInfo};
 use runtimes::builtin::kernels::Tier;
+use runtimes::builtin::kernels::threads::Threads;
 use runtimes::builtin::{Recipe, import};
 use runtimes::{CompileOptions, Session, runtime};
 use std::path::Path;
@@ -23,8 +24,14 @@ impl Runner {
     /// Prepares the bytes of a file for a tier.
     pub(crate) fn of_bytes(bytes: Vec<u8>, tier: Tier) -> Result<Self, String> {
         let source = import::parse(bytes, None).map_err(|e| e.to_string())?;
-        let recipe =
-            Recipe { source: source.into(), shapes: None, taps: Vec::new(), tier, note: String::new() };
+        let recipe = Recipe {
+            source: source.into(),
+            shapes: None,
+            taps: Vec::new(),
+            tier,
+            threads: Threads::one(),
+            note: String::new(),
+        };
         recipe.session().map(|session| Self { session }).map_err(|e| e.to_string())
     }
 

@@ -11,11 +11,11 @@
 )]
 
 use super::Tier;
-use super::gemm::store_requantized;
+use super::gemm_i8::store_requantized;
 use super::memory::Buffer;
 use super::pixels::Walk;
 use super::quant::Requant;
-use super::simd::{Kernel, LANES, Simd, dispatch};
+use super::simd::{Kernel, MAX_LANES, Simd, copy_few, dispatch};
 use crate::Result;
 
 /// Weights as `[bias; c] [tap; c]... [scale; c] [late bias; c]`, `c` rounded up to whole vectors.
@@ -33,13 +33,14 @@ impl PackedDepthwise {
     /// From `weights[tap][channel]`. `scale` is one for all or one per channel, and both it and the late
     /// bias are for those that finish with them. What is missing is 1, or 0.
     pub(crate) fn new(
+        tier: Tier,
         weights: &[f32],
         bias: &[f32],
         scale: &[f32],
         late_bias: &[f32],
         channels: usize,
     ) -> Result<Self> {
-        let padded = channels.next_multiple_of(LANES);
+        let padded = channels.next_multiple_of(tier.lanes());
         let taps = weights.len() / channels.max(1);
         let mut data = Buffer::of::<f32>((taps + 3) * padded)?;
         let all = data.elements_mut::<f32>();
@@ -66,11 +67,11 @@ impl PackedDepthwise {
 /// What becomes of sums.
 pub(crate) trait FinishDepthwise: Copy {
     /// Element type of the results.
-    type Out: Copy + Default;
-    /// Eight results; `scale` and `bias` point to those of the channels.
+    type Out: Copy + Default + Send + Sync;
+    /// A vector of results; `scale` and `bias` point to those of the channels.
     ///
     /// # Safety
-    /// As [`Simd`]; `scale` and `bias` are readable and `out` writable for eight elements.
+    /// As [`Simd`]; `scale` and `bias` are readable and `out` writable for a vector's elements.
     unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, bias: *const f32, out: *mut Self::Out);
 }
 
@@ -97,6 +98,23 @@ impl FinishDepthwise for Bytes {
     unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, _bias: *const f32, out: *mut u8) {
         // SAFETY: the trait's contract.
         unsafe { store_requantized::<S>(self.0, S::mul(sum, S::load(scale)), out) }
+    }
+}
+
+/// 8-bit results where sums are only exact without their bias: it is added as an integer, whose bits are those of the
+/// late bias.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BiasedBytes(pub(crate) Requant);
+
+impl FinishDepthwise for BiasedBytes {
+    type Out = u8;
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(self, sum: S::F, scale: *const f32, bias: *const f32, out: *mut u8) {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let sum = S::to_f32(S::add_i32(S::to_i32(sum), S::load_i32(bias.cast())));
+            store_requantized::<S>(self.0, S::mul(sum, S::load(scale)), out);
+        }
     }
 }
 
@@ -143,7 +161,7 @@ pub(crate) fn depthwise<E: FinishDepthwise>(
     x: &[f32],
     y: &mut [E::Out],
 ) {
-    assert_eq!(taps.len(), packed.taps);
+    assert!(taps.len() == packed.taps && packed.padded.is_multiple_of(tier.lanes()));
     if let Some(last) = walk.last() {
         let reach = taps.iter().max().map_or(0, |t| t + packed.padded);
         assert!(last + reach <= x.len() && walk.pixels() * packed.channels <= y.len());
@@ -196,13 +214,13 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
         let mut c = 0;
         // SAFETY: the contract of `run`.
         unsafe {
-            while c + 2 * LANES <= channels {
+            while c + 2 * S::LANES <= channels {
                 self.block::<S, P, 2>(x, y, c);
-                c += 2 * LANES;
+                c += 2 * S::LANES;
             }
             while c < padded {
                 self.block::<S, P, 1>(x, y, c);
-                c += LANES;
+                c += S::LANES;
             }
         }
     }
@@ -219,7 +237,7 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
             let x = x.add(c);
             let mut sums = [[S::splat(0.0); V]; P];
             for v in 0..V {
-                let bias = S::load(weights.add(v * LANES));
+                let bias = S::load(weights.add(v * S::LANES));
                 for sum in &mut sums {
                     sum[v] = bias;
                 }
@@ -228,20 +246,20 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
             for offset in self.taps {
                 let x = x.add(*offset);
                 for v in 0..V {
-                    let weight = S::load(w.add(v * LANES));
+                    let weight = S::load(w.add(v * S::LANES));
                     for p in 0..P {
-                        sums[p][v] = S::mul_add(S::load(x.add(p * step + v * LANES)), weight, sums[p][v]);
+                        sums[p][v] = S::mul_add(S::load(x.add(p * step + v * S::LANES)), weight, sums[p][v]);
                     }
                 }
                 w = w.add(padded);
             }
             let scale = weights.add((taps + 1) * padded);
             let bias = scale.add(padded);
-            if c + V * LANES <= channels {
+            if c + V * S::LANES <= channels {
                 for p in 0..P {
                     for v in 0..V {
-                        let (scale, bias) = (scale.add(v * LANES), bias.add(v * LANES));
-                        let out = y.add(p * channels + c + v * LANES);
+                        let (scale, bias) = (scale.add(v * S::LANES), bias.add(v * S::LANES));
+                        let out = y.add(p * channels + c + v * S::LANES);
                         self.finish.finish::<S>(sums[p][v], scale, bias, out);
                     }
                 }
@@ -249,12 +267,12 @@ impl<E: FinishDepthwise> Depthwise<'_, E> {
             }
             let rest = channels - c;
             for p in 0..P {
-                let mut results = [E::Out::default(); 2 * LANES];
+                let mut results = [E::Out::default(); 2 * MAX_LANES];
                 for v in 0..V {
-                    let (scale, bias) = (scale.add(v * LANES), bias.add(v * LANES));
-                    self.finish.finish::<S>(sums[p][v], scale, bias, results.as_mut_ptr().add(v * LANES));
+                    let (scale, bias) = (scale.add(v * S::LANES), bias.add(v * S::LANES));
+                    self.finish.finish::<S>(sums[p][v], scale, bias, results.as_mut_ptr().add(v * S::LANES));
                 }
-                std::ptr::copy_nonoverlapping(results.as_ptr(), y.add(p * channels + c), rest);
+                copy_few(results.as_ptr(), y.add(p * channels + c), rest);
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Quantisation of f32 activations at run time, group by group: to int8 as XNNPACK (`qd8`) and as TFLite's
-//! own kernels do it, to u8 as ONNX's `DynamicQuantizeLinear`. Elements come out as their distance from the
-//! group's zero point, so that a border of zeros is a border of real zeros.
+//! own kernels do it, to u8 as ONNX's `DynamicQuantizeLinear`. Elements come out as the kernels
+//! read them, see [`Small`], and the border is real zeros.
 
 use super::Tier;
 use super::pixels::{Each, Geometry, Small, Spread};
 use super::quant::{max, min, round_even};
-use super::simd::{Kernel, LANES, Simd, dispatch};
+use super::simd::{Kernel, MAX_LANES, Simd, dispatch};
 
 /// Whose arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub(crate) struct Groups<'a, U> {
     pub(crate) y: &'a mut [U],
     /// The scale of every group.
     pub(crate) scales: &'a mut [f32],
+    /// What stands for zero in every group; may be empty.
+    pub(crate) origins: &'a mut [i32],
 }
 
 impl<U: Small> Groups<'_, U> {
@@ -94,17 +96,22 @@ impl<U: Small> Groups<'_, U> {
 impl<U: Small> Kernel for Groups<'_, U> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { piece, spread, method, x, y, scales } = self;
+        let Self { piece, spread, method, x, y, scales, origins } = self;
         let size = x.len() / scales.len().max(1);
         let bordered = piece.bordered(spread.padded).unwrap_or(0);
         if size == 0 || bordered == 0 {
             return;
         }
+        let mut origins = origins.iter_mut();
         for ((x, y), scale) in x.chunks_exact(size).zip(y.chunks_exact_mut(bordered)).zip(scales) {
             // SAFETY: the caller's promise.
             let (low, high) = unsafe { extremes::<S>(x) };
             let group = Group::new(method, low, high);
             *scale = group.scale;
+            let lowest = if method == Method::Onnx { 0 } else { -128 };
+            if let Some(origin) = origins.next() {
+                *origin = U::origin(group.zero as i32, lowest);
+            }
             quantize(&group, piece, spread, x, y);
         }
     }
@@ -116,7 +123,8 @@ impl<U: Small> Kernel for Groups<'_, U> {
 /// As [`Simd`].
 #[inline(always)]
 unsafe fn extremes<S: Simd>(x: &[f32]) -> (f32, f32) {
-    let (whole, rest) = x.as_chunks::<LANES>();
+    let whole = x.chunks_exact(S::LANES);
+    let rest = whole.remainder();
     // SAFETY: the chunks and arrays have as many elements as a vector.
     unsafe {
         let (mut low, mut high) = (S::splat(0.0), S::splat(0.0));
@@ -125,7 +133,7 @@ unsafe fn extremes<S: Simd>(x: &[f32]) -> (f32, f32) {
             low = S::min(v, low);
             high = S::max(v, high);
         }
-        let (mut lows, mut highs) = ([0.0f32; LANES], [0.0f32; LANES]);
+        let (mut lows, mut highs) = ([0.0f32; MAX_LANES], [0.0f32; MAX_LANES]);
         S::store(lows.as_mut_ptr(), low);
         S::store(highs.as_mut_ptr(), high);
         let smaller = |a: f32, b: &f32| if *b < a { *b } else { a };
@@ -154,11 +162,15 @@ fn cut(v: f32) -> f32 {
 struct AsXnnpack(Group);
 
 impl<U: Small> Each<f32, U> for AsXnnpack {
-    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn zero(&self) -> U {
+        let zero = self.0.zero as i32;
+        U::small(zero, zero, -128)
+    }
     #[inline(always)]
     fn each(&self, x: f32) -> U {
         let zero = self.0.zero as i32;
-        U::small((round_even(cut(x * self.0.inverse)) + zero).clamp(-128, 127) - zero)
+        U::small((round_even(cut(x * self.0.inverse)) + zero).clamp(-128, 127), zero, -128)
     }
 }
 
@@ -166,7 +178,11 @@ impl<U: Small> Each<f32, U> for AsXnnpack {
 struct AsTflite(Group);
 
 impl<U: Small> Each<f32, U> for AsTflite {
-    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn zero(&self) -> U {
+        let zero = self.0.zero as i32;
+        U::small(zero, zero, -128)
+    }
     #[inline(always)]
     fn each(&self, x: f32) -> U {
         let v = cut(x * self.0.inverse);
@@ -175,7 +191,7 @@ impl<U: Small> Each<f32, U> for AsTflite {
         let tie = v - near as f32;
         let away = i32::from(tie == 0.5 && v > 0.0) - i32::from(tie == -0.5 && v < 0.0);
         let zero = self.0.zero as i32;
-        U::small((near + away + zero).clamp(-128, 127) - zero)
+        U::small((near + away + zero).clamp(-128, 127), zero, -128)
     }
 }
 
@@ -183,11 +199,15 @@ impl<U: Small> Each<f32, U> for AsTflite {
 struct AsOnnx(Group);
 
 impl<U: Small> Each<f32, U> for AsOnnx {
-    const ZERO: U = U::ZERO;
+    #[inline(always)]
+    fn zero(&self) -> U {
+        let zero = self.0.zero as i32;
+        U::small(zero, zero, 0)
+    }
     #[inline(always)]
     fn each(&self, x: f32) -> U {
         let zero = self.0.zero as i32;
-        U::small((round_even(cut(x / self.0.scale)) + zero).clamp(0, 255) - zero)
+        U::small((round_even(cut(x / self.0.scale)) + zero).clamp(0, 255), zero, 0)
     }
 }
 
@@ -219,8 +239,16 @@ mod tests {
             for tier in Tier::available() {
                 let (mut y, mut scales) = (vec![0i16; 2 * n], [0.0; 2]);
                 let (piece, spread) = (&flat(n), Spread::none(n));
-                Groups { piece, spread, method: Method::Onnx, x: &x, y: &mut y, scales: &mut scales }
-                    .quantize(tier);
+                Groups {
+                    piece,
+                    spread,
+                    method: Method::Onnx,
+                    x: &x,
+                    y: &mut y,
+                    scales: &mut scales,
+                    origins: &mut [],
+                }
+                .quantize(tier);
                 for (x, scale) in x.chunks(n).zip(scales) {
                     let low = x.iter().copied().fold(0.0, f32::min);
                     let high = x.iter().copied().fold(0.0, f32::max);

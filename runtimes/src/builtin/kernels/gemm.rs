@@ -1,25 +1,30 @@
 //! Products of matrices with packed weights: the inner loops of convolutions and fully connected layers,
-//! in f32 and in int8 with exact 32-bit sums. A row of the left matrix is given as segments, so that a
+//! in f32 here, in int8 in `gemm_i8`. A row of the left matrix is given as segments, so that a
 //! convolution needs no copy of its input per kernel tap.
 //!
-//! Columns come in blocks of [`COLUMNS`]; the last may be half as wide.
+//! Columns come in blocks of two vectors of the tier they are packed for; the last may be half as wide.
 
 #![expect(
     clippy::needless_range_loop,
     reason = "indices over small constant arrays are unrolled into registers"
 )]
 
+use super::Tier;
 use super::memory::Buffer;
-use super::quant::Requant;
-use super::simd::{LANES, Simd};
+use super::simd::{MAX_LANES, Simd, copy_few, unroll};
 use crate::Result;
 
+/// Columns of a block of packed weights, at most.
+pub(super) const MAX_COLUMNS: usize = 2 * MAX_LANES;
+/// Rows of a tile, at most.
+pub(crate) const MAX_ROWS: usize = 8;
+/// Blocks whose sums of a single row are taken at once: one row has too few to keep the processor busy.
+pub(super) const ROW_BLOCKS: usize = 4;
+
 /// Columns of a block of packed weights.
-pub(crate) const COLUMNS: usize = 2 * LANES;
-/// Rows of an f32 tile: 12 accumulators of 16 registers.
-pub(crate) const ROWS_F32: usize = 6;
-/// Rows of an int8 tile: 8 accumulators, and room for what the dot product needs.
-pub(crate) const ROWS_I8: usize = 4;
+pub(crate) fn block_columns(tier: Tier) -> usize {
+    2 * tier.lanes()
+}
 
 /// Where a row's elements are: `length` at each of `offsets` from the row's start.
 #[derive(Clone, Debug)]
@@ -42,48 +47,59 @@ impl Segments {
     }
 }
 
-/// Weights packed for f32: per block `[bias; 16]`, then 16 columns for every element of a row.
+/// Weights packed for f32: per block a bias per column, then all columns for every element of a row.
 #[derive(Debug)]
 pub(crate) struct PackedF32 {
     data: Buffer,
     columns: usize,
     depth: usize,
+    width: usize,
 }
 
 impl PackedF32 {
     /// From `weights[column][depth]` and `bias[column]` (or none).
-    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, columns: usize, depth: usize) -> Result<Self> {
-        let mut data = Buffer::of::<f32>(Self::elements(columns, depth))?;
-        pack_f32(data.elements_mut(), bias, columns, depth, |column, k| weights[column * depth + k]);
-        Ok(Self { data, columns, depth })
+    pub(crate) fn new(
+        tier: Tier,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        columns: usize,
+        depth: usize,
+    ) -> Result<Self> {
+        let mut data = Buffer::of::<f32>(Self::elements(tier, columns, depth))?;
+        let at = |column: usize, k: usize| weights[column * depth + k];
+        pack_f32(tier, data.elements_mut(), bias, columns, depth, at);
+        Ok(Self { data, columns, depth, width: block_columns(tier) })
     }
 
     /// Elements that packed weights take.
-    pub(crate) fn elements(columns: usize, depth: usize) -> usize {
-        columns.next_multiple_of(COLUMNS).saturating_mul(depth + 1)
+    pub(crate) fn elements(tier: Tier, columns: usize, depth: usize) -> usize {
+        columns.next_multiple_of(block_columns(tier)).saturating_mul(depth + 1)
     }
 
     /// The packed weights.
     pub(crate) fn view(&self) -> ViewF32<'_> {
-        ViewF32 { data: self.data.elements(), columns: self.columns, depth: self.depth }
+        let Self { columns, depth, width, .. } = *self;
+        ViewF32 { data: self.data.elements(), columns, depth, width }
     }
 }
 
 /// Packs weights; `at(column, k)` reads them.
 pub(crate) fn pack_f32(
+    tier: Tier,
     to: &mut [f32],
     bias: Option<&[f32]>,
     columns: usize,
     depth: usize,
     at: impl Fn(usize, usize) -> f32,
 ) {
-    for (b, block) in to.chunks_exact_mut((depth + 1) * COLUMNS).enumerate() {
-        let first = b * COLUMNS;
-        for (j, value) in block[..COLUMNS].iter_mut().enumerate() {
+    let width = block_columns(tier);
+    for (b, block) in to.chunks_exact_mut((depth + 1) * width).enumerate() {
+        let first = b * width;
+        for (j, value) in block[..width].iter_mut().enumerate() {
             *value = bias.and_then(|b| b.get(first + j)).copied().unwrap_or(0.0);
         }
-        let count = columns.saturating_sub(first).min(COLUMNS);
-        for (k, row) in block[COLUMNS..].chunks_exact_mut(COLUMNS).enumerate() {
+        let count = columns.saturating_sub(first).min(width);
+        for (k, row) in block[width..].chunks_exact_mut(width).enumerate() {
             for (j, value) in row.iter_mut().enumerate() {
                 *value = if j < count { at(first + j, k) } else { 0.0 };
             }
@@ -100,12 +116,14 @@ pub(crate) struct ViewF32<'a> {
     pub(crate) columns: usize,
     /// Elements of a row.
     pub(crate) depth: usize,
+    /// Columns of a block.
+    pub(crate) width: usize,
 }
 
 impl<'a> ViewF32<'a> {
     /// Number of blocks.
     pub(crate) fn blocks(&self) -> usize {
-        self.columns.div_ceil(COLUMNS)
+        self.columns.div_ceil(self.width)
     }
 
     /// Bytes of all blocks.
@@ -114,16 +132,16 @@ impl<'a> ViewF32<'a> {
     }
 
     fn block(&self, index: usize) -> &'a [f32] {
-        let block = (self.depth + 1) * COLUMNS;
+        let block = (self.depth + 1) * self.width;
         &self.data[index * block..][..block]
     }
 }
 
 /// Rows of one tile, as pointers, and where its results go.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<T, O, const R: usize> {
+pub(crate) struct Tile<T, O> {
     /// Start of every row; those beyond `rows` are not read.
-    pub(crate) a: [*const T; R],
+    pub(crate) a: [*const T; MAX_ROWS],
     /// Rows that are wanted.
     pub(crate) rows: usize,
     /// First result of the first row.
@@ -132,40 +150,114 @@ pub(crate) struct Tile<T, O, const R: usize> {
     pub(crate) stride: usize,
 }
 
-/// All columns of block `index` for one tile, cut to `min..=max`.
+/// Runs a block with constants `R`, the rows, and `V`, the vectors of columns.
+macro_rules! each_size {
+    ($most:expr, $rows:expr, $narrow:expr, |$r:ident, $v:ident| $body:block) => {
+        $crate::builtin::kernels::gemm::each_size!(@ $most, $rows, $narrow, $r, $v, $body,
+            1, 2, 3, 4, 5, 6, 7, 8)
+    };
+    (@ $most:expr, $rows:expr, $narrow:expr, $r:ident, $v:ident, $body:block, $($n:literal),*) => {
+        match ($rows, $narrow) {
+            $(($n, false) if $n <= $most => {
+                const $r: usize = $n;
+                const $v: usize = 2;
+                $body
+            }
+            ($n, true) if $n <= $most => {
+                const $r: usize = $n;
+                const $v: usize = 1;
+                $body
+            })*
+            _ => unreachable!("a tile has 1 to so many rows"),
+        }
+    };
+}
+pub(super) use each_size;
+
+/// All columns of blocks `indices` for one tile, cut to `min..=max`.
 ///
 /// # Safety
-/// Every row is readable at all segments, which are as deep as the weights, every wanted row's results are writable for all columns, and
-/// the processor has the instructions of `S`.
+/// Every row is readable at all segments, which are as deep as the weights, every wanted row's results are writable for all columns,
+/// the processor has the instructions of `S`, and the weights are packed for them.
 #[inline(always)]
 pub(crate) unsafe fn tile_f32<S: Simd>(
-    tile: &Tile<f32, f32, ROWS_F32>,
+    tile: &Tile<f32, f32>,
+    segments: &Segments,
+    packed: ViewF32<'_>,
+    indices: std::ops::Range<usize>,
+    range: (f32, f32),
+) {
+    let width = 2 * S::LANES;
+    let mut index = indices.start;
+    // SAFETY: the caller's promise; a block has as many elements as the segments need.
+    unsafe {
+        while tile.rows == 1
+            && index + ROW_BLOCKS <= indices.end
+            && (index + ROW_BLOCKS) * width <= packed.columns
+        {
+            row_f32::<S>(tile, segments, packed, index, range);
+            index += ROW_BLOCKS;
+        }
+        while index < indices.end {
+            let weights = packed.block(index).as_ptr();
+            let columns = (packed.columns - index * width).min(width);
+            let out = tile.out.add(index * width);
+            each_size!(S::ROWS_F32, tile.rows, columns <= S::LANES, |R, V| {
+                inner_f32::<S, R, V>(tile, segments, weights, columns, out, range);
+            });
+            index += 1;
+        }
+    }
+}
+
+/// One row and several whole blocks of columns.
+///
+/// # Safety
+/// As [`tile_f32`].
+#[inline(always)]
+unsafe fn row_f32<S: Simd>(
+    tile: &Tile<f32, f32>,
     segments: &Segments,
     packed: ViewF32<'_>,
     index: usize,
     range: (f32, f32),
 ) {
-    let weights = packed.block(index).as_ptr();
-    let columns = (packed.columns - index * COLUMNS).min(COLUMNS);
-    // SAFETY: the caller's promise; the block has as many elements as the segments need.
+    let (lanes, width) = (S::LANES, 2 * S::LANES);
+    let block = (packed.depth + 1) * width;
+    // SAFETY: the contract of `tile_f32`.
     unsafe {
-        let out = tile.out.add(index * COLUMNS);
-        macro_rules! rows {
-            ($($n:literal),*) => {
-                match (tile.rows, columns <= LANES) {
-                    $(($n, false) => inner_f32::<S, $n, 2>(tile, segments, weights, columns, out, range),
-                    ($n, true) => inner_f32::<S, $n, 1>(tile, segments, weights, columns, out, range),)*
-                    _ => unreachable!("a tile has 1 to 6 rows"),
-                }
-            };
+        let mut w = packed.block(index).as_ptr();
+        let mut sums = [[S::splat(0.0); 2]; ROW_BLOCKS];
+        for b in 0..ROW_BLOCKS {
+            for v in 0..2 {
+                sums[b][v] = S::load(w.add(b * block + v * lanes));
+            }
         }
-        rows!(1, 2, 3, 4, 5, 6);
+        for offset in &segments.offsets {
+            let a = tile.a[0].add(*offset);
+            for k in 0..segments.length {
+                w = w.add(width);
+                let x = S::splat(*a.add(k));
+                for b in 0..ROW_BLOCKS {
+                    for v in 0..2 {
+                        sums[b][v] = S::mul_add(x, S::load(w.add(b * block + v * lanes)), sums[b][v]);
+                    }
+                }
+            }
+        }
+        let (min, max) = (S::splat(range.0), S::splat(range.1));
+        let out = tile.out.add(index * width);
+        for b in 0..ROW_BLOCKS {
+            for v in 0..2 {
+                S::store(out.add(b * width + v * lanes), S::min(max, S::max(min, sums[b][v])));
+            }
+        }
     }
 }
 
 #[inline(always)]
 unsafe fn inner_f32<S: Simd, const R: usize, const V: usize>(
-    tile: &Tile<f32, f32, ROWS_F32>,
+    tile: &Tile<f32, f32>,
     segments: &Segments,
     weights: *const f32,
     columns: usize,
@@ -175,285 +267,40 @@ unsafe fn inner_f32<S: Simd, const R: usize, const V: usize>(
     // SAFETY: the contract of `tile_f32`.
     unsafe {
         let mut sums = [[S::splat(0.0); V]; R];
-        let mut w = weights.add(COLUMNS);
-        for v in 0..V {
-            let bias = S::load(weights.add(v * LANES));
-            for sum in &mut sums {
-                sum[v] = bias;
-            }
-        }
+        let lanes = S::LANES;
+        let mut w = weights.add(2 * lanes);
+        unroll!(v < V, {
+            let bias = S::load(weights.add(v * lanes));
+            unroll!(r < R, { sums[r][v] = bias });
+        });
         for offset in &segments.offsets {
             let mut a = [std::ptr::null::<f32>(); R];
-            for r in 0..R {
-                a[r] = tile.a[r].add(*offset);
-            }
+            unroll!(r < R, { a[r] = tile.a[r].add(*offset) });
             for k in 0..segments.length {
                 let mut block = [S::splat(0.0); V];
-                for v in 0..V {
-                    block[v] = S::load(w.add(v * LANES));
-                }
-                for r in 0..R {
+                unroll!(v < V, { block[v] = S::load(w.add(v * lanes)) });
+                unroll!(r < R, {
                     let x = S::splat(*a[r].add(k));
-                    for v in 0..V {
-                        sums[r][v] = S::mul_add(x, block[v], sums[r][v]);
-                    }
-                }
-                w = w.add(COLUMNS);
+                    unroll!(v < V, { sums[r][v] = S::mul_add(x, block[v], sums[r][v]) });
+                });
+                w = w.add(2 * lanes);
             }
         }
         let (min, max) = (S::splat(range.0), S::splat(range.1));
-        if columns == V * LANES {
-            for r in 0..R {
-                for v in 0..V {
-                    let sum = S::min(max, S::max(min, sums[r][v]));
-                    S::store(out.add(r * tile.stride + v * LANES), sum);
-                }
-            }
+        unroll!(r < R, {
+            unroll!(v < V, { sums[r][v] = S::min(max, S::max(min, sums[r][v])) });
+        });
+        if columns == V * lanes {
+            unroll!(r < R, {
+                let out = out.add(r * tile.stride);
+                unroll!(v < V, { S::store(out.add(v * lanes), sums[r][v]) });
+            });
             return;
         }
-        for r in 0..R {
-            let mut results = [0.0f32; COLUMNS];
-            for v in 0..V {
-                let sum = S::min(max, S::max(min, sums[r][v]));
-                S::store(results.as_mut_ptr().add(v * LANES), sum);
-            }
-            std::ptr::copy_nonoverlapping(results.as_ptr(), out.add(r * tile.stride), columns);
-        }
-    }
-}
-
-/// Weights packed for int8: per block `[bias i32; 16][scale f32; 16][bias f32; 16]`, then for every pair
-/// of elements of a segment 16 columns of two i8. An odd segment ends with a zero.
-#[derive(Debug)]
-pub(crate) struct PackedI8 {
-    data: Buffer,
-    block: usize,
-    /// Columns in all.
-    pub(crate) columns: usize,
-}
-
-/// Bytes of a block before its weights.
-const HEAD: usize = COLUMNS * 12;
-
-/// Per-column numbers of int8 weights.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Columns<'a> {
-    /// Added to the sums; missing is 0.
-    pub(crate) bias: Option<&'a [i32]>,
-    /// Factor on the sums; one for all columns, or one each.
-    pub(crate) scale: &'a [f32],
-    /// Added after scaling, where results are f32; missing is 0.
-    pub(crate) bias_f32: Option<&'a [f32]>,
-}
-
-impl PackedI8 {
-    /// From `weights[column][segment][element]`.
-    pub(crate) fn new(weights: &[i8], columns: usize, segments: &Segments, of: Columns<'_>) -> Result<Self> {
-        let (count, length) = (segments.offsets.len(), segments.length);
-        let pairs = length.div_ceil(2);
-        let block = HEAD + count * pairs * 2 * COLUMNS;
-        let mut data = Buffer::zeroed(columns.div_ceil(COLUMNS) * block)?;
-        for column in 0..columns {
-            let (b, j) = (column / COLUMNS, column % COLUMNS);
-            let block = &mut data.bytes_mut()[b * block..][..block];
-            let scale = if of.scale.len() == 1 { of.scale[0] } else { of.scale[column] };
-            let bias = of.bias.map_or(0, |b| b[column]);
-            let head = [
-                bias.to_ne_bytes(),
-                scale.to_ne_bytes(),
-                of.bias_f32.map_or(0.0, |b| b[column]).to_ne_bytes(),
-            ];
-            for (i, bytes) in head.into_iter().enumerate() {
-                block[(i * COLUMNS + j) * 4..][..4].copy_from_slice(&bytes);
-            }
-            let packed = &mut block[HEAD..];
-            for (i, w) in weights[column * count * length..][..count * length].iter().enumerate() {
-                let (segment, k) = (i / length, i % length);
-                packed[((segment * pairs + k / 2) * COLUMNS + j) * 2 + k % 2] = w.cast_unsigned();
-            }
-        }
-        Ok(Self { data, block, columns })
-    }
-
-    /// Number of blocks.
-    pub(crate) fn blocks(&self) -> usize {
-        self.columns.div_ceil(COLUMNS)
-    }
-
-    /// Bytes of all blocks.
-    pub(crate) fn bytes(&self) -> usize {
-        self.data.bytes().len()
-    }
-}
-
-/// What becomes of exact sums.
-pub(crate) trait Finish: Copy {
-    /// Element type of the results.
-    type Out: Copy + Default;
-
-    /// Eight results of row `row` of the matrix; `scale` and `bias` belong to the columns.
-    ///
-    /// # Safety
-    /// As [`Simd`]; `out` is writable for eight elements.
-    unsafe fn finish<S: Simd>(self, sum: S::I, row: usize, scale: S::F, bias: S::F, out: *mut Self::Out);
-}
-
-/// 8-bit results.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ToBytes(pub(crate) Requant);
-
-impl Finish for ToBytes {
-    type Out = u8;
-
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(self, sum: S::I, _row: usize, scale: S::F, _bias: S::F, out: *mut u8) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let scaled = S::mul(S::to_f32(sum), scale);
-            store_requantized::<S>(self.0, scaled, out);
-        }
-    }
-}
-
-/// Rounds eight scaled sums to bytes.
-///
-/// # Safety
-/// As [`Simd`]; `out` is writable for eight elements.
-#[inline(always)]
-pub(crate) unsafe fn store_requantized<S: Simd>(requant: Requant, scaled: S::F, out: *mut u8) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let cut = S::min(S::splat(requant.high), S::max(S::splat(requant.low), scaled));
-        let zero = [requant.zero; LANES];
-        S::store_low_bytes(out, S::add_i32(S::round(cut), S::load_i32(zero.as_ptr())));
-    }
-}
-
-/// f32 results: sum · factor of the row · scale + bias, cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ToF32<'a> {
-    /// One factor per `rows_per_factor` rows.
-    pub(crate) factors: &'a [f32],
-    /// Rows that share a factor.
-    pub(crate) rows_per_factor: usize,
-    /// (sum · factor) · scale, as XNNPACK; else sum · (factor · scale), as ONNX graphs spell it.
-    pub(crate) row_first: bool,
-    /// Range of the results.
-    pub(crate) range: (f32, f32),
-}
-
-impl Finish for ToF32<'_> {
-    type Out = f32;
-
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(self, sum: S::I, row: usize, scale: S::F, bias: S::F, out: *mut f32) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let factor = S::splat(self.factors[row / self.rows_per_factor]);
-            let sum = S::to_f32(sum);
-            let v = if self.row_first {
-                S::mul_add(S::mul(sum, factor), scale, bias)
-            } else {
-                S::add(S::mul(sum, S::mul(factor, scale)), bias)
-            };
-            let (min, max) = (S::splat(self.range.0), S::splat(self.range.1));
-            S::store(out, S::min(max, S::max(min, v)));
-        }
-    }
-}
-
-/// All columns of block `index` for one tile. `first` is the number of the tile's first row.
-///
-/// # Safety
-/// Every row is readable at all segments and one element beyond, every wanted row's results are writable
-/// for all columns, and the processor has the instructions of `S`.
-#[inline(always)]
-pub(crate) unsafe fn tile_i8<S: Simd, E: Finish>(
-    tile: &Tile<i16, E::Out, ROWS_I8>,
-    first: usize,
-    segments: &Segments,
-    packed: &PackedI8,
-    index: usize,
-    finish: E,
-) {
-    let pairs = segments.length.div_ceil(2);
-    debug_assert_eq!(packed.block, HEAD + segments.offsets.len() * pairs * 2 * COLUMNS);
-    let block = packed.data.bytes()[index * packed.block..][..packed.block].as_ptr();
-    let columns = (packed.columns - index * COLUMNS).min(COLUMNS);
-    // SAFETY: the caller's promise; the block has as many elements as the segments need, as asserted.
-    unsafe {
-        let tile = Tile { out: tile.out.add(index * COLUMNS), ..*tile };
-        macro_rules! rows {
-            ($($n:literal),*) => {
-                match (tile.rows, columns <= LANES) {
-                    $(($n, false) => inner_i8::<S, E, $n, 2>(&tile, first, segments, block, columns, finish),
-                    ($n, true) => inner_i8::<S, E, $n, 1>(&tile, first, segments, block, columns, finish),)*
-                    _ => unreachable!("a tile has 1 to 4 rows"),
-                }
-            };
-        }
-        rows!(1, 2, 3, 4);
-    }
-}
-
-#[inline(always)]
-unsafe fn inner_i8<S: Simd, E: Finish, const R: usize, const V: usize>(
-    tile: &Tile<i16, E::Out, ROWS_I8>,
-    first: usize,
-    segments: &Segments,
-    block: *const u8,
-    columns: usize,
-    finish: E,
-) {
-    // SAFETY: the contract of `tile_i8`.
-    unsafe {
-        let mut sums = [[S::zero_i32(); V]; R];
-        for v in 0..V {
-            let bias = S::load_i32(block.cast::<i32>().add(v * LANES));
-            for sum in &mut sums {
-                sum[v] = bias;
-            }
-        }
-        let mut w = block.add(HEAD).cast::<i8>();
-        let pairs = segments.length.div_ceil(2);
-        for offset in &segments.offsets {
-            let mut a = [std::ptr::null::<i16>(); R];
-            for r in 0..R {
-                a[r] = tile.a[r].add(*offset);
-            }
-            for k in 0..pairs {
-                let mut columns = [S::weights(w); V];
-                for v in 1..V {
-                    columns[v] = S::weights(w.add(v * 2 * LANES));
-                }
-                for r in 0..R {
-                    let x = S::pair(a[r].add(2 * k));
-                    for v in 0..V {
-                        sums[r][v] = S::dot(sums[r][v], x, columns[v]);
-                    }
-                }
-                w = w.add(2 * COLUMNS);
-            }
-        }
-        let numbers = |row: usize, v: usize| block.cast::<f32>().add(row * COLUMNS + v * LANES);
-        if columns == V * LANES {
-            for r in 0..R {
-                for v in 0..V {
-                    let (scale, bias) = (S::load(numbers(1, v)), S::load(numbers(2, v)));
-                    let out = tile.out.add(r * tile.stride + v * LANES);
-                    finish.finish::<S>(sums[r][v], first + r, scale, bias, out);
-                }
-            }
-            return;
-        }
-        for r in 0..R {
-            let mut results = [E::Out::default(); COLUMNS];
-            for v in 0..V {
-                let (scale, bias) = (S::load(numbers(1, v)), S::load(numbers(2, v)));
-                let out = results.as_mut_ptr().add(v * LANES);
-                finish.finish::<S>(sums[r][v], first + r, scale, bias, out);
-            }
-            std::ptr::copy_nonoverlapping(results.as_ptr(), tile.out.add(r * tile.stride), columns);
-        }
+        let mut results = [0.0f32; MAX_COLUMNS];
+        unroll!(r < R, {
+            unroll!(v < V, { S::store(results.as_mut_ptr().add(v * lanes), sums[r][v]) });
+            copy_few(results.as_ptr(), out.add(r * tile.stride), columns);
+        });
     }
 }

@@ -51,6 +51,50 @@ pub fn as_bytes<T: Element>(elements: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
 }
 
+/// Copies a row that is often short: without a call while it is.
+///
+/// # Panics
+/// The lengths differ.
+#[inline(always)]
+pub fn copy_row<T: Copy>(from: &[T], to: &mut [T]) {
+    const SHORT: usize = 512;
+    let bytes = size_of_val(from);
+    assert_eq!(from.len(), to.len());
+    if bytes > SHORT {
+        to.copy_from_slice(from);
+        return;
+    }
+    let (from, to) = (from.as_ptr().cast::<u8>(), to.as_mut_ptr().cast::<u8>());
+    /// Pieces of `N` bytes, the last of which may overlap the one before.
+    ///
+    /// # Safety
+    /// There are at least `N` bytes on both sides, which do not overlap.
+    #[inline(always)]
+    unsafe fn pieces<const N: usize>(from: *const u8, to: *mut u8, bytes: usize) {
+        let mut at = 0;
+        // SAFETY: every piece ends at `bytes` at most.
+        unsafe {
+            while at + N < bytes {
+                to.add(at).cast::<[u8; N]>().write_unaligned(from.add(at).cast::<[u8; N]>().read_unaligned());
+                at += N;
+            }
+            let last = bytes - N;
+            to.add(last).cast::<[u8; N]>().write_unaligned(from.add(last).cast::<[u8; N]>().read_unaligned());
+        }
+    }
+    // SAFETY: both slices have so many bytes, and one is borrowed mutably.
+    unsafe {
+        match bytes {
+            0 => {}
+            1..4 => pieces::<1>(from, to, bytes),
+            4..8 => pieces::<4>(from, to, bytes),
+            8..16 => pieces::<8>(from, to, bytes),
+            16..32 => pieces::<16>(from, to, bytes),
+            _ => pieces::<32>(from, to, bytes),
+        }
+    }
+}
+
 /// A zeroed buffer whose start is aligned to [`ALIGN`].
 pub struct Buffer {
     start: NonNull<u8>,

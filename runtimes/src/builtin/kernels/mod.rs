@@ -9,12 +9,16 @@ pub(crate) mod depthwise;
 pub(crate) mod dynamic;
 pub(crate) mod fixed;
 pub(crate) mod gemm;
+pub(crate) mod gemm_i8;
 pub mod io;
+pub(crate) mod math;
 pub mod memory;
 pub mod nest;
 pub(crate) mod pixels;
 pub mod quant;
 pub(crate) mod simd;
+pub(crate) mod strips;
+pub mod threads;
 pub(crate) mod wide;
 
 /// A set of kernels, by what the processor must have.
@@ -24,6 +28,8 @@ pub enum Tier {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// x86-64 with AVX-512 (F, BW, DQ, VL) and its dot products of small integers (VNNI).
+    Avx512,
     /// AArch64 with Advanced SIMD, which is its baseline.
     Neon,
 }
@@ -32,8 +38,16 @@ impl Tier {
     /// The best tier this processor has.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return Self::Avx2;
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            if avx2 && avx512 && has!("avx512vnni") {
+                return Self::Avx512;
+            }
+            if avx2 {
+                return Self::Avx2;
+            }
         }
         if cfg!(target_arch = "aarch64") { Self::Neon } else { Self::Portable }
     }
@@ -41,7 +55,29 @@ impl Tier {
     /// Every tier this processor can run, `Portable` first.
     pub fn available() -> Vec<Self> {
         let best = Self::detect();
-        if best == Self::Portable { vec![best] } else { vec![Self::Portable, best] }
+        let all = [Self::Portable, Self::Avx2, Self::Avx512, Self::Neon];
+        all.into_iter().filter(|tier| best.includes(*tier)).collect()
+    }
+
+    /// Whether a processor of this tier can run another's kernels.
+    pub(crate) fn includes(self, other: Self) -> bool {
+        self == other || other == Self::Portable || (self, other) == (Self::Avx512, Self::Avx2)
+    }
+
+    /// Lanes of its vectors of f32.
+    pub(crate) fn lanes(self) -> usize {
+        if self == Self::Avx512 { 2 * simd::LANES } else { simd::LANES }
+    }
+
+    /// Whether it multiplies and adds four bytes at once.
+    pub(crate) fn quads(self) -> bool {
+        self == Self::Avx512
+    }
+
+    /// The tier that wastes the least of its lanes on so many channels.
+    pub(crate) fn for_channels(self, channels: usize) -> Self {
+        let rest = channels % self.lanes();
+        if self == Self::Avx512 && (1..=simd::LANES).contains(&rest) { Self::Avx2 } else { self }
     }
 
     /// Name in proofs and messages.
@@ -49,6 +85,7 @@ impl Tier {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2-fma",
+            Self::Avx512 => "avx512-vnni",
             Self::Neon => "neon",
         }
     }

@@ -2,7 +2,8 @@
 //! down to. Dimensions that can be walked as one are merged, and the innermost is left to the caller.
 
 use super::Tier;
-use super::simd::{Kernel, Simd, dispatch};
+use super::memory::copy_row;
+use super::simd::{Kernel, Simd, dispatch, dispatch_loops};
 use crate::builtin::limits::MAX_RANK;
 
 /// A nest of loops that walks one dense result and `N` operands with strides, in elements.
@@ -91,7 +92,7 @@ impl Nest<1> {
         self.rows(|out, [at]| {
             let to = &mut to[out..out + n];
             match stride {
-                1 => to.copy_from_slice(&from[at..at + n]),
+                1 => copy_row(&from[at..at + n], to),
                 0 => to.fill(from[at]),
                 _ => (0..n).for_each(|i| to[i] = from[at.wrapping_add_signed(stride * i as isize)]),
             }
@@ -125,6 +126,25 @@ impl Nest<2> {
     }
 }
 
+/// Computes every element of a result from that of an operand, compiled for a tier.
+pub(crate) fn map1<A: Copy, B>(tier: Tier, x: &[A], y: &mut [B], f: impl Fn(A) -> B) {
+    on_tier(tier, || x.iter().zip(y).for_each(|(x, y)| *y = f(*x)));
+}
+
+/// Runs plain loops compiled for a tier: the compiler makes vectors of them.
+pub(crate) fn on_tier(tier: Tier, loops: impl FnOnce()) {
+    dispatch_loops(tier, Loops(loops));
+}
+
+struct Loops<F>(F);
+
+impl<F: FnOnce()> Kernel for Loops<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.0();
+    }
+}
+
 /// As [`Nest::map`], compiled for a tier.
 pub(crate) fn map2<A: Copy, B: Copy, C>(
     tier: Tier,
@@ -133,7 +153,7 @@ pub(crate) fn map2<A: Copy, B: Copy, C>(
     c: &mut [C],
     f: impl Fn(A, B) -> C,
 ) {
-    dispatch(tier, Map2 { nest, a, b, c, f });
+    dispatch_loops(tier, Map2 { nest, a, b, c, f });
 }
 
 struct Map2<'a, A, B, C, F> {

@@ -4,7 +4,7 @@
 use super::Tier;
 use super::gemm::Segments;
 use super::quant::Quantized;
-use super::simd::{Kernel, Simd, dispatch};
+use super::simd::{Kernel, Simd, dispatch_loops};
 use crate::Result;
 use crate::builtin::limits;
 use crate::builtin::ops::Window;
@@ -28,7 +28,8 @@ impl Geometry {
         self.input[0] * self.output[0] * self.output[1]
     }
 
-    fn padded(&self) -> [usize; 2] {
+    /// Height and width with the border.
+    pub(crate) fn padded(&self) -> [usize; 2] {
         let w = &self.window;
         [0, 1].map(|d| self.input[d + 1] + w.before[d] + w.after[d])
     }
@@ -97,7 +98,9 @@ impl Geometry {
         let [kh, kw] = self.kernel;
         let channels = weights.len() / (kh * kw).max(1);
         let taps = (0..kw).flat_map(|x| (0..kh).map(move |y| y * kw + x));
-        taps.flat_map(|tap| &weights[tap * channels..][..channels]).copied().collect()
+        let mut all = Vec::with_capacity(weights.len());
+        taps.for_each(|tap| all.extend_from_slice(&weights[tap * channels..][..channels]));
+        all
     }
 
     /// Copies an image into one with border, element by element.
@@ -123,7 +126,7 @@ impl Geometry {
         let mut border = top * row + left * channels;
         for image in 0..n {
             for line in 0..h {
-                y[at..at + border].fill(E::ZERO);
+                y[at..at + border].fill(each.zero());
                 at += border;
                 spread.row(&x[(image * h + line) * w * c..][..w * c], &mut y[at..at + inner], each);
                 at += inner;
@@ -133,7 +136,7 @@ impl Geometry {
         }
         let end = n * self.padded()[0] * row;
         if at < end {
-            y[at..end].fill(E::ZERO);
+            y[at..end].fill(each.zero());
         }
     }
 }
@@ -238,8 +241,8 @@ impl Spread {
 /// What is done with every element of an image while it is copied. A trait and not a closure, so that it is
 /// inlined wherever it is compiled for vectors.
 pub(crate) trait Each<T, U>: Copy {
-    /// The border.
-    const ZERO: U;
+    /// The border; `#[inline(always)]`.
+    fn zero(&self) -> U;
     /// An element; `#[inline(always)]`.
     fn each(&self, x: T) -> U;
 }
@@ -249,7 +252,10 @@ pub(crate) trait Each<T, U>: Copy {
 pub(crate) struct Same;
 
 impl Each<f32, f32> for Same {
-    const ZERO: f32 = 0.0;
+    #[inline(always)]
+    fn zero(&self) -> f32 {
+        0.0
+    }
     #[inline(always)]
     fn each(&self, x: f32) -> f32 {
         x
@@ -257,46 +263,91 @@ impl Each<f32, f32> for Same {
 }
 
 impl Each<i16, i16> for Same {
-    const ZERO: i16 = 0;
+    #[inline(always)]
+    fn zero(&self) -> i16 {
+        0
+    }
     #[inline(always)]
     fn each(&self, x: i16) -> i16 {
         x
     }
 }
 
-/// Less the zero point.
+/// As kernels read quantised elements of that zero point.
 #[derive(Clone, Copy)]
-pub(crate) struct Less(pub(crate) i32);
+pub(crate) struct Centred(pub(crate) i32);
 
-impl<T: Quantized, U: Small> Each<T, U> for Less {
-    const ZERO: U = U::ZERO;
+impl<T: Quantized, U: Small> Each<T, U> for Centred {
+    #[inline(always)]
+    fn zero(&self) -> U {
+        U::small(self.0, self.0, T::MIN)
+    }
     #[inline(always)]
     fn each(&self, x: T) -> U {
-        U::small(x.wide() - self.0)
+        U::small(x.wide(), self.0, T::MIN)
     }
 }
 
-/// Small integers that elements less their zero point are written as.
+/// Small numbers that kernels read quantised elements as.
 pub(crate) trait Small: Copy {
-    /// Zero.
-    const ZERO: Self;
-    /// From an i32 of at most 17 bits.
-    fn small(v: i32) -> Self;
+    /// How many of them are multiplied at once.
+    const GROUP: usize;
+    /// What stands for zero, where the elements' zero point is `zero` and their type begins at `lowest`.
+    fn origin(zero: i32, lowest: i32) -> i32;
+    /// Whether it is what elements of a type that begins at `lowest` are anyway.
+    fn same(lowest: i32) -> bool;
+    /// An element.
+    fn small(v: i32, zero: i32, lowest: i32) -> Self;
 }
 
+/// The distance from the zero point.
 impl Small for i16 {
-    const ZERO: Self = 0;
+    const GROUP: usize = 2;
     #[inline(always)]
-    fn small(v: i32) -> Self {
-        v as i16
+    fn origin(_zero: i32, _lowest: i32) -> i32 {
+        0
+    }
+    fn same(_lowest: i32) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn small(v: i32, zero: i32, _lowest: i32) -> Self {
+        (v - zero) as i16
     }
 }
 
+/// The distance from the zero point.
 impl Small for f32 {
-    const ZERO: Self = 0.0;
+    const GROUP: usize = 1;
     #[inline(always)]
-    fn small(v: i32) -> Self {
-        v as f32
+    fn origin(_zero: i32, _lowest: i32) -> i32 {
+        0
+    }
+    fn same(_lowest: i32) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn small(v: i32, zero: i32, _lowest: i32) -> Self {
+        (v - zero) as f32
+    }
+}
+
+/// What bytes begin at for the dot products of the processor: x86-64 takes them without sign, AArch64 with it.
+const FIRST_BYTE: i32 = if cfg!(target_arch = "aarch64") { -128 } else { 0 };
+
+/// The element itself, moved to where the processor's bytes begin.
+impl Small for u8 {
+    const GROUP: usize = 4;
+    #[inline(always)]
+    fn origin(zero: i32, lowest: i32) -> i32 {
+        zero - lowest + FIRST_BYTE
+    }
+    fn same(lowest: i32) -> bool {
+        lowest == FIRST_BYTE
+    }
+    #[inline(always)]
+    fn small(v: i32, _zero: i32, lowest: i32) -> Self {
+        (v - lowest + FIRST_BYTE) as u8
     }
 }
 
@@ -309,7 +360,7 @@ pub(crate) fn bordered<T: Copy, U: Copy, E: Each<T, U>>(
     y: &mut [U],
     each: E,
 ) {
-    dispatch(tier, Bordered { geometry, spread, x, y, each });
+    dispatch_loops(tier, Bordered { geometry, spread, x, y, each });
 }
 
 struct Bordered<'a, T, U, E> {

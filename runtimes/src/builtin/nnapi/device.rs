@@ -6,6 +6,7 @@ use super::host::{Host, Request};
 use super::{Cached, Compiled, Device, DeviceInfo, DeviceKind, Hint, Options, Performance, cache};
 use crate::builtin::graph::{Fact, Graph, Node, OutputType, ValueId};
 use crate::builtin::kernels::Tier;
+use crate::builtin::kernels::threads::Threads;
 use crate::builtin::lower::{self, Lowered, Target};
 use crate::builtin::ops::{Cast, Op, Operand};
 use crate::{Error, Result};
@@ -139,7 +140,12 @@ fn not_bytes(graph: &Graph, node: &Node, tier: Tier) -> Option<String> {
     }
     let operands: Vec<Operand<'_>> = node.inputs.iter().map(|id| operand(graph, *id)).collect();
     let results: Vec<Fact> = outputs.into_iter().cloned().collect();
-    match lower::lower(&node.op, &operands, &results, Target { tier, dialect: graph.dialect() }) {
+    match lower::lower(
+        &node.op,
+        &operands,
+        &results,
+        Target { tier, threads: &Threads::one(), dialect: graph.dialect() },
+    ) {
         Ok(Lowered::Direct(_)) => None,
         Ok(Lowered::ThroughF32 { .. }) => Some("no kernel computes this node with 8-bit numbers".to_owned()),
         Err(e) => Some(e.to_string()),

@@ -6,6 +6,7 @@ use crate::builtin::exec::Program;
 use crate::builtin::graph::{Fact, Graph};
 use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::io::{Inputs, Outputs};
+use crate::builtin::kernels::threads::Threads;
 use crate::builtin::plan;
 use crate::{Error, Result, Session};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Body {
     /// # Errors
     /// No kernel does a node, or too much memory.
     pub(super) fn prepare(&self, on: &Prepare<'_>) -> Result<Ready> {
-        Ready::new(&self.0, on.tier)
+        Ready::new(&self.0, on.tier, on.threads)
     }
 }
 
@@ -73,8 +74,8 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    fn new(graph: &Graph, tier: Tier) -> Result<Self> {
-        Ok(Self { program: plan::plan(graph, tier)? })
+    fn new(graph: &Graph, tier: Tier, threads: &Threads) -> Result<Self> {
+        Ok(Self { program: plan::plan(graph.clone(), tier, threads)? })
     }
 
     /// Bytes that it keeps.

@@ -4,6 +4,7 @@ use super::{Operand, Operator, Prepare, arity};
 use crate::Result;
 use crate::builtin::graph::Fact;
 use crate::builtin::step::Step;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use protocol::DType;
 
@@ -40,7 +41,16 @@ impl Operator for Cast {
                 x.iter().zip(y).for_each(|(x, y)| *y = f16::from_f32(*x));
             }),
             (DType::F16, DType::F32) => Step::map(label, |x: &[f16], y: &mut [f32]| {
-                x.iter().zip(y).for_each(|(x, y)| *y = x.to_f32());
+                x.convert_to_f32_slice(y);
+            }),
+            (DType::I32, DType::F32) => Step::map(label, |x: &[i32], y: &mut [f32]| {
+                x.iter().zip(y).for_each(|(x, y)| *y = *x as f32);
+            }),
+            (DType::I64, DType::F32) => Step::map(label, |x: &[i64], y: &mut [f32]| {
+                x.iter().zip(y).for_each(|(x, y)| *y = *x as f32);
+            }),
+            (DType::Bool, DType::F32) => Step::map(label, |x: &[u8], y: &mut [f32]| {
+                x.iter().zip(y).for_each(|(x, y)| *y = f32::from(u8::from(*x != 0)));
             }),
             _ if integer(from) && integer(to) => Step::new(label, move |inputs, mut outputs, _| {
                 let (x, y) = (inputs.bytes(0), outputs.bytes(0));

@@ -2,6 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::copy_row;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -52,7 +53,7 @@ impl Operator for Concat {
             for (k, &piece) in pieces.iter().enumerate() {
                 let x = inputs.bytes(k);
                 for i in 0..outer {
-                    y[i * row + start..][..piece].copy_from_slice(&x[i * piece..][..piece]);
+                    copy_row(&x[i * piece..][..piece], &mut y[i * row + start..][..piece]);
                 }
                 start += piece;
             }

@@ -59,7 +59,7 @@ impl Operator for Conv2d {
         let [_, oh, ow, _] = dims4(&on.outputs[0])?;
         let geometry = Geometry { input, kernel: [kh, kw], output: [oh, ow], window: self.window };
         let Self { groups, clamp, dynamic, .. } = *self;
-        Product { geometry, groups, channels, clamp, dynamic, fully_connected: false }.prepare(on)
+        Product { geometry, groups, channels, clamp, dynamic, fully_connected: false, tier: on.tier }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

@@ -1,15 +1,18 @@
 //! What depthwise convolutions come down to, type by type.
 
 use super::conv2d::Dynamic;
-use super::product::{Bias, Weights, WordScales, factors};
+use super::product::{Bias, Over, Weights, WordScales, factors};
 use super::{Clamp, Prepare};
 use crate::builtin::kernels::Tier;
-use crate::builtin::kernels::depthwise::{Bytes, Cut, PackedDepthwise, Rescaled, depthwise};
+use crate::builtin::kernels::depthwise::{
+    BiasedBytes, Bytes, Cut, FinishDepthwise, PackedDepthwise, Rescaled, depthwise,
+};
 use crate::builtin::kernels::dynamic::{Groups, Method};
 use crate::builtin::kernels::memory::{self, ALIGN};
-use crate::builtin::kernels::pixels::{Geometry, Less, Same, Spread, bordered};
+use crate::builtin::kernels::pixels::{Centred, Geometry, Same, Spread, bordered};
 use crate::builtin::kernels::quant::{Quantized, Requant};
-use crate::builtin::kernels::simd::LANES;
+use crate::builtin::kernels::strips::Strips;
+use crate::builtin::kernels::threads::Threads;
 use crate::builtin::kernels::wide::WideDepthwise;
 use crate::builtin::limits;
 use crate::builtin::step::Step;
@@ -25,6 +28,8 @@ pub(crate) struct Depthwise {
     pub(crate) channels: usize,
     pub(crate) clamp: Clamp,
     pub(crate) dynamic: Dynamic,
+    /// Kernels to use.
+    pub(crate) tier: Tier,
 }
 
 impl Depthwise {
@@ -35,7 +40,7 @@ impl Depthwise {
             return Err(Error::Unsupported("weights that are only known when the model runs".to_owned()));
         }
         let [kh, kw] = self.geometry.kernel;
-        let padded = self.channels.next_multiple_of(LANES);
+        let padded = self.channels.next_multiple_of(self.tier.lanes());
         let packed = limits::bytes(&[kh * kw + 3, padded], size_of::<f32>())?;
         let weights =
             Weights::of(on, 3)?.map(|w| Weights { values: self.geometry.by_columns(&w.values), ..w });
@@ -54,31 +59,49 @@ impl Depthwise {
 
     fn spread(&self) -> Spread {
         let channels = self.geometry.input[3];
-        let padded = self.channels.next_multiple_of(LANES);
+        let padded = self.channels.next_multiple_of(self.tier.lanes());
         Spread { channels, multiplier: self.channels / channels.max(1), padded }
     }
 
     fn float(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
         let weights = on.inputs[1].constant.map(Tensor::elements::<f32>).transpose()?.unwrap_or(&[]);
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
-        let packed =
-            PackedDepthwise::new(&self.geometry.by_columns(weights), &bias, &[], &[], self.channels)?;
-        let (geometry, spread, tier) = (self.geometry, self.spread(), on.tier);
-        let (walk, taps) = (geometry.image_walk(spread.padded), geometry.taps(spread.padded));
+        let packed = PackedDepthwise::new(
+            self.tier,
+            &self.geometry.by_columns(weights),
+            &bias,
+            &[],
+            &[],
+            self.channels,
+        )?;
+        let (spread, tier) = (self.spread(), self.tier);
+        let copied = self.geometry.has_border() || spread.padded != spread.channels;
         let cut = Cut(self.clamp.min, self.clamp.max);
-        let label = "depthwise_conv2d.f32";
-        if !geometry.has_border() && spread.padded == spread.channels {
-            return Ok(Some(Step::map(label, move |x: &[f32], y: &mut [f32]| {
-                depthwise(tier, &walk, &taps, &packed, cut, x, y);
-            })));
-        }
-        let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 4)?;
-        let step = Step::new(label, move |inputs, mut outputs, scratch| {
-            let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            bordered(tier, &geometry, spread, inputs.get::<f32>(0), image, Same);
-            depthwise(tier, &walk, &taps, &packed, cut, image, outputs.get(0));
+        let over = self.over(copied, on.threads);
+        let (bytes, taps) = (over.scratch(1)?, self.geometry.taps(spread.padded));
+        let step = Step::new("depthwise_conv2d.f32", move |inputs, mut outputs, scratch| {
+            let x = inputs.get::<f32>(0);
+            over.run(outputs.get::<f32>(0), scratch, |strip, _, y, scratch| {
+                let from = over.from(strip, x);
+                let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
+                let image = if copied {
+                    bordered(tier, &strip.geometry, spread, from, image, Same);
+                    &*image
+                } else {
+                    from
+                };
+                depthwise(tier, &strip.walk, &taps, &packed, cut, image, y);
+            });
         });
         Ok(Some(step.with_scratch(bytes)))
+    }
+
+    /// How it runs over strips of its image, of which a copy has f32.
+    fn over(&self, copied: bool, threads: &Threads) -> Over {
+        let Geometry { kernel: [kh, kw], input: [.., c], .. } = self.geometry;
+        let (spread, work) = (self.spread(), self.channels * kh * kw);
+        let strips = Strips::new(self.geometry, spread.padded, size_of::<f32>(), copied, work, threads);
+        Over::new(strips, threads, copied, size_of::<f32>(), [c, self.channels])
     }
 
     fn bytes<A: Quantized, B: Quantized>(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
@@ -89,24 +112,43 @@ impl Depthwise {
         let (min, max) = self.clamp.quantized::<B>(sy, zy);
         let requant = Requant::new(min, max, zy);
         // Elements less their zero point are at most 255 in magnitude.
-        if !PackedDepthwise::exact(&w.values, &bias, self.channels, 255) {
-            return self.wide_bytes::<A, B>(w, &bias, scale, zx, requant, on.tier).map(Some);
-        }
+        let exact = |bias: &[i32]| PackedDepthwise::exact(&w.values, bias, self.channels, 255);
         let reals: Vec<f32> = w.values.iter().map(|w| f32::from(*w)).collect();
-        let bias: Vec<f32> = bias.iter().map(|b| *b as f32).collect();
-        let packed = PackedDepthwise::new(&reals, &bias, &scale, &[], self.channels)?;
-        let (geometry, spread, tier) = (self.geometry, self.spread(), on.tier);
-        let (walk, taps) = (geometry.image_walk(spread.padded), geometry.taps(spread.padded));
-        let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 4)?;
-        let step = Step::new("depthwise_conv2d.i8", move |inputs, mut outputs, scratch| {
-            let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zx));
-            depthwise(tier, &walk, &taps, &packed, Bytes(requant), image, outputs.bytes(0));
-        });
-        Ok(Some(step.with_scratch(bytes)))
+        if exact(&bias) {
+            let bias: Vec<f32> = bias.iter().map(|b| *b as f32).collect();
+            let packed = PackedDepthwise::new(self.tier, &reals, &bias, &scale, &[], self.channels)?;
+            return self.sums::<A, _>(packed, zx, Bytes(requant), on.threads).map(Some);
+        }
+        if exact(&[]) {
+            let bits: Vec<f32> = bias.iter().map(|b| f32::from_bits(b.cast_unsigned())).collect();
+            let packed = PackedDepthwise::new(self.tier, &reals, &[], &scale, &bits, self.channels)?;
+            return self.sums::<A, _>(packed, zx, BiasedBytes(requant), on.threads).map(Some);
+        }
+        self.wide_bytes::<A, B>(w, &bias, scale, zx, requant, self.tier).map(Some)
     }
 
-    /// For weights or biases so large that f32 sums would not be exact.
+    /// Integers that f32 adds exactly.
+    fn sums<A: Quantized, E: FinishDepthwise<Out = u8> + Send + Sync + 'static>(
+        &self,
+        packed: PackedDepthwise,
+        zero: i32,
+        finish: E,
+        threads: &Threads,
+    ) -> Result<Step> {
+        let (spread, tier, over) = (self.spread(), self.tier, self.over(true, threads));
+        let (bytes, taps) = (over.scratch(1)?, self.geometry.taps(spread.padded));
+        let step = Step::new("depthwise_conv2d.i8", move |inputs, mut outputs, scratch| {
+            let x = inputs.get::<A>(0);
+            over.run(outputs.bytes(0), scratch, |strip, _, y, scratch| {
+                let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
+                bordered(tier, &strip.geometry, spread, over.from(strip, x), image, Centred(zero));
+                depthwise(tier, &strip.walk, &taps, &packed, finish, image, y);
+            });
+        });
+        Ok(step.with_scratch(bytes))
+    }
+
+    /// For weights so large that f32 sums would not be exact.
     fn wide_bytes<A: Quantized, B: Quantized>(
         &self,
         w: &Weights<'_>,
@@ -123,7 +165,7 @@ impl Depthwise {
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 2)?;
         let step = Step::new("depthwise_conv2d.i8.wide", move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
-            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zero));
+            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Centred(zero));
             let y = outputs.get::<B>(0);
             run(image, &mut |pixel, channel, sum| {
                 let scale = scale[if scale.len() == 1 { 0 } else { channel }];
@@ -141,7 +183,7 @@ impl Depthwise {
         let (min, max) = self.clamp.words(sy);
         let channels = self.channels;
         let run = self.wide(w.values, bias)?;
-        let (geometry, spread, tier) = (self.geometry, self.spread(), on.tier);
+        let (geometry, spread, tier) = (self.geometry, self.spread(), self.tier);
         let bytes = limits::bytes(&[geometry.bordered(spread.padded)?], 2)?;
         let step = Step::new("depthwise_conv2d.i16", move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
@@ -180,8 +222,8 @@ impl Depthwise {
         };
         let piece = Geometry { input: [n / count.max(1), h, wide, c], ..self.geometry };
         let reals: Vec<f32> = w.values.iter().map(|w| f32::from(*w)).collect();
-        let packed = PackedDepthwise::new(&reals, &[], w.scale, &bias, self.channels)?;
-        let (spread, tier, channels) = (self.spread(), on.tier, self.channels);
+        let packed = PackedDepthwise::new(self.tier, &reals, &[], w.scale, &bias, self.channels)?;
+        let (spread, tier, channels) = (self.spread(), self.tier, self.channels);
         let (walk, taps) = (piece.image_walk(spread.padded), piece.taps(spread.padded));
         let range = (self.clamp.min, self.clamp.max);
         let elements = self.geometry.bordered(spread.padded)?;
@@ -191,7 +233,16 @@ impl Depthwise {
             let image = memory::elements_mut::<f32>(&mut image[..elements * 4]).expect("whole elements");
             let scales = memory::elements_mut::<f32>(scales).expect("whole elements");
             let x = inputs.get(0);
-            Groups { piece: &piece, spread, method, x, y: &mut *image, scales: &mut *scales }.quantize(tier);
+            Groups {
+                piece: &piece,
+                spread,
+                method,
+                x,
+                y: &mut *image,
+                scales: &mut *scales,
+                origins: &mut [],
+            }
+            .quantize(tier);
             let y = outputs.get(0);
             let (from, to) = (image.len() / scales.len().max(1), piece.pixels() * channels);
             for (i, factor) in scales.iter().enumerate() {

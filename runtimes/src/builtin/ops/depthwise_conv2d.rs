@@ -44,7 +44,8 @@ impl Operator for DepthwiseConv2d {
         let [_, oh, ow, _] = dims4(&on.outputs[0])?;
         let geometry = Geometry { input, kernel: [kh, kw], output: [oh, ow], window: self.window };
         let Self { clamp, dynamic, .. } = *self;
-        Depthwise { geometry, channels, clamp, dynamic }.prepare(on)
+        let tier = on.tier.for_channels(channels);
+        Depthwise { geometry, channels, clamp, dynamic, tier }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

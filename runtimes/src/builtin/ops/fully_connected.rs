@@ -51,7 +51,7 @@ impl Operator for FullyConnected {
         let window = Window::default();
         let geometry = Geometry { input: [rows, 1, 1, depth], kernel: [1, 1], output: [1, 1], window };
         let Self { clamp, dynamic, .. } = *self;
-        Product { geometry, groups: 1, channels, clamp, dynamic, fully_connected: true }.prepare(on)
+        Product { geometry, groups: 1, channels, clamp, dynamic, fully_connected: true, tier: on.tier }.prepare(on)
     }
 
     fn work(&self, inputs: &[Operand<'_>], outputs: &[Fact]) -> u64 {

@@ -2,9 +2,9 @@
 
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::conv::{Layout, conv_f32};
-use crate::builtin::kernels::gemm::{COLUMNS, PackedF32, Segments, ViewF32, pack_f32};
-use crate::builtin::kernels::memory;
+use crate::builtin::kernels::conv::{Layout, Rows, conv_f32};
+use crate::builtin::kernels::gemm::{PackedF32, Segments, ViewF32, block_columns, pack_f32};
+use crate::builtin::kernels::memory::{self, ALIGN};
 use crate::builtin::kernels::nest::Nest;
 use crate::builtin::kernels::pixels::Walk;
 use crate::builtin::limits;
@@ -62,19 +62,19 @@ impl Operator for MatMul {
         }
         let batch = Nest::broadcast(&out.shape[..out.shape.len() - 2], [la, lb]);
         let layout = Layout {
-            walk: Walk { counts: [1, 1, m], strides: [0, 0, k] },
             segments: Segments { offsets: vec![0], length: k },
             input_offset: 0,
             output_offset: 0,
             stride: n,
         };
-        let (rows, packed) = (if self.transpose_a { m * k } else { 0 }, PackedF32::elements(n, k));
-        let bytes = limits::bytes(&[rows.next_multiple_of(COLUMNS) + packed], 4)?;
-        let (transposed, tier) = (*self, on.tier);
+        let walk = Walk { counts: [1, 1, m], strides: [0, 0, k] };
+        let (rows, packed) = (if self.transpose_a { m * k } else { 0 }, PackedF32::elements(on.tier, n, k));
+        let bytes = limits::bytes(&[rows.next_multiple_of(ALIGN / 4) + packed], 4)?;
+        let (transposed, tier, threads) = (*self, on.tier, on.threads.clone());
         let all = (f32::NEG_INFINITY, f32::INFINITY);
         let step = Step::new("mat_mul.f32", move |inputs, mut outputs, scratch| {
             let scratch = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            let (turned, packed) = scratch.split_at_mut(rows.next_multiple_of(COLUMNS));
+            let (turned, packed) = scratch.split_at_mut(rows.next_multiple_of(ALIGN / 4));
             let (a, b, y) = (inputs.get::<f32>(0), inputs.get::<f32>(1), outputs.get::<f32>(0));
             let mut last = None;
             batch.rows(|first, [pa, pb]| {
@@ -84,7 +84,7 @@ impl Operator for MatMul {
                     let (a, b) = (&a[ia * m * k..][..m * k], &b[ib * k * n..][..k * n]);
                     if last != Some(ib) {
                         let read = |j: usize, l: usize| if transposed.transpose_b { b[j * k + l] } else { b[l * n + j] };
-                        pack_f32(packed, None, n, k, read);
+                        pack_f32(tier, packed, None, n, k, read);
                         last = Some(ib);
                     }
                     let a = if transposed.transpose_a {
@@ -93,8 +93,8 @@ impl Operator for MatMul {
                     } else {
                         a
                     };
-                    let view = ViewF32 { data: packed, columns: n, depth: k };
-                    conv_f32(tier, &layout, view, all, a, &mut y[(first + i) * m * n..][..m * n]);
+                    let view = ViewF32 { data: packed, columns: n, depth: k, width: block_columns(tier) };
+                    conv_f32(Rows { tier, threads: &threads, walk: &walk }, &layout, view, all, a, &mut y[(first + i) * m * n..][..m * n]);
                 }
             });
         });

@@ -18,6 +18,7 @@ pub mod window_nd;
 use super::graph::Fact;
 use super::kernels::Tier;
 use super::kernels::nest::Nest;
+use super::kernels::threads::Threads;
 use super::step::Step;
 use super::tensor::Tensor;
 use crate::{Error, Result};
@@ -61,6 +62,8 @@ pub struct Prepare<'a> {
     pub outputs: &'a [Fact],
     /// Kernels to use.
     pub tier: Tier,
+    /// Threads to use.
+    pub threads: &'a Threads,
     /// Whose quantised arithmetic to reproduce.
     pub dialect: Dialect,
 }

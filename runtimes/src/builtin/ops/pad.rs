@@ -2,6 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::copy_row;
 use crate::builtin::kernels::nest::dense_strides;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
@@ -67,12 +68,10 @@ impl Operator for Pad {
         let (mode, size) = (self.mode, x.dtype.size());
         Ok(Some(Step::new("pad", move |inputs, mut outputs, _| {
             let (x, y) = (inputs.bytes(0), outputs.bytes(0));
-            if !value.is_empty() {
-                y.chunks_exact_mut(size).for_each(|e| e.copy_from_slice(&value));
-            }
-            // An operand without elements may still get a border.
-            if !x.is_empty() {
+            if value.is_empty() {
                 fill(mode, size, &axes, x, y);
+            } else {
+                surround(&value, &axes, x, y);
             }
         })))
     }
@@ -109,6 +108,54 @@ fn element(real: f64, x: &Fact) -> Result<Vec<u8>> {
         DType::I64 => (integer as i64).to_le_bytes().to_vec(),
         DType::U64 => (integer as u64).to_le_bytes().to_vec(),
     })
+}
+
+/// Writes elements of this value.
+fn write(value: &[u8], y: &mut [u8]) {
+    if value.iter().all(|b| *b == value[0]) {
+        y.fill(value[0]);
+    } else {
+        y.chunks_exact_mut(value.len()).for_each(|e| e.copy_from_slice(value));
+    }
+}
+
+/// Fills the part of `y` that belongs to all `axes`: a border of the value around the same part of `x`.
+fn surround(value: &[u8], axes: &[Axis], x: &[u8], y: &mut [u8]) {
+    let Some((axis, inner)) = axes.split_first() else {
+        y.copy_from_slice(x);
+        return;
+    };
+    let total = axis.before + axis.length + axis.after;
+    let row = y.len() / total.max(1);
+    let (before, rest) = y.split_at_mut(axis.before * row);
+    let (middle, after) = rest.split_at_mut(axis.length * row);
+    write(value, before);
+    write(value, after);
+    let from = axis.stride * value.len();
+    let [last] = inner else {
+        if inner.iter().all(|a| a.before == 0 && a.after == 0) {
+            copy_row(&x[..middle.len()], middle);
+        } else if row > 0 {
+            let rows = middle.chunks_exact_mut(row).enumerate();
+            rows.for_each(|(i, y)| surround(value, inner, &x[i * from..][..from], y));
+        }
+        return;
+    };
+    if from == 0 || row == 0 {
+        write(value, middle);
+        return;
+    }
+    // Most work is done here: rows of the innermost dimension.
+    let (start, end) = (last.before * value.len(), last.before * value.len() + from);
+    for (x, y) in x.chunks_exact(from).zip(middle.chunks_exact_mut(row)) {
+        copy_row(x, &mut y[start..end]);
+        if start > 0 {
+            write(value, &mut y[..start]);
+        }
+        if end < row {
+            write(value, &mut y[end..]);
+        }
+    }
 }
 
 /// Fills the part of `y` that belongs to all `axes`, from the same part of `x`.

@@ -6,7 +6,9 @@ use super::{Clamp, Dialect, Operand, Operator, Prepare, arity};
 use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::memory::{self, Element};
+use crate::builtin::kernels::nest::on_tier;
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::step::Step;
 
@@ -54,17 +56,18 @@ impl Operator for Pool2d {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         let [_, oh, ow, _] = dims4(out)?;
         let pool = Pool { input: dims4(x)?, output: [oh, ow], kernel: self.kernel, window: self.window };
-        let (clamp, kind) = (self.clamp, self.kind);
+        let (clamp, kind, tier) = (self.clamp, self.kind, on.tier);
         if x.quant.is_none() && out.quant.is_none() && x.dtype == DType::F32 && out.dtype == DType::F32 {
             return Ok(Some(match kind {
                 PoolKind::Max => Step::map("max_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
-                    pool.run(x, y, f32::NEG_INFINITY, |a, x| if x > a { x } else { a }, |y, _| clamp.apply(y));
+                    let larger = |a, x| if x > a { x } else { a };
+                    pool.run(tier, x, y, f32::NEG_INFINITY, larger, |y, _| clamp.apply(y));
                 }),
                 PoolKind::Average | PoolKind::AverageWithPadding => {
                     let all = (kind == PoolKind::AverageWithPadding).then_some(self.kernel[0] * self.kernel[1]);
                     Step::map("average_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
                         let mean = |y: f32, n: usize| clamp.apply(y / all.unwrap_or(n) as f32);
-                        pool.run(x, y, 0.0, |a, x| a + x, mean);
+                        pool.run(tier, x, y, 0.0, |a, x| a + x, mean);
                     })
                 }
             }));
@@ -81,9 +84,9 @@ impl Operator for Pool2d {
             return Ok(None);
         }
         Ok(match (x.dtype, x.per_tensor()) {
-            (DType::I8, Some((scale, zero))) => integers::<i8>(pool, kind, clamp.quantized::<i8>(scale, zero)),
-            (DType::U8, Some((scale, zero))) => integers::<u8>(pool, kind, clamp.quantized::<u8>(scale, zero)),
-            (DType::I16, Some((scale, zero))) => integers::<i16>(pool, kind, clamp.quantized::<i16>(scale, zero)),
+            (DType::I8, Some((scale, zero))) => integers::<i8>(pool, tier, kind, clamp.quantized::<i8>(scale, zero)),
+            (DType::U8, Some((scale, zero))) => integers::<u8>(pool, tier, kind, clamp.quantized::<u8>(scale, zero)),
+            (DType::I16, Some((scale, zero))) => integers::<i16>(pool, tier, kind, clamp.quantized::<i16>(scale, zero)),
             _ => None,
         })
     }
@@ -114,8 +117,20 @@ impl Pool {
     }
 
     /// Folds every window from `zero` with `take`, then `finish` with the number of elements.
-    #[inline(always)]
     fn run<T: Element, A: Element>(
+        self,
+        tier: Tier,
+        x: &[T],
+        y: &mut [A],
+        zero: A,
+        take: impl Fn(A, T) -> A,
+        finish: impl Fn(A, usize) -> A,
+    ) {
+        on_tier(tier, || self.fold(x, y, zero, take, finish));
+    }
+
+    #[inline(always)]
+    fn fold<T: Element, A: Element>(
         &self,
         x: &[T],
         y: &mut [A],
@@ -144,11 +159,17 @@ impl Pool {
     }
 }
 
-fn integers<T: Quantized + Ord>(pool: Pool, kind: PoolKind, (min, max): (i32, i32)) -> Option<Step> {
+fn integers<T: Quantized + Ord>(
+    pool: Pool,
+    tier: Tier,
+    kind: PoolKind,
+    (min, max): (i32, i32),
+) -> Option<Step> {
     let cut = move |v: i32| T::narrow(v.clamp(min, max));
     if kind == PoolKind::Max {
         return Some(Step::map("max_pool2d.int", move |x: &[T], y: &mut [T]| {
-            pool.run(x, y, T::narrow(T::MIN), |a, x| if x > a { x } else { a }, |y, _| cut(y.wide()));
+            let larger = |a, x| if x > a { x } else { a };
+            pool.run(tier, x, y, T::narrow(T::MIN), larger, |y, _| cut(y.wide()));
         }));
     }
     let [_, _, _, c] = pool.input;

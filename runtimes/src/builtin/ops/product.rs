@@ -3,12 +3,17 @@
 
 use super::conv2d::Dynamic;
 use super::{Clamp, Prepare};
-use crate::builtin::kernels::conv::{Layout, conv_f32, conv_i8};
+use crate::builtin::kernels::Tier;
+use crate::builtin::kernels::conv::{Activation, Layout, Rows, conv_f32, conv_i8};
 use crate::builtin::kernels::dynamic::{Groups, Method};
-use crate::builtin::kernels::gemm::{COLUMNS, Columns, PackedF32, PackedI8, ToBytes, ToF32};
-use crate::builtin::kernels::memory::{self, ALIGN};
-use crate::builtin::kernels::pixels::{Geometry, Less, Same, Spread, bordered};
+use crate::builtin::kernels::gemm::{PackedF32, block_columns};
+use crate::builtin::kernels::gemm_i8::{Columns, PackedI8, ToBytes, ToF32};
+use crate::builtin::kernels::memory::{self, ALIGN, Element};
+use crate::builtin::kernels::pixels::{Centred, Geometry, Same, Small, Spread, bordered};
 use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::simd::LANES;
+use crate::builtin::kernels::strips::{MIN_WORK, Strip, Strips};
+use crate::builtin::kernels::threads::Threads;
 use crate::builtin::kernels::wide::{Multiplier, WideRows};
 use crate::builtin::limits;
 use crate::builtin::step::Step;
@@ -25,6 +30,8 @@ pub(crate) struct Product {
     pub(crate) clamp: Clamp,
     pub(crate) dynamic: Dynamic,
     pub(crate) fully_connected: bool,
+    /// Kernels to use.
+    pub(crate) tier: Tier,
 }
 
 /// Constant weights: int8 around zero, with a scale for all or for each output channel.
@@ -134,8 +141,8 @@ impl Product {
     /// Bytes that the weights take when they are packed, heads of blocks included.
     fn packed_bytes(&self, element: usize) -> Result<usize> {
         let Geometry { kernel: [kh, kw], input: [.., c], .. } = self.geometry;
-        let columns = (self.channels / self.groups).next_multiple_of(COLUMNS);
-        let depth = kh * kw * (c / self.groups + 1) + 12;
+        let columns = (self.channels / self.groups).next_multiple_of(block_columns(self.tier));
+        let depth = kh * kw * (c / self.groups + 3) + 16;
         limits::bytes(&[self.groups, columns, depth], element)
     }
 
@@ -144,7 +151,6 @@ impl Product {
         let length = c / self.groups;
         let columns = self.channels / self.groups;
         let layout = |group: usize| Layout {
-            walk: self.geometry.walk(c),
             segments: self.geometry.segments(c, length),
             input_offset: group * length,
             output_offset: group * columns,
@@ -157,34 +163,58 @@ impl Product {
         let weights = on.inputs[1].constant.map(Tensor::elements::<f32>).transpose()?.unwrap_or(&[]);
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
         let columns = self.channels / self.groups;
+        let tier = if columns <= LANES { self.tier.for_channels(columns) } else { self.tier };
         let mut parts = Vec::new();
         for (g, layout) in self.layouts().into_iter().enumerate() {
             let depth = layout.segments.length * layout.segments.offsets.len();
             let weights = &weights[g * columns * depth..][..columns * depth];
-            let packed = PackedF32::new(weights, Some(&bias[g * columns..][..columns]), columns, depth)?;
+            let packed =
+                PackedF32::new(tier, weights, Some(&bias[g * columns..][..columns]), columns, depth)?;
             parts.push((layout, packed));
         }
-        let (geometry, tier, range) = (self.geometry, on.tier, (self.clamp.min, self.clamp.max));
-        let c = geometry.input[3];
-        let label = self.label(["conv2d.f32", "fully_connected.f32"]);
-        if !geometry.has_border() {
-            return Ok(Some(Step::map(label, move |x: &[f32], y: &mut [f32]| {
-                parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, x, y));
-            })));
-        }
-        let bytes = limits::bytes(&[geometry.bordered(c)?], 4)?;
-        let step = Step::new(label, move |inputs, mut outputs, scratch| {
-            let image = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
-            let spread = Spread::none(c);
-            bordered(tier, &geometry, spread, inputs.get::<f32>(0), image, Same);
-            let y = outputs.get(0);
-            parts.iter().for_each(|(layout, packed)| conv_f32(tier, layout, packed.view(), range, image, y));
-        });
+        let range = (self.clamp.min, self.clamp.max);
+        let over = self.over(size_of::<f32>(), self.geometry.has_border(), on.threads);
+        let bytes = over.scratch(1)?;
+        let step = Step::new(
+            self.label(["conv2d.f32", "fully_connected.f32"]),
+            move |inputs, mut outputs, scratch| {
+                let x = inputs.get::<f32>(0);
+                over.run(outputs.get::<f32>(0), scratch, |strip, threads, y, scratch| {
+                    let from = over.from(strip, x);
+                    let image =
+                        memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
+                    let image = if over.copied {
+                        bordered(tier, &strip.geometry, over.spread(), from, image, Same);
+                        &*image
+                    } else {
+                        from
+                    };
+                    let rows = Rows { tier, threads, walk: &strip.walk };
+                    parts
+                        .iter()
+                        .for_each(|(layout, packed)| conv_f32(rows, layout, packed.view(), range, image, y));
+                });
+            },
+        );
         Ok(Some(step.with_scratch(bytes)))
     }
 
+    /// How the product runs over strips of its image, of which a copy has elements of `size` bytes.
+    fn over(&self, size: usize, copied: bool, threads: &Threads) -> Over {
+        let Geometry { input: [.., c], kernel: [kh, kw], .. } = self.geometry;
+        let work = self.channels * kh * kw * (c / self.groups);
+        let strips = Strips::new(self.geometry, c, size, copied, work, threads);
+        let mut over = Over::new(strips, threads, copied, size, [c, self.channels]);
+        // Too few strips for all threads: then they share the columns, if there is enough to do.
+        let few = over.strips.count() < threads.count();
+        if few && self.geometry.pixels().saturating_mul(work) >= MIN_WORK {
+            over.columns = std::mem::replace(&mut over.threads, Threads::one());
+        }
+        over
+    }
+
     /// Packs int8 weights group by group.
-    fn pack(&self, weights: &Weights<'_>, of: Columns<'_>) -> Result<Vec<(Layout, PackedI8)>> {
+    fn pack(&self, group: usize, weights: &Weights<'_>, of: Columns<'_>) -> Result<Vec<(Layout, PackedI8)>> {
         let columns = self.channels / self.groups;
         let mut parts = Vec::new();
         for (g, layout) in self.layouts().into_iter().enumerate() {
@@ -194,62 +224,104 @@ impl Product {
                 bias: of.bias.map(|b| &b[range.clone()]),
                 scale: if of.scale.len() == 1 { of.scale } else { &of.scale[range.clone()] },
                 bias_f32: of.bias_f32.map(|b| &b[range.clone()]),
+                origin: of.origin,
             };
             let weights = &weights.values[g * columns * depth..][..columns * depth];
-            parts.push((layout.clone(), PackedI8::new(weights, columns, &layout.segments, of)?));
+            parts.push((
+                layout.clone(),
+                PackedI8::new(self.tier, group, weights, columns, &layout.segments, of)?,
+            ));
         }
         Ok(parts)
     }
 
-    /// Elements of the centred copy of the input: the image with border, and one to read beyond it.
-    fn centred_elements(&self) -> Result<usize> {
-        Ok(self.geometry.bordered(self.geometry.input[3])? + 1)
+    /// Elements of the copy of the input: the image with border, and those of a group to read beyond it.
+    fn copied_elements(&self, group: usize) -> Result<usize> {
+        Ok(self.geometry.bordered(self.geometry.input[3])? + group - 1)
     }
 
     fn bytes<A: Quantized, B: Quantized>(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
+        if self.tier.quads() { self.bytes_as::<A, B, u8>(on, w) } else { self.bytes_as::<A, B, i16>(on, w) }
+    }
+
+    fn bytes_as<A: Quantized, B: Quantized, U: Activation + Element>(
+        &self,
+        on: &Prepare<'_>,
+        w: &Weights<'_>,
+    ) -> Result<Option<Step>> {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         let (Some((sx, zx)), Some((sy, zy))) = (x.per_tensor(), out.per_tensor()) else { return Ok(None) };
         let Some(bias) = Bias::of(on)?.i32s(self.channels) else { return Ok(None) };
         let scale = factors(sx, w.scale, sy);
-        let parts = self.pack(w, Columns { bias: Some(&bias), scale: &scale, bias_f32: None })?;
+        let origin = U::origin(zx, A::MIN);
+        let of = Columns { bias: Some(&bias), scale: &scale, bias_f32: None, origin };
+        let parts = self.pack(U::GROUP, w, of)?;
         let (min, max) = self.clamp.quantized::<B>(sy, zy);
         let finish = ToBytes(Requant::new(min, max, zy));
-        let (geometry, tier) = (self.geometry, on.tier);
-        let elements = self.centred_elements()?;
-        let label = self.label(["conv2d.i8", "fully_connected.i8"]);
-        let step = Step::new(label, move |inputs, mut outputs, scratch| {
-            let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
-            let spread = Spread::none(geometry.input[3]);
-            bordered(tier, &geometry, spread, inputs.get::<A>(0), image, Less(zx));
-            let y = outputs.bytes(0);
-            parts.iter().for_each(|(layout, packed)| conv_i8(tier, layout, packed, finish, image, y));
-        });
-        Ok(Some(step.with_scratch(limits::bytes(&[elements], 2)?)))
+        // Bytes that are read as they are need no copy.
+        let whole = parts.iter().all(|(layout, _)| layout.segments.length.is_multiple_of(U::GROUP));
+        let copied = self.geometry.has_border() || !U::same(A::MIN) || !whole;
+        let over = self.over(size_of::<U>(), copied, on.threads);
+        let bytes = over.scratch(U::GROUP)?;
+        let tier = self.tier;
+        let step = Step::new(
+            self.label(["conv2d.i8", "fully_connected.i8"]),
+            move |inputs, mut outputs, scratch| {
+                let x = inputs.get::<A>(0);
+                over.run(outputs.bytes(0), scratch, |strip, threads, y, scratch| {
+                    let from = over.from(strip, x);
+                    let image = memory::elements_mut::<U>(scratch).expect("scratch memory of whole elements");
+                    let image = if over.copied {
+                        bordered(tier, &strip.geometry, over.spread(), from, image, Centred(zx));
+                        &*image
+                    } else {
+                        memory::elements::<U>(memory::as_bytes(from)).expect("bytes as they are")
+                    };
+                    let rows = Rows { tier, threads, walk: &strip.walk };
+                    parts.iter().for_each(|(layout, packed)| conv_i8(rows, layout, packed, finish, image, y));
+                });
+            },
+        );
+        Ok(Some(step.with_scratch(bytes)))
     }
 
     fn hybrid(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
+        if self.tier.quads() { self.hybrid_as::<u8>(on, w) } else { self.hybrid_as::<i16>(on, w) }
+    }
+
+    fn hybrid_as<U: Activation + Element>(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
-        let parts = self.pack(w, Columns { bias: None, scale: w.scale, bias_f32: Some(&bias) })?;
+        let of = Columns { bias: None, scale: w.scale, bias_f32: Some(&bias), origin: 0 };
+        let parts = self.pack(U::GROUP, w, of)?;
         let geometry = self.geometry;
         let (method, piece) = self.piece();
         let count = geometry.input.iter().product::<usize>() / piece.input.iter().product::<usize>().max(1);
-        let rows = geometry.pixels() / count.max(1);
-        let (tier, range) = (on.tier, (self.clamp.min, self.clamp.max));
-        let elements = self.centred_elements()?;
-        let factors_at = limits::bytes(&[elements], 2)?.next_multiple_of(ALIGN);
+        let rows_per_factor = (geometry.pixels() / count.max(1)).max(1);
+        let (tier, range) = (self.tier, (self.clamp.min, self.clamp.max));
+        let (walk, threads) = (geometry.walk(geometry.input[3]), on.threads.clone());
+        let work = self.channels.saturating_mul(geometry.kernel[0] * geometry.kernel[1] * geometry.input[3]);
+        let threads =
+            if geometry.pixels().saturating_mul(work) < MIN_WORK { Threads::one() } else { threads };
+        let elements = self.copied_elements(U::GROUP)?;
+        let image_bytes = limits::bytes(&[elements], size_of::<U>())?;
+        let factors_at = image_bytes.next_multiple_of(ALIGN);
         let label = self.label(["conv2d.dynamic", "fully_connected.dynamic"]);
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
-            let (image, factors) = scratch.split_at_mut(factors_at);
-            let image = memory::elements_mut::<i16>(&mut image[..elements * 2]).expect("whole elements");
-            let scales = memory::elements_mut::<f32>(factors).expect("whole elements");
+            let (image, rest) = scratch.split_at_mut(factors_at);
+            let image = memory::elements_mut::<U>(&mut image[..image_bytes]).expect("whole elements");
+            let (factors, origins) = rest.split_at_mut(count * 4);
+            let factors = memory::elements_mut::<f32>(factors).expect("whole elements");
+            let origins = memory::elements_mut::<i32>(origins).expect("whole elements");
+            let origins = if U::GROUP == i16::GROUP { &mut [] } else { origins };
             let (x, spread) = (inputs.get(0), Spread::none(geometry.input[3]));
-            Groups { piece: &piece, spread, method, x, y: &mut *image, scales: &mut *scales }.quantize(tier);
+            let (y, scales) = (&mut *image, &mut *factors);
+            Groups { piece: &piece, spread, method, x, y, scales, origins: &mut *origins }.quantize(tier);
             let row_first = method == Method::Xnnpack;
-            let finish = ToF32 { factors: scales, rows_per_factor: rows.max(1), row_first, range };
-            let y = outputs.get(0);
-            parts.iter().for_each(|(layout, packed)| conv_i8(tier, layout, packed, finish, image, y));
+            let finish = ToF32 { factors, origins, rows_per_factor, row_first, range };
+            let (y, rows) = (outputs.get(0), Rows { tier, threads: &threads, walk: &walk });
+            parts.iter().for_each(|(layout, packed)| conv_i8(rows, layout, packed, finish, image, y));
         });
-        let scratch = limits::bytes(&[factors_at + count * 4], 1)?;
+        let scratch = limits::bytes(&[factors_at + count * 8], 1)?;
         Ok(Some(step.with_scratch(scratch)))
     }
 
@@ -274,15 +346,15 @@ impl Product {
         let rescale = WordScales::new(sx, w.scale, sy, self.channels, self.fully_connected);
         let (min, max) = self.clamp.words(sy);
         let layout = self.layouts().swap_remove(0);
-        let (geometry, tier, channels, values) = (self.geometry, on.tier, self.channels, w.values);
-        let elements = self.centred_elements()?;
+        let walk = self.geometry.walk(self.geometry.input[3]);
+        let (geometry, tier, channels, values) = (self.geometry, self.tier, self.channels, w.values);
+        let elements = self.copied_elements(i16::GROUP)?;
         let label = self.label(["conv2d.i16", "fully_connected.i16"]);
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
             bordered(tier, &geometry, Spread::none(geometry.input[3]), inputs.get::<i16>(0), image, Same);
             let y = outputs.get::<i16>(0);
-            let rows =
-                WideRows { walk: &layout.walk, segments: &layout.segments, weights: &values, bias: &bias };
+            let rows = WideRows { walk: &walk, segments: &layout.segments, weights: &values, bias: &bias };
             rows.run(image, |row, column, sum| {
                 y[row * channels + column] = rescale.apply(sum, column).clamp(min, max) as i16;
             });
@@ -292,6 +364,77 @@ impl Product {
 
     fn label(&self, labels: [&'static str; 2]) -> &'static str {
         labels[usize::from(self.fully_connected)]
+    }
+}
+
+/// A step over strips.
+#[derive(Clone, Debug)]
+pub(crate) struct Over {
+    strips: Strips,
+    /// The strip, when there is one.
+    only: Option<Strip>,
+    /// Threads that share the strips.
+    threads: Threads,
+    /// Threads that share the columns of a strip.
+    columns: Threads,
+    /// Strips are copied, to elements of `size` bytes.
+    copied: bool,
+    size: usize,
+    /// Channels.
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Over {
+    /// Over strips that `threads` share, with channels of the operand and of the result.
+    pub(crate) fn new(
+        strips: Strips,
+        threads: &Threads,
+        copied: bool,
+        size: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> Self {
+        let only = (strips.count() == 1).then(|| strips.strip(0));
+        let (threads, columns) = (threads.clone(), Threads::one());
+        Self { strips, only, threads, columns, copied, size, inputs, outputs }
+    }
+
+    /// Bytes of scratch memory for all threads, each with `group` − 1 elements beyond its copy.
+    pub(crate) fn scratch(&self, group: usize) -> Result<usize> {
+        if !self.copied {
+            return Ok(0);
+        }
+        let one =
+            limits::bytes(&[self.strips.copy_elements()? + group - 1], self.size)?.next_multiple_of(ALIGN);
+        limits::bytes(&[one, self.threads.count()], 1)
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::none(self.inputs)
+    }
+
+    /// The operand from a strip's first line on.
+    pub(crate) fn from<'x, T>(&self, strip: &Strip, x: &'x [T]) -> &'x [T] {
+        &x[strip.first_line * strip.geometry.input[2] * self.inputs..]
+    }
+
+    /// Does all strips: `work` with the threads that share its columns, its results and scratch memory.
+    pub(crate) fn run<T: Send>(
+        &self,
+        y: &mut [T],
+        scratch: &mut [u8],
+        work: impl Fn(&Strip, &Threads, &mut [T], &mut [u8]) + Sync,
+    ) {
+        if let Some(strip) = &self.only {
+            return work(strip, &self.columns, y, scratch);
+        }
+        let bounds = |part: usize| {
+            let pixels = self.strips.pixels(part);
+            pixels.start * self.outputs..pixels.end * self.outputs
+        };
+        self.threads.split(self.strips.count(), y, scratch, bounds, |part, y, scratch| {
+            work(&self.strips.strip(part), &self.columns, y, scratch);
+        });
     }
 }
 

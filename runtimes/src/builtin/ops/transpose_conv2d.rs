@@ -5,10 +5,11 @@ use super::product::Bias;
 use super::window::MAX_ATTRIBUTE;
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::conv::{Layout, conv_f32};
+use crate::builtin::kernels::conv::{Layout, Rows, conv_f32};
 use crate::builtin::kernels::gemm::{PackedF32, Segments};
 use crate::builtin::kernels::memory;
 use crate::builtin::kernels::pixels::Walk;
+use crate::builtin::kernels::threads::Threads;
 use crate::builtin::limits;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
@@ -66,10 +67,10 @@ impl Operator for TransposeConv2d {
             .flat_map(|tap| (0..oc).flat_map(move |o| (0..c).map(move |k| (o * kh * kw + tap) * c + k)))
             .map(|at| weights[at])
             .collect();
-        let bytes = limits::bytes(&[PackedF32::elements(columns, c)], size_of::<f32>())?;
-        let packed = PackedF32::new(&turned, None, columns, c)?;
+        let bytes = limits::bytes(&[PackedF32::elements(on.tier, columns, c)], size_of::<f32>())?;
+        let packed = PackedF32::new(on.tier, &turned, None, columns, c)?;
+        let walk = Walk { counts: [1, 1, width], strides: [0, 0, c] };
         let line = Layout {
-            walk: Walk { counts: [1, 1, width], strides: [0, 0, c] },
             segments: Segments { offsets: vec![0], length: c },
             input_offset: 0,
             output_offset: 0,
@@ -77,6 +78,7 @@ impl Operator for TransposeConv2d {
         };
         let scatter = Scatter { op: *self, line: [h, width], kernel: [kh, kw], channels: oc };
         let (tier, clamp, image) = (on.tier, self.clamp, h * width * c);
+        let threads = Threads::one();
         let step = Step::new("transpose_conv2d.f32", move |inputs, mut outputs, scratch| {
             let sums = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
             let (x, y) = (inputs.get::<f32>(0), outputs.get::<f32>(0));
@@ -84,7 +86,8 @@ impl Operator for TransposeConv2d {
             let size = y.len() / n.max(1);
             for at in 0..n * h {
                 let x = &x[at / h * image + at % h * width * c..][..width * c];
-                conv_f32(tier, &line, packed.view(), (f32::NEG_INFINITY, f32::INFINITY), x, sums);
+                let rows = Rows { tier, threads: &threads, walk: &walk };
+                conv_f32(rows, &line, packed.view(), (f32::NEG_INFINITY, f32::INFINITY), x, sums);
                 scatter.add(at % h, sums, &mut y[at / h * size..][..size]);
             }
             if !clamp.is_none() {

@@ -5,6 +5,8 @@ use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::nest::map1;
+use crate::builtin::kernels::{Tier, math};
 use crate::builtin::step::Step;
 
 /// Which function.
@@ -154,7 +156,7 @@ impl Operator for Unary {
             return Ok(quantized_unary::prepare(self.kind, on));
         }
         Ok(match x.dtype {
-            DType::F32 => floats(self.kind),
+            DType::F32 => floats(self.kind, on.tier),
             DType::F64 if self.kind != UnaryKind::Not => {
                 let kind = self.kind;
                 Some(Step::map("unary.f64", move |x: &[f64], y: &mut [f64]| {
@@ -173,24 +175,50 @@ impl Operator for Unary {
     }
 }
 
-fn map(label: &'static str, f: impl Fn(f32) -> f32 + Send + 'static) -> Option<Step> {
-    Some(Step::map(label, move |x: &[f32], y: &mut [f32]| {
-        x.iter().zip(y).for_each(|(x, y)| *y = f(*x));
-    }))
+fn floats(kind: UnaryKind, tier: Tier) -> Option<Step> {
+    fn step(label: &'static str, tier: Tier, f: impl Fn(f32) -> f32 + Copy + Send + 'static) -> Option<Step> {
+        Some(Step::map(label, move |x: &[f32], y: &mut [f32]| map1(tier, x, y, f)))
+    }
+    match kind {
+        UnaryKind::Abs => step("abs.f32", tier, |x| x.abs()),
+        UnaryKind::Neg => step("neg.f32", tier, |x| -x),
+        UnaryKind::Square => step("square.f32", tier, |x| x * x),
+        UnaryKind::Reciprocal => step("reciprocal.f32", tier, |x| 1.0 / x),
+        UnaryKind::Sqrt => step("sqrt.f32", tier, |x| x.sqrt()),
+        UnaryKind::Rsqrt => step("rsqrt.f32", tier, |x| 1.0 / x.sqrt()),
+        UnaryKind::LeakyRelu { slope } => {
+            step("leaky_relu.f32", tier, move |x| if x < 0.0 { x * slope } else { x })
+        }
+        UnaryKind::Exp => step("exp.f32", tier, math::exp),
+        UnaryKind::Tanh => step("tanh.f32", tier, math::tanh),
+        UnaryKind::Logistic => step("logistic.f32", tier, math::logistic),
+        UnaryKind::Silu => step("silu.f32", tier, |x| x * math::logistic(x)),
+        UnaryKind::Erf => step("erf.f32", tier, math::erf),
+        UnaryKind::Gelu => step("gelu.f32", tier, |x| {
+            0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+        }),
+        UnaryKind::GeluTanh => step("gelu.f32", tier, |x| {
+            0.5 * x * (1.0 + math::tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))
+        }),
+        UnaryKind::HardSwish => step("hard_swish.f32", tier, |x| x * (cut(x + 3.0, 6.0) / 6.0)),
+        UnaryKind::HardSigmoid { alpha, beta } => {
+            step("hard_sigmoid.f32", tier, move |x| cut(alpha * x + beta, 1.0))
+        }
+        UnaryKind::Elu { alpha } => {
+            step("elu.f32", tier, move |x| if x < 0.0 { alpha * math::exp_m1(x) } else { x })
+        }
+        UnaryKind::Not => None,
+        other => Some(Step::map("unary.f32", move |x: &[f32], y: &mut [f32]| {
+            x.iter().zip(y).for_each(|(x, y)| *y = other.real(*x));
+        })),
+    }
 }
 
-fn floats(kind: UnaryKind) -> Option<Step> {
-    match kind {
-        UnaryKind::Abs => map("abs.f32", f32::abs),
-        UnaryKind::Neg => map("neg.f32", |x| -x),
-        UnaryKind::Square => map("square.f32", |x| x * x),
-        UnaryKind::Reciprocal => map("reciprocal.f32", |x| 1.0 / x),
-        UnaryKind::Sqrt => map("sqrt.f32", f32::sqrt),
-        UnaryKind::Rsqrt => map("rsqrt.f32", |x| 1.0 / x.sqrt()),
-        UnaryKind::LeakyRelu { slope } => map("leaky_relu.f32", move |x| if x < 0.0 { x * slope } else { x }),
-        UnaryKind::Not => None,
-        other => map("unary.f32", move |x| other.real(x)),
-    }
+/// Between 0 and `high`; NaN stays.
+#[inline(always)]
+fn cut(x: f32, high: f32) -> f32 {
+    let x = if x < 0.0 { 0.0 } else { x };
+    if x > high { high } else { x }
 }
 
 macro_rules! real {

@@ -81,9 +81,24 @@ impl Simd for Avx2 {
         unsafe { _mm256_add_epi32(a, b) }
     }
     #[inline(always)]
+    unsafe fn sub_i32(a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: see above.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul_i32(a: Self::I, b: i32) -> Self::I {
+        // SAFETY: see above.
+        unsafe { _mm256_mullo_epi32(a, _mm256_set1_epi32(b)) }
+    }
+    #[inline(always)]
     unsafe fn to_f32(v: __m256i) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn to_i32(v: Self::F) -> Self::I {
+        // SAFETY: see above.
+        unsafe { _mm256_cvttps_epi32(v) }
     }
     #[inline(always)]
     unsafe fn round(v: __m256) -> __m256i {

@@ -1,8 +1,10 @@
-//! Eight lanes of f32 or i32 on every tier, and the way from a [`Tier`] to code compiled for it. Kernels
+//! Vectors of f32 or i32, of eight lanes or more by tier, and the way from a [`Tier`] to code compiled for it. Kernels
 //! are written once over [`Simd`] and inlined into a function with the tier's target features.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(not(target_arch = "x86_64"))]
@@ -17,18 +19,27 @@ use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 use sse2::Sse2 as Baseline;
 
-/// Lanes of a vector.
+/// Lanes of a vector on most tiers; the fewest that any has.
 pub(crate) const LANES: usize = 8;
+/// The most lanes that any tier has.
+pub(crate) const MAX_LANES: usize = 16;
 
-/// Vectors of eight lanes.
+/// Vectors of [`Simd::LANES`] lanes.
 ///
 /// # Safety
 /// All functions need the tier's instructions, which [`dispatch`] makes sure of, and valid pointers to as
 /// many elements as they say, without alignment.
 pub(crate) trait Simd: Copy {
-    /// Eight f32.
+    /// Lanes of a vector.
+    const LANES: usize = LANES;
+    /// Rows of an f32 tile of two vectors, by how many accumulators the registers hold.
+    const ROWS_F32: usize = 6;
+    /// The same for int8, where the dot product needs room.
+    const ROWS_I8: usize = 4;
+
+    /// One f32 per lane.
     type F: Copy;
-    /// Eight i32.
+    /// One i32 per lane.
     type I: Copy;
     /// Two i16 of one operand of a dot product, for all lanes.
     type Pair: Copy;
@@ -50,18 +61,51 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_i32(p: *const i32) -> Self::I;
     unsafe fn zero_i32() -> Self::I;
     unsafe fn add_i32(a: Self::I, b: Self::I) -> Self::I;
+    unsafe fn sub_i32(a: Self::I, b: Self::I) -> Self::I;
+    /// The low halves of products.
+    unsafe fn mul_i32(a: Self::I, b: i32) -> Self::I;
     unsafe fn to_f32(v: Self::I) -> Self::F;
+    /// Whole numbers of up to 24 bits.
+    unsafe fn to_i32(v: Self::F) -> Self::I;
     /// The nearest integers, ties to even, of numbers below 2²² in magnitude.
     unsafe fn round(v: Self::F) -> Self::I;
-    /// The low bytes of eight i32 that are each within the range of i8 or of u8.
+    /// The low bytes of i32 that are each within the range of i8 or of u8.
     unsafe fn store_low_bytes(p: *mut u8, v: Self::I);
 
     /// Two i16.
     unsafe fn pair(p: *const i16) -> Self::Pair;
-    /// Sixteen i8: two per lane, lane after lane.
+    /// Two i8 per lane, lane after lane.
     unsafe fn weights(p: *const i8) -> Self::Weights;
     /// Adds the dot product of two pairs to every lane; exact but for overflow of the sum.
     unsafe fn dot(sum: Self::I, a: Self::Pair, w: Self::Weights) -> Self::I;
+}
+
+/// Vectors on processors that multiply and add four bytes at once.
+///
+/// # Safety
+/// As [`Simd`].
+pub(crate) trait Quads: Simd {
+    /// Four bytes of one operand of a dot product, for all lanes.
+    type Quad: Copy;
+    /// Four i8 per lane, the other operand.
+    type QuadWeights: Copy;
+
+    /// Four bytes.
+    unsafe fn quad(p: *const u8) -> Self::Quad;
+    /// Four i8 per lane, lane after lane.
+    unsafe fn quad_weights(p: *const i8) -> Self::QuadWeights;
+    /// Adds the dot product of four to every lane; exact but for overflow of the sum.
+    unsafe fn dot_quads(sum: Self::I, a: Self::Quad, w: Self::QuadWeights) -> Self::I;
+}
+
+/// Something to compute with the vectors of tiers that have [`Quads`].
+pub(crate) trait QuadKernel {
+    /// As [`Kernel::run`].
+    ///
+    /// # Safety
+    /// The processor has the instructions of `S`.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no tier of others has it yet"))]
+    unsafe fn run<S: Quads>(self);
 }
 
 /// Something to compute with whatever vectors there are.
@@ -77,7 +121,12 @@ pub(crate) trait Kernel {
 pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if Tier::detect() == Tier::Avx2 => {
+        Tier::Avx512 if Tier::detect() == Tier::Avx512 => {
+            // SAFETY: the processor has what the tier names, as just detected.
+            unsafe { avx512::run(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 if Tier::detect().includes(Tier::Avx2) => {
             // SAFETY: the processor has AVX2 and FMA, as just detected.
             unsafe { avx2::run(kernel) }
         }
@@ -90,3 +139,92 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
         _ => unsafe { kernel.run::<Baseline>() },
     }
 }
+
+/// As [`dispatch`], for kernels that are not for tiers with [`Quads`], which have better ones.
+///
+/// # Panics
+/// The tier is one of those.
+pub(crate) fn dispatch_pairs<K: Kernel>(tier: Tier, kernel: K) {
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 if Tier::detect().includes(Tier::Avx2) => {
+            // SAFETY: the processor has AVX2 and FMA, as just detected.
+            unsafe { avx2::run(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Tier::Neon => {
+            // SAFETY: every AArch64 processor this can be built for has Advanced SIMD.
+            unsafe { kernel.run::<neon::Neon>() }
+        }
+        Tier::Avx512 => unreachable!("{} multiplies four bytes at once", tier.name()),
+        // SAFETY: needs nothing beyond the target's baseline.
+        _ => unsafe { kernel.run::<Baseline>() },
+    }
+}
+
+/// As [`dispatch`], for kernels that use no vectors by name: loops of which the compiler makes vectors, of the same
+/// length for some tiers.
+pub(crate) fn dispatch_loops<K: Kernel>(tier: Tier, kernel: K) {
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 | Tier::Avx512 if Tier::detect().includes(Tier::Avx2) => {
+            // SAFETY: the processor has AVX2 and FMA, as just detected.
+            unsafe { avx2::run(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: every AArch64 processor this can be built for has Advanced SIMD.
+        _ => unsafe { kernel.run::<neon::Neon>() },
+        // SAFETY: needs nothing beyond the target's baseline.
+        #[cfg(not(target_arch = "aarch64"))]
+        _ => unsafe { kernel.run::<Baseline>() },
+    }
+}
+
+/// Runs a kernel compiled for a tier for which [`Tier::quads`] is true.
+///
+/// # Panics
+/// It is not, or the processor lacks the tier.
+pub(crate) fn dispatch_quads<K: QuadKernel>(tier: Tier, kernel: K) {
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 if Tier::detect() == Tier::Avx512 => {
+            // SAFETY: the processor has what the tier names, as just detected.
+            unsafe { avx512::run_quads(kernel) }
+        }
+        _ => {
+            let _unused = &kernel;
+            unreachable!("{} does not multiply four bytes at once", tier.name())
+        }
+    }
+}
+
+/// Copies fewer than 32 elements in a few moves.
+///
+/// # Safety
+/// As `std::ptr::copy_nonoverlapping`.
+#[inline(always)]
+pub(crate) unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
+    let mut at = 0;
+    for size in [16, 8, 4, 2, 1] {
+        if count & size != 0 {
+            // SAFETY: the caller's promise; the sizes add up to the count.
+            unsafe { std::ptr::copy_nonoverlapping(from.add(at), to.add(at), size) };
+            at += size;
+        }
+    }
+}
+
+/// Repeats a block for every index below a constant of at most eight: unlike a loop, at once, so that arrays that
+/// are indexed by it become registers.
+macro_rules! unroll {
+    ($i:ident < $n:ident, $body:block) => {
+        $crate::builtin::kernels::simd::unroll!(@ $i, $n, $body, 0, 1, 2, 3, 4, 5, 6, 7)
+    };
+    (@ $i:ident, $n:ident, $body:block, $($at:literal),*) => {
+        $(if $n > $at {
+            let $i = $at;
+            $body
+        })*
+    };
+}
+pub(crate) use unroll;

@@ -77,9 +77,24 @@ impl Simd for Neon {
         unsafe { [vaddq_s32(a[0], b[0]), vaddq_s32(a[1], b[1])] }
     }
     #[inline(always)]
+    unsafe fn sub_i32(a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: see above.
+        unsafe { [vsubq_s32(a[0], b[0]), vsubq_s32(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn mul_i32(a: Self::I, b: i32) -> Self::I {
+        // SAFETY: see above.
+        unsafe { [vmulq_n_s32(a[0], b), vmulq_n_s32(a[1], b)] }
+    }
+    #[inline(always)]
     unsafe fn to_f32(v: Self::I) -> Self::F {
         // SAFETY: see above.
         unsafe { [vcvtq_f32_s32(v[0]), vcvtq_f32_s32(v[1])] }
+    }
+    #[inline(always)]
+    unsafe fn to_i32(v: Self::F) -> Self::I {
+        // SAFETY: see above.
+        unsafe { [vcvtq_s32_f32(v[0]), vcvtq_s32_f32(v[1])] }
     }
     #[inline(always)]
     unsafe fn round(v: Self::F) -> Self::I {

@@ -66,8 +66,20 @@ impl Simd for Portable {
         from_fn(|i| a[i].wrapping_add(b[i]))
     }
     #[inline(always)]
+    unsafe fn sub_i32(a: Self::I, b: Self::I) -> Self::I {
+        from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul_i32(a: Self::I, b: i32) -> Self::I {
+        a.map(|a| a.wrapping_mul(b))
+    }
+    #[inline(always)]
     unsafe fn to_f32(v: I) -> F {
         from_fn(|i| v[i] as f32)
+    }
+    #[inline(always)]
+    unsafe fn to_i32(v: Self::F) -> Self::I {
+        v.map(|v| v as i32)
     }
     #[inline(always)]
     unsafe fn round(v: F) -> I {

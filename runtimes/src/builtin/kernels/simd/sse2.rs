@@ -74,9 +74,32 @@ impl Simd for Sse2 {
         unsafe { [_mm_add_epi32(a[0], b[0]), _mm_add_epi32(a[1], b[1])] }
     }
     #[inline(always)]
+    unsafe fn sub_i32(a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: see above.
+        unsafe { [_mm_sub_epi32(a[0], b[0]), _mm_sub_epi32(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn mul_i32(a: Self::I, b: i32) -> Self::I {
+        // SAFETY: see above.
+        unsafe {
+            let b = _mm_set1_epi32(b);
+            a.map(|a| {
+                // Even and odd lanes apart, and their low halves side by side again.
+                let (even, odd) = (_mm_mul_epu32(a, b), _mm_mul_epu32(_mm_srli_epi64::<32>(a), b));
+                let (even, odd) = (_mm_shuffle_epi32::<0b1000>(even), _mm_shuffle_epi32::<0b1000>(odd));
+                _mm_unpacklo_epi32(even, odd)
+            })
+        }
+    }
+    #[inline(always)]
     unsafe fn to_f32(v: Self::I) -> Self::F {
         // SAFETY: see above.
         unsafe { [_mm_cvtepi32_ps(v[0]), _mm_cvtepi32_ps(v[1])] }
+    }
+    #[inline(always)]
+    unsafe fn to_i32(v: Self::F) -> Self::I {
+        // SAFETY: see above.
+        unsafe { [_mm_cvttps_epi32(v[0]), _mm_cvttps_epi32(v[1])] }
     }
     #[inline(always)]
     unsafe fn round(v: Self::F) -> Self::I {

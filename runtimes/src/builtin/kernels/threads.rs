@@ -1,0 +1,331 @@
+//! A few threads that share the parts of one step. Which thread does which part is left to chance; what is computed is
+//! not: every part writes results of its own, and no sum crosses parts.
+
+use super::memory::ALIGN;
+use crate::{Error, Result};
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Turns that a worker waits before it sleeps: some tens of microseconds, longer than from one step to the next.
+const TURNS: u32 = 5000;
+/// More threads than any model gains from.
+const MAX_THREADS: usize = 16;
+
+/// Bit of [`Shared::state`]: workers may join the job. Below it is the number of workers inside, above that of the job.
+const OPEN: u64 = 1 << 16;
+/// One job more.
+const ROUND: u64 = 1 << 17;
+
+/// The threads of a session, the caller's among them; a clone is the same threads.
+#[derive(Clone, Debug)]
+pub struct Threads(Option<Arc<Pool>>);
+
+#[derive(Debug)]
+struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// A part by its number, on a thread by its number.
+type Work = dyn Fn(usize, usize) + Sync;
+
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const Work,
+    parts: usize,
+}
+
+struct Shared {
+    state: AtomicU64,
+    /// The next part that nobody has taken.
+    next: AtomicUsize,
+    /// Written by the caller while the job is closed and nobody inside, read by those inside.
+    job: UnsafeCell<Option<Job>>,
+    sleepers: AtomicUsize,
+    ended: AtomicBool,
+    failed: AtomicBool,
+    /// Somebody is in [`Threads::each`].
+    busy: AtomicBool,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+// SAFETY: `job` is written only while no worker is inside, see there, and the work it points to is `Sync`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// Leaves the job, also when it panics.
+struct Inside<'a>(&'a Shared);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+        self.0.state.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Shared {
+    /// Takes parts until none is left.
+    ///
+    /// # Safety
+    /// The job stays what it is meanwhile.
+    unsafe fn take_parts(&self, thread: usize) {
+        // SAFETY: the caller's promise.
+        let Some(job) = (unsafe { *self.job.get() }) else { return };
+        loop {
+            let part = self.next.fetch_add(1, Ordering::Relaxed);
+            if part >= job.parts {
+                return;
+            }
+            // SAFETY: `Threads::each` does not return before everybody has left the job.
+            unsafe { (*job.work)(part, thread) };
+        }
+    }
+
+    fn work(&self, thread: usize) {
+        let (mut last, mut turns) = (0, 0);
+        while !self.ended.load(Ordering::Relaxed) {
+            let state = self.state.load(Ordering::SeqCst);
+            if state & OPEN == 0 || state / ROUND == last {
+                turns += 1;
+                std::hint::spin_loop();
+                if turns > TURNS {
+                    self.sleep(last);
+                    turns = 0;
+                }
+                continue;
+            }
+            let joined = self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
+            if joined.is_ok() {
+                (last, turns) = (state / ROUND, 0);
+                let _inside = Inside(self);
+                // SAFETY: the caller waits until everybody has left.
+                unsafe { self.take_parts(thread) };
+            }
+        }
+    }
+
+    fn sleep(&self, last: u64) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let state = self.state.load(Ordering::SeqCst);
+            let called = state & OPEN != 0 && state / ROUND != last;
+            if called || self.ended.load(Ordering::SeqCst) {
+                break;
+            }
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn call(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.wake.notify_all();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.shared.call();
+        for worker in self.workers.drain(..) {
+            // One that panicked has said so, and the caller has panicked too.
+            drop(worker.join());
+        }
+    }
+}
+
+impl Threads {
+    /// The caller's thread alone.
+    pub fn one() -> Self {
+        Self(None)
+    }
+
+    /// So many, the caller's among them.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(count: usize) -> Result<Self> {
+        let count = count.min(MAX_THREADS);
+        if count <= 1 {
+            return Ok(Self::one());
+        }
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            sleepers: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+        });
+        let mut pool = Pool { shared, workers: Vec::new() };
+        for thread in 1..count {
+            let shared = Arc::clone(&pool.shared);
+            let worker = std::thread::Builder::new().name(format!("builtin {thread}"));
+            let worker = worker.spawn(move || shared.work(thread));
+            pool.workers.push(worker.map_err(|e| Error::Runtime(format!("no thread: {e}")))?);
+        }
+        Ok(Self(Some(Arc::new(pool))))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(1, |pool| pool.workers.len() + 1)
+    }
+
+    /// Does parts `0..parts`, each once, with the number of the thread that does it.
+    ///
+    /// # Panics
+    /// A part panicked.
+    pub(crate) fn each(&self, parts: usize, work: &(dyn Fn(usize, usize) + Sync)) {
+        let shared = self.0.as_deref().map(|pool| &*pool.shared).filter(|_| parts > 1);
+        // Where somebody is at it already, the threads have enough to do.
+        let Some(shared) = shared.filter(|shared| !shared.busy.swap(true, Ordering::Acquire)) else {
+            (0..parts).for_each(|part| work(part, 0));
+            return;
+        };
+        // SAFETY: only the lifetime changes, and nobody calls it after the end of this function, see `Close`.
+        let work = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
+        // SAFETY: the last job was closed and left by everybody before `busy` was taken back, and it is ours now.
+        unsafe { *shared.job.get() = Some(Job { work, parts }) };
+        shared.next.store(0, Ordering::Relaxed);
+        shared.state.fetch_add(ROUND | OPEN, Ordering::SeqCst);
+        shared.call();
+        {
+            let _close = Close(shared);
+            // SAFETY: the job is replaced by the next call only.
+            unsafe { shared.take_parts(0) };
+        }
+        assert!(!shared.failed.load(Ordering::Relaxed), "a part of a step panicked");
+    }
+
+    /// Cuts results and scratch memory into pieces and does every part with a piece of its own: `bounds` of the part in
+    /// `y`, and a piece of `scratch` per thread.
+    ///
+    /// # Panics
+    /// Bounds that overlap or are not in order, or a part panicked.
+    pub(crate) fn split<T: Send>(
+        &self,
+        parts: usize,
+        y: &mut [T],
+        scratch: &mut [u8],
+        bounds: impl Fn(usize) -> Range<usize> + Sync,
+        work: impl Fn(usize, &mut [T], &mut [u8]) + Sync,
+    ) {
+        let mut end = 0;
+        for part in 0..parts {
+            let range = bounds(part);
+            assert!(range.start >= end && range.end >= range.start && range.end <= y.len());
+            end = range.end;
+        }
+        let piece = scratch.len() / self.count() / ALIGN * ALIGN;
+        let (y, scratch) = (Start(y.as_mut_ptr()), Start(scratch.as_mut_ptr()));
+        self.each(parts, &|part, thread| {
+            let range = bounds(part);
+            // SAFETY: parts' bounds do not overlap, as just checked, and every part is done once; every thread has a
+            // piece of the scratch memory of its own.
+            let (y, scratch) = unsafe {
+                let y = std::slice::from_raw_parts_mut(y.get().add(range.start), range.len());
+                (y, std::slice::from_raw_parts_mut(scratch.get().add(thread * piece), piece))
+            };
+            work(part, y, scratch);
+        });
+    }
+}
+
+/// Closes a job and waits until everybody has left it, also when a part panics.
+struct Close<'a>(&'a Shared);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
+        while self.0.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
+            std::hint::spin_loop();
+        }
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+/// Where results begin that several threads write apart from each other.
+pub(crate) struct Start<T>(pub(crate) *mut T);
+
+impl<T> Clone for Start<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Start<T> {}
+
+impl<T> Start<T> {
+    /// The pointer.
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+// SAFETY: an address; whoever writes through it promises not to overlap others.
+unsafe impl<T: Send> Send for Start<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_done_once_whatever_the_number_of_threads() {
+        for count in 1..5 {
+            let threads = Threads::new(count).unwrap();
+            for parts in 0..60 {
+                let mut y = vec![0usize; parts * 3];
+                let mut scratch = vec![0u8; 64 * count];
+                threads.split(
+                    parts,
+                    &mut y,
+                    &mut scratch,
+                    |p| p * 3..p * 3 + 3,
+                    |part, y, scratch| {
+                        assert_eq!(scratch.len(), 64);
+                        scratch.fill(part as u8);
+                        y.iter_mut().for_each(|v| *v += usize::from(scratch[63]) + 1);
+                    },
+                );
+                assert!(y.iter().enumerate().all(|(i, v)| *v == i / 3 + 1), "{count} {parts} {y:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_that_panics_is_not_forgotten() {
+        let threads = Threads::new(3).unwrap();
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            threads.each(50, &|part, _| assert!(part != 25));
+        }));
+        assert!(done.is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "range.start >= end")]
+    fn overlapping_pieces_are_refused() {
+        Threads::one().split(2, &mut [0; 4], &mut [], |p| p..p + 2, |_, _: &mut [i32], _| {});
+    }
+}

@@ -55,24 +55,30 @@ impl<const N: usize> Nest<N> {
 
     /// Calls `row` with the place in the result and in each operand of every row.
     #[inline(always)]
-    pub fn rows(&self, mut row: impl FnMut(usize, [usize; N])) {
-        if self.length == 0 || self.outer.iter().any(|(n, _)| *n == 0) {
+    pub fn rows(&self, row: impl FnMut(usize, [usize; N])) {
+        self.pieces(&self.outer, self.length, row);
+    }
+
+    /// The same for pieces of `length` elements of the result, around which there are some loops.
+    #[inline(always)]
+    fn pieces(&self, outer: &[(usize, [isize; N])], length: usize, mut row: impl FnMut(usize, [usize; N])) {
+        if length == 0 || outer.iter().any(|(n, _)| *n == 0) {
             return;
         }
-        let rank = self.outer.len();
+        let rank = outer.len();
         let mut index = [0usize; MAX_RANK];
         let mut at = self.start;
         let mut out = 0;
         loop {
             row(out, at.map(|p| p as usize));
-            out += self.length;
+            out += length;
             let mut d = rank;
             loop {
                 if d == 0 {
                     return;
                 }
                 d -= 1;
-                let (count, strides) = &self.outer[d];
+                let (count, strides) = &outer[d];
                 index[d] += 1;
                 if index[d] < *count {
                     (0..N).for_each(|k| at[k] += strides[k]);
@@ -89,6 +95,12 @@ impl Nest<1> {
     /// Copies an operand in the order of the nest.
     pub fn copy<T: Copy>(&self, from: &[T], to: &mut [T]) {
         let (n, stride) = (self.length, self.strides[0]);
+        if let (Some(((m, [1]), outer)), 2..) = (self.outer.split_last(), stride) {
+            self.pieces(outer, m * n, |out, [at]| {
+                turn(&from[at..], stride.unsigned_abs(), &mut to[out..out + m * n], [*m, n]);
+            });
+            return;
+        }
         self.rows(|out, [at]| {
             let to = &mut to[out..out + n];
             match stride {
@@ -97,6 +109,20 @@ impl Nest<1> {
                 _ => (0..n).for_each(|i| to[i] = from[at.wrapping_add_signed(stride * i as isize)]),
             }
         });
+    }
+}
+
+/// Writes an `[n, m]` matrix, whose rows are `stride` apart, as `[m, n]`.
+fn turn<T: Copy>(from: &[T], stride: usize, to: &mut [T], [m, n]: [usize; 2]) {
+    /// Elements of a row that are read at once, and lines of the result that are written side by side.
+    const SIDE: usize = 16;
+    for first in (0..m).step_by(SIDE) {
+        let side = SIDE.min(m - first);
+        let lines = &mut to[first * n..(first + side) * n];
+        for column in 0..n {
+            let row = &from[column * stride + first..][..side];
+            row.iter().zip(lines[column..].iter_mut().step_by(n)).for_each(|(x, y)| *y = *x);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ const MIN_PIXELS: usize = 64;
 /// Strips per thread, so that none waits long for another.
 const PER_THREAD: usize = 3;
 /// Multiplications below which a second thread costs more than it gives.
-pub(crate) const MIN_WORK: usize = 100_000;
+pub(crate) const MIN_WORK: usize = 250_000;
 
 /// A geometry in strips.
 #[derive(Clone, Debug)]

@@ -10,7 +10,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Turns that a worker waits before it sleeps: some tens of microseconds, longer than from one step to the next.
-const TURNS: u32 = 5000;
+const TURNS: u32 = 2000;
+/// Turns before others are let onto the core: the thread that is waited for may be one of them.
+const ALONE: u32 = 200;
+
+/// One turn of waiting.
+fn turn(turns: u32) {
+    if turns < ALONE {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
 /// More threads than any model gains from.
 const MAX_THREADS: usize = 16;
 
@@ -100,7 +111,7 @@ impl Shared {
             let state = self.state.load(Ordering::SeqCst);
             if state & OPEN == 0 || state / ROUND == last {
                 turns += 1;
-                std::hint::spin_loop();
+                turn(turns);
                 if turns > TURNS {
                     self.sleep(last);
                     turns = 0;
@@ -257,8 +268,10 @@ struct Close<'a>(&'a Shared);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut turns = 0;
         while self.0.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
-            std::hint::spin_loop();
+            turns += 1;
+            turn(turns);
         }
         self.0.busy.store(false, Ordering::Release);
     }

@@ -1,5 +1,6 @@
 """Builds small TFLite files: tensors and operators added one by one."""
 import flatbuffers
+from flatbuffers import flexbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -7,7 +8,7 @@ TYPES = dict(
     f32=schema.TensorType.FLOAT32, f16=schema.TensorType.FLOAT16, i8=schema.TensorType.INT8,
     u8=schema.TensorType.UINT8, i16=schema.TensorType.INT16, i32=schema.TensorType.INT32,
     i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL, i4=schema.TensorType.INT4,
-    resource=schema.TensorType.RESOURCE,
+    resource=schema.TensorType.RESOURCE, c64=schema.TensorType.COMPLEX64,
 )
 NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?", i4="i1")
 # Option tables that are not named after their operator.
@@ -21,7 +22,9 @@ OPTIONS = dict(
     SPACE_TO_BATCH_ND="SpaceToBatchNDOptions", BATCH_TO_SPACE_ND="BatchToSpaceNDOptions",
     RESIZE_NEAREST_NEIGHBOR="ResizeNearestNeighborOptions", LSTM="LSTMOptions", RNN="RNNOptions",
     BIDIRECTIONAL_SEQUENCE_LSTM="BidirectionalSequenceLSTMOptions",
-    UNIDIRECTIONAL_SEQUENCE_RNN="SequenceRNNOptions", BIDIRECTIONAL_SEQUENCE_RNN="BidirectionalSequenceRNNOptions",
+    RFFT2D="Rfft2dOptions", L2_POOL_2D="Pool2DOptions",
+    NON_MAX_SUPPRESSION_V4="NonMaxSuppressionV4Options", NON_MAX_SUPPRESSION_V5="NonMaxSuppressionV5Options",
+    TOPK_V2="TopKV2Options", CONV_3D="Conv3DOptions", ATAN2="ATan2Options", UNIDIRECTIONAL_SEQUENCE_RNN="SequenceRNNOptions", BIDIRECTIONAL_SEQUENCE_RNN="BidirectionalSequenceRNNOptions",
 )
 # Operators that did not exist in their first version.
 VERSIONS = dict(BROADCAST_TO=2)
@@ -83,13 +86,21 @@ class Net:
 
     def op(self, name, inputs, outputs, between=(), **options):
         """`between` are tensors that only say how the operator computes."""
-        code = getattr(schema.BuiltinOperator, name)
+        custom = name.startswith("CUSTOM:")
+        code = schema.BuiltinOperator.CUSTOM if custom else getattr(schema.BuiltinOperator, name)
         opcode = schema.OperatorCodeT()
+        opcode.customCode = name[len("CUSTOM:"):] if custom else None
         opcode.builtinCode, opcode.deprecatedBuiltinCode, opcode.version = code, min(code, 127), VERSIONS.get(name, 1)
         self.model.operatorCodes.append(opcode)
         op = schema.OperatorT()
         op.opcodeIndex = len(self.model.operatorCodes) - 1
         op.inputs, op.outputs, op.intermediates = list(inputs), list(outputs), list(between)
+        if custom:
+            # a map, or bytes in the operator's own format
+            given = options.get("bytes") or flexbuffers.Dumps(options)
+            op.customOptions = np.frombuffer(given, np.uint8)
+            self.graph.operators.append(op)
+            return
         table = OPTIONS.get(name) or "".join(w.capitalize() for w in name.split("_")) + "Options"
         if hasattr(schema, table + "T"):
             op.builtinOptionsType = getattr(schema.BuiltinOptions, table)

@@ -175,6 +175,8 @@ for op in ["ADD", "SUB", "MUL"]:
         binary(f"{op.lower()}_relu_{t}", op, t, (IMAGE, IMAGE), q, fusedActivationFunction=RELU, **options)
 for op in ["MAXIMUM", "MINIMUM"]:
     binary(f"{op.lower()}_i8", op, "i8", q=(Q["i8"],) * 3)
+for name, shapes in BROADCASTS:
+    binary(f"squared_difference_{name}_i8", "SQUARED_DIFFERENCE", "i8", shapes, (Q["i8"], Q2["i8"], (0.3, -120)))
 for op in ["ADD", "SUB", "MUL", "FLOOR_DIV", "FLOOR_MOD"]:
     binary(f"{op.lower()}_i32", op, "i32", ([17], [17]))
 for op in ["EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"]:
@@ -300,16 +302,17 @@ def transpose_conv(name, x, w, y, kinds, **options):
         def build():
             r, net = rng(name), Net()
             weights = r.normal(0, 0.3, w).astype("f4")
-            act = "i8" if kind == "i8" else "f32"
+            act = kind
             b = r.normal(0, 0.5, y[3]).astype("f4")
-            if kind == "i8":
+            if kind != "f32":
                 wq, q, scales = quantized(weights, "i8", 0)
-                s = (scales * np.float32(Q["i8"][0])).astype("f4")
-                constants = net.const(wq, "i8", q), net.const(np.round(b / s), "i32", (s, np.zeros(s.size), 0))
+                s = (scales * np.float32(Q[kind][0])).astype("f4")
+                wide = "i64" if kind == "i16" else "i32"
+                constants = net.const(wq, "i8", q), net.const(np.round(b / s), wide, (s, np.zeros(s.size), 0))
             else:
                 constants = net.const(weights, "f32"), net.const(b, "f32")
             operands = [net.const(y, "i32"), constants[0], net.input(x, act, Q.get(act)), constants[1]]
-            net.op("TRANSPOSE_CONV", operands, [net.output(y, act, (0.043, 5) if kind == "i8" else None)], **options)
+            net.op("TRANSPOSE_CONV", operands, [net.output(y, act, dict(i8=(0.043, 5), i16=(0.0003, 0)).get(kind))], **options)
             return net
 
         case(f"{name}_{kind}")(build)
@@ -318,9 +321,9 @@ def transpose_conv(name, x, w, y, kinds, **options):
         variant(kind)
 
 
-transpose_conv("transpose_conv_same", [1, 4, 5, 6], [7, 3, 3, 6], [1, 8, 10, 7], ["f32", "i8"], padding=SAME,
+transpose_conv("transpose_conv_same", [1, 4, 5, 6], [7, 3, 3, 6], [1, 8, 10, 7], ["f32", "i8", "i16"], padding=SAME,
                strideW=2, strideH=2)
-transpose_conv("transpose_conv_valid", [1, 4, 5, 6], [7, 3, 2, 6], [1, 9, 6, 7], ["f32", "i8"], padding=VALID,
+transpose_conv("transpose_conv_valid", [1, 4, 5, 6], [7, 3, 2, 6], [1, 9, 6, 7], ["f32", "i8", "i16"], padding=VALID,
                strideW=1, strideH=2)
 
 
@@ -520,7 +523,187 @@ for kind in ["f32", "dyn", "i8"]:
     svdf(f"svdf_{kind}", kind)
 
 
+# ---- int16 beside int8 ----
+unary("gelu_i16", "GELU", IMAGE, "i16", Q["i16"], Q2["i16"], approximate=False)
+unary("gelu_tanh_i16", "GELU", IMAGE, "i16", Q["i16"], Q2["i16"], approximate=True)
+for name, options in [("", {}), ("_half", dict(halfPixelCenters=True)), ("_align", dict(alignCorners=True))]:
+    unary(f"resize_bilinear{name}_i16", "RESIZE_BILINEAR", IMAGE, "i16", Q["i16"], out_shape=[1, 9, 4, 13],
+          consts=[([9, 4], "i32")], **options)
+weighted("conv_grouped", "CONV_2D", [1, 5, 5, 8], [12, 3, 3, 2], [1, 5, 5, 12], "i16", 0, padding=SAME, strideW=1,
+         strideH=1, dilationWFactor=1, dilationHFactor=1)
+for name, zero in [("", 7), ("_even", 0)]:
+    binary(f"batch_matmul_large{name}_i8", "BATCH_MATMUL", "i8", ([2, 9, 30], [1, 30, 21]),
+           (Q["i8"], (0.031, zero), (0.6, 3)), [2, 9, 21])
+binary("batch_matmul_adjoint_i8", "BATCH_MATMUL", "i8", ([2, 15, 3], [2, 4, 15]), (Q["i8"], Q2["i8"], (0.4, 3)),
+       [2, 3, 4], adjX=True, adjY=True)
+
+# ---- picked, marked, put together ----
+unary("one_hot_f32", "ONE_HOT", [7], "i32", out_shape=[7, 5], out_dtype="f32",
+      consts=[(5, "i32"), (2.5, "f32"), (-1.0, "f32")], axis=-1)
+unary("one_hot_axis_i8", "ONE_HOT", [2, 3], "i32", out_shape=[5, 2, 3], out_dtype="i8",
+      consts=[(5, "i32"), (1, "i8"), (0, "i8")], axis=0)
+unary("matrix_diag_f32", "MATRIX_DIAG", [2, 5], out_shape=[2, 5, 5])
+unary("matrix_set_diag_f32", "MATRIX_SET_DIAG", [2, 3, 5], consts=[(np.arange(6).reshape(2, 3), "f32")])
+unary("bucketize_f32", "BUCKETIZE", IMAGE, out_dtype="i32", boundaries=[-0.5, 0.0, 0.25])
+unary("l2_pool_2d_f32", "L2_POOL_2D", IMAGE, out_shape=[1, 3, 4, 13], padding=SAME, strideW=2, strideH=2,
+      filterWidth=3, filterHeight=3)
+unary("average_pool_2d_large_f32", "AVERAGE_POOL_2D", [1, 40, 50, 3], out_shape=[1, 1, 1, 3], padding=VALID,
+      strideW=1, strideH=1, filterWidth=50, filterHeight=40)
+
+
+@case("top_k_f32")
+def _():
+    net = Net()
+    outs = [net.output([4, 3], "f32"), net.output([4, 3], "i32")]
+    net.op("TOPK_V2", [net.input([4, 9], "f32"), net.const(3, "i32")], outs)
+    return net
+
+
+unary("gather_nd_f32", "GATHER_ND", [4, 5, 3], out_shape=[3, 3], consts=[([[0, 1], [3, 4], [2, 0]], "i32")])
+unary("gather_batch_f32", "GATHER", [2, 5, 3], out_shape=[2, 2, 3], consts=[([[4, 0], [1, 1]], "i32")], axis=1,
+      batchDims=1)
+unary("cumsum_f32", "CUMSUM", [4, 5], consts=[(1, "i32")], exclusive=False, reverse=False)
+unary("cumsum_exclusive_reverse_f32", "CUMSUM", [4, 5], consts=[(0, "i32")], exclusive=True, reverse=True)
+unary("local_response_f32", "LOCAL_RESPONSE_NORMALIZATION", IMAGE, radius=2, bias=1.0, alpha=0.5, beta=0.75)
+unary("reverse_sequence_f32", "REVERSE_SEQUENCE", [3, 5, 2], consts=[([2, 5, 0], "i32")], seqDim=1, batchDim=0)
+unary("segment_sum_f32", "SEGMENT_SUM", [4, 5], out_shape=[3, 5], consts=[([0, 0, 1, 2], "i32")])
+for kind in ["SUM", "MAX", "MIN", "PROD"]:
+    unary(f"unsorted_segment_{kind.lower()}_f32", f"UNSORTED_SEGMENT_{kind}", [4, 5], out_shape=[3, 5],
+          consts=[([2, 0, 2, 1], "i32"), (3, "i32")])
+unary("conv_3d_f32", "CONV_3D", [1, 5, 6, 4, 3], out_shape=[1, 3, 3, 4, 2],
+      consts=[(rng("conv_3d").normal(0, 0.3, [3, 3, 2, 3, 2]), "f32"), ([0.5, -0.5], "f32")], padding=SAME, strideD=2,
+      strideH=2, strideW=1, dilationDFactor=1, dilationHFactor=1, dilationWFactor=1)
+binary("atan2_f32", "ATAN2")
+binary("bitwise_xor_i32", "BITWISE_XOR", "i32", ([17], [17]))
+
+
+@case("scatter_nd_f32")
+def _():
+    net = Net()
+    operands = [net.const([[1], [3], [1]], "i32"), net.input([3, 4], "f32"), net.const([5, 4], "i32")]
+    net.op("SCATTER_ND", operands, [net.output([5, 4], "f32")])
+    return net
+
+
+@case("sparse_to_dense_f32")
+def _():
+    net = Net()
+    operands = [net.const([[0, 1], [2, 3]], "i32"), net.const([3, 4], "i32"), net.input([2], "f32"), net.const(0.5, "f32")]
+    net.op("SPARSE_TO_DENSE", operands, [net.output([3, 4], "f32")])
+    return net
+
+
+@case("rfft_abs_f32")
+def _():
+    net = Net()
+    x, c = net.input([3, 1, 12], "f32"), net.tensor([3, 1, 9], "c64")
+    net.op("RFFT2D", [x, net.const([1, 16], "i32")], [c])
+    net.op("COMPLEX_ABS", [c], [net.output([3, 1, 9], "f32")])
+    return net
+
+
+def boxes(net, n):
+    """Boxes and scores of all sizes, of the first input."""
+    x = net.input([n, 5], "f32")
+    parts = [net.tensor([n, 4], "f32"), net.tensor([n, 1], "f32")]
+    net.op("SPLIT_V", [x, net.const([4, 1], "i32"), net.const(1, "i32")], parts, numSplits=2)
+    scores = net.tensor([n], "f32")
+    net.op("RESHAPE", [parts[1], net.const([n], "i32")], [scores], newShape=[n])
+    return parts[0], scores
+
+
+def suppressed(name, op, extra):
+    def build():
+        net = Net()
+        b, s = boxes(net, 40)
+        operands = [b, s, net.const(12, "i32")] + [net.const(np.float32(v), "f32") for v in extra]
+        outs = [net.output([12], "i32")] + ([net.output([12], "f32")] if op.endswith("5") else []) + [net.output([], "i32")]
+        net.op(op, operands, outs)
+        return net
+
+    case(name)(build)
+
+
+suppressed("non_max_suppression_v4", "NON_MAX_SUPPRESSION_V4", [0.4, -0.2])
+suppressed("non_max_suppression_v5", "NON_MAX_SUPPRESSION_V5", [0.6, 0.1, 0.5])
+
+
+def detector(name, regular):
+    def build():
+        r, net = rng("detector"), Net()
+        e, s = net.input([1, 30, 4], "f32"), net.input([1, 30, 4], "f32")
+        anchors = net.const(np.column_stack([r.uniform(0, 1, [30, 2]), r.uniform(0.1, 0.4, [30, 2])]), "f32")
+        outs = [net.output(shape, "f32") for shape in ([1, 8, 4], [1, 8], [1, 8], [1])]
+        net.op("CUSTOM:TFLite_Detection_PostProcess", [e, s, anchors], outs, max_detections=8,
+               max_classes_per_detection=1, detections_per_class=5, use_regular_nms=regular, nms_score_threshold=0.1,
+               nms_iou_threshold=0.3, num_classes=3, y_scale=10.0, x_scale=10.0, h_scale=5.0, w_scale=5.0)
+        return net
+
+    case(name)(build)
+
+
+detector("detections_f32", False)
+detector("detections_per_class_f32", True)
+
+
+@case("transpose_conv_bias_f32")
+def _():
+    r, net = rng("transpose_conv_bias"), Net()
+    w, b = net.const(r.normal(0, 0.4, [3, 2, 2, 5]), "f32"), net.const(r.normal(0, 0.4, 3), "f32")
+    attributes = np.array([1, 2, 2], "i4").tobytes()
+    net.op("CUSTOM:Convolution2DTransposeBias", [net.input([1, 4, 6, 5], "f32"), w, b],
+           [net.output([1, 8, 12, 3], "f32")], bytes=attributes)
+    return net
+
+
 # ---- graphs in graphs ----
+@case("dynamic_update_slice_f32")
+def _():
+    net = Net()
+    operands = [net.input([5, 4], "f32"), net.input([2, 3], "f32"), net.input([2], "i32")]
+    at = net.tensor([2], "i32")
+    net.op("FLOOR_MOD", [operands[2], net.const([4, 2], "i32")], [at])
+    net.op("DYNAMIC_UPDATE_SLICE", [operands[0], operands[1], at], [net.output([5, 4], "f32")])
+    return net
+
+
+@case("while_list_f32")
+def _():
+    """One entry after the other of a list is replaced, as converters write it."""
+    net = Net()
+    x = net.input([4, 3], "f32")
+
+    def condition(net, i, a, x):
+        net.op("LESS", [i, net.const(4, "i32")], [net.output([], "bool")])
+
+    def body(net, i, a, x):
+        next_, entry = net.output([], "i32"), net.tensor([3], "f32")
+        net.op("ADD", [i, net.const(1, "i32")], [next_])
+        net.op("GATHER", [x, i], [entry], axis=0)
+        at, after, end = net.tensor([1], "i32"), net.tensor([1], "i32"), net.tensor([2], "i32")
+        start, size = net.tensor([2], "i32"), net.const([1], "i32")
+        net.op("RESHAPE", [i, size], [at], newShape=[1])
+        net.op("RESHAPE", [next_, size], [after], newShape=[1])
+        net.op("CONCATENATION", [at, net.const([-1], "i32")], [end], axis=0)
+        net.op("CONCATENATION", [after, net.const([0], "i32")], [start], axis=0)
+        front, back, row = net.tensor([1, 3], "f32"), net.tensor([1, 3], "f32"), net.tensor([1, 3], "f32")
+        for t in (front, back):
+            net.graph.tensors[t].shapeSignature = [-1, 3]
+        net.op("SLICE", [a, net.const([0, 0], "i32"), end], [front])
+        net.op("SLICE", [a, start, net.const([-1, -1], "i32")], [back])
+        net.op("RESHAPE", [entry, net.const([1, 3], "i32")], [row], newShape=[1, 3])
+        net.op("CONCATENATION", [front, row, back], [net.output([4, 3], "f32")], axis=0)
+        net.graph.outputs.append(x)
+
+    given = [([], "i32"), ([4, 3], "f32"), ([4, 3], "f32")]
+    cond, inner = net.subgraph(part(given, condition)), net.subgraph(part(given, body))
+    outs = [net.output([], "i32"), net.output([4, 3], "f32"), net.tensor([4, 3], "f32")]
+    net.op("WHILE", [net.const(0, "i32"), net.const(np.zeros([4, 3]), "f32"), x], outs, condSubgraphIndex=cond,
+           bodySubgraphIndex=inner)
+    return net
+
+
+
 def part(inputs, build):
     """A graph of f32 and other inputs: (shape, type)."""
     net = Net()

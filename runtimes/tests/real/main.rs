@@ -13,6 +13,7 @@
     reason = "a test may stop at what should not happen, and says what it left out"
 )]
 
+mod cut;
 mod libraries;
 mod matrix;
 mod models;

@@ -26,6 +26,8 @@ pub enum BinaryKind {
     Min,
     /// a to the power of b
     Pow,
+    /// the angle of the point (b, a)
+    Atan2,
     /// (a − b)²
     SquaredDifference,
     /// ⌊a / b⌋
@@ -62,6 +64,7 @@ impl Operator for Binary {
             BinaryKind::Max => "Max",
             BinaryKind::Min => "Min",
             BinaryKind::Pow => "Pow",
+            BinaryKind::Atan2 => "Atan2",
             BinaryKind::SquaredDifference => "SquaredDifference",
             BinaryKind::FloorDiv => "FloorDiv",
             BinaryKind::FloorMod => "FloorMod",
@@ -126,6 +129,7 @@ fn floats(kind: BinaryKind, over: Over) -> Step {
         BinaryKind::Max => step("max.f32", over, |a: f32, b: f32| if a.is_nan() || a > b { a } else { b }),
         BinaryKind::Min => step("min.f32", over, |a: f32, b: f32| if a.is_nan() || a < b { a } else { b }),
         BinaryKind::Pow => step("pow.f32", over, f32::powf),
+        BinaryKind::Atan2 => step("atan2.f32", over, f32::atan2),
         BinaryKind::SquaredDifference => step("squared_difference.f32", over, |a, b| (a - b) * (a - b)),
         BinaryKind::FloorDiv => step("floor_div.f32", over, |a, b| (a / b).floor()),
         BinaryKind::FloorMod => step("floor_mod.f32", over, |a, b| {
@@ -146,6 +150,7 @@ fn double(kind: BinaryKind, nest: Nest<2>) -> Step {
         BinaryKind::Max => if a.is_nan() || a > b { a } else { b },
         BinaryKind::Min => if a.is_nan() || a < b { a } else { b },
         BinaryKind::Pow => a.powf(b),
+        BinaryKind::Atan2 => a.atan2(b),
         BinaryKind::SquaredDifference => (a - b) * (a - b),
         BinaryKind::FloorDiv => (a / b).floor(),
         BinaryKind::FloorMod => {
@@ -175,6 +180,8 @@ macro_rules! integer {
                 BinaryKind::Min => a.min(b),
                 BinaryKind::Pow => u32::try_from(b).map_or(0, |b| a.wrapping_pow(b)),
                 BinaryKind::SquaredDifference => a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)),
+                // Of reals only.
+                BinaryKind::Atan2 => 0,
                 _ if b == 0 => 0,
                 BinaryKind::Div => a.wrapping_div(b),
                 BinaryKind::FloorDiv => {

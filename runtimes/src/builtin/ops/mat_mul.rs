@@ -1,5 +1,6 @@
 //! Product of matrices in the last two dimensions, leading dimensions broadcast.
 
+use super::quantized_mat_mul::{self, Product};
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::conv::{Layout, Rows, conv_f32};
@@ -53,14 +54,14 @@ impl Operator for MatMul {
         let real = |f: &Fact| f.dtype == DType::F32 && f.quant.is_none();
         let sides = (Self::split(&a.shape, self.transpose_a), Self::split(&b.shape, self.transpose_b));
         let (Some((la, [m, k])), Some((lb, [_, n]))) = sides else { return Ok(None) };
+        let batch = Nest::broadcast(&out.shape[..out.shape.len() - 2], [la, lb]);
         if [a, b, out].iter().all(|f| f.dtype == DType::F64) {
-            let batch = Nest::broadcast(&out.shape[..out.shape.len() - 2], [la, lb]);
             return Ok(Some(self.doubles(batch, [m, k, n])));
         }
         if ![a, b, out].into_iter().all(real) {
-            return Ok(None);
+            let turned = [self.transpose_a, self.transpose_b];
+            return quantized_mat_mul::prepare(Product { batch, sizes: [m, n, k], turned }, on);
         }
-        let batch = Nest::broadcast(&out.shape[..out.shape.len() - 2], [la, lb]);
         let layout = Layout {
             segments: Segments { offsets: vec![0], length: k },
             input_offset: 0,

@@ -10,7 +10,9 @@ mod hybrid_lstm;
 mod product;
 mod quantized_binary;
 mod quantized_lstm;
+mod quantized_mat_mul;
 mod quantized_softmax;
+mod quantized_transpose_conv;
 mod quantized_unary;
 pub mod window;
 pub mod window_nd;
@@ -165,6 +167,7 @@ operators! {
     landmark_matrix::LandmarkMatrix,
     local_response::LocalResponse,
     mat_mul::MatMul,
+    non_max_suppression::NonMaxSuppression,
     pad::Pad,
     pool2d::Pool2d,
     pool_nd::PoolNd,

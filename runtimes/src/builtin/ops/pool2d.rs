@@ -65,10 +65,13 @@ impl Operator for Pool2d {
                 }),
                 PoolKind::Average | PoolKind::AverageWithPadding => {
                     let all = (kind == PoolKind::AverageWithPadding).then_some(self.kernel[0] * self.kernel[1]);
-                    Step::map("average_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
+                    let step = Step::new("average_pool2d.f32", move |inputs, mut outputs, scratch| {
+                        let row = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
                         let mean = |y: f32, n: usize| clamp.apply(y / all.unwrap_or(n) as f32);
-                        pool.run(tier, x, y, 0.0, |a, x| a + x, mean);
-                    })
+                        let (x, y) = (inputs.get(0), outputs.get(0));
+                        on_tier(tier, || pool.means(x, y, row, mean));
+                    });
+                    step.with_scratch(x.shape[3] * 4)
                 }
             }));
         }
@@ -114,6 +117,30 @@ impl Pool {
         let (start, step, length) = (at * stride[d], dilation[d], self.input[d + 1]);
         let taps = (0..self.kernel[d]).map(move |k| (start + k * step).wrapping_sub(before[d]));
         taps.filter(move |p| *p < length)
+    }
+
+    /// Means of windows: sums of rows are summed, so that large windows lose little.
+    #[inline(always)]
+    fn means(&self, x: &[f32], y: &mut [f32], row_sum: &mut [f32], finish: impl Fn(f32, usize) -> f32) {
+        let ([n, h, w, c], [oh, ow]) = (self.input, self.output);
+        if c == 0 {
+            return;
+        }
+        for (at, y) in y.chunks_exact_mut(c).take(n * oh * ow).enumerate() {
+            let (ox, oy, image) = (at % ow, at / ow % oh, at / ow / oh);
+            y.fill(0.0);
+            let mut count = 0;
+            for row in self.inside(0, oy) {
+                row_sum.fill(0.0);
+                for column in self.inside(1, ox) {
+                    let pixel = &x[((image * h + row) * w + column) * c..][..c];
+                    row_sum.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += x);
+                    count += 1;
+                }
+                y.iter_mut().zip(&*row_sum).for_each(|(y, sum)| *y += sum);
+            }
+            y.iter_mut().for_each(|y| *y = finish(*y, count));
+        }
     }
 
     /// Folds every window from `zero` with `take`, then `finish` with the number of elements.

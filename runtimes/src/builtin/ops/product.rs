@@ -340,12 +340,10 @@ impl Product {
     fn words(&self, on: &Prepare<'_>, w: Weights<'_>) -> Result<Option<Step>> {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         let (Some((sx, 0)), Some((sy, 0))) = (x.per_tensor(), out.per_tensor()) else { return Ok(None) };
-        let Some(bias) = Bias::of(on)?.i64s(self.channels).filter(|_| self.groups == 1) else {
-            return Ok(None);
-        };
+        let Some(bias) = Bias::of(on)?.i64s(self.channels) else { return Ok(None) };
         let rescale = WordScales::new(sx, w.scale, sy, self.channels, self.fully_connected);
         let (min, max) = self.clamp.words(sy);
-        let layout = self.layouts().swap_remove(0);
+        let (layouts, columns) = (self.layouts(), self.channels / self.groups);
         let walk = self.geometry.walk(self.geometry.input[3]);
         let (geometry, tier, channels, values) = (self.geometry, self.tier, self.channels, w.values);
         let elements = self.copied_elements(i16::GROUP)?;
@@ -354,10 +352,15 @@ impl Product {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");
             bordered(tier, &geometry, Spread::none(geometry.input[3]), inputs.get::<i16>(0), image, Same);
             let y = outputs.get::<i16>(0);
-            let rows = WideRows { walk: &walk, segments: &layout.segments, weights: &values, bias: &bias };
-            rows.run(image, |row, column, sum| {
-                y[row * channels + column] = rescale.apply(sum, column).clamp(min, max) as i16;
-            });
+            for (g, Layout { segments, input_offset, .. }) in layouts.iter().enumerate() {
+                let depth = columns * segments.length * segments.offsets.len();
+                let (weights, bias) = (&values[g * depth..][..depth], &bias[g * columns..][..columns]);
+                let rows = WideRows { walk: &walk, segments, weights, bias };
+                rows.run(&image[*input_offset..], |row, column, sum| {
+                    let column = g * columns + column;
+                    y[row * channels + column] = rescale.apply(sum, column).clamp(min, max) as i16;
+                });
+            }
         });
         Ok(Some(step.with_scratch(limits::bytes(&[elements], 2)?)))
     }

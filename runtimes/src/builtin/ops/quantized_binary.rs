@@ -59,6 +59,10 @@ fn bytes<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Opti
             let (scale, requant) = (a * b / y, Requant::new(min, max, zy));
             step::<T>("mul.i8", nest, tier, move |a, b| requant.apply(((a - za) * (b - zb)) as f32 * scale))
         }
+        BinaryKind::SquaredDifference if T::MIN < 0 => {
+            let square = Square::new(s);
+            step::<T>("squared_difference.i8", nest, tier, move |a, b| square.apply(a, b).max(min).min(max))
+        }
         BinaryKind::Max | BinaryKind::Min if s.a == s.b && s.a == s.y => {
             let largest = op.kind == BinaryKind::Max;
             let pick = move |a: i32, b: i32| if largest { a.max(b) } else { a.min(b) };
@@ -101,6 +105,33 @@ impl FixedSum {
     }
 }
 
+/// The square of a difference as TFLite's own kernel takes it: both operands in steps of a 128th of the larger
+/// scale, doubled.
+#[derive(Clone, Copy, Debug)]
+struct Square {
+    a: (Multiplier, i32),
+    b: (Multiplier, i32),
+    y: (Multiplier, i32),
+}
+
+impl Square {
+    fn new(s: Scales) -> Self {
+        let [a, b, y] = [s.a.0, s.b.0, s.y.0].map(f64::from);
+        let largest = 2.0 * a.max(b);
+        Self {
+            a: (Multiplier::new(a / largest), s.a.1),
+            b: (Multiplier::new(b / largest), s.b.1),
+            y: (Multiplier::new(largest * largest / (f64::from(1 << 14) * y)), s.y.1),
+        }
+    }
+
+    fn apply(self, a: i32, b: i32) -> i32 {
+        let fine = |(multiplier, zero): (Multiplier, i32), q: i32| multiplier.twice_rounded((q - zero) << 7);
+        let difference = fine(self.a, a) - fine(self.b, b);
+        self.y.0.twice_rounded(difference.wrapping_mul(difference)).saturating_add(self.y.1)
+    }
+}
+
 fn reals<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Option<Step> {
     let ((a, za), (b, zb), (y, zy)) = (s.a, s.b, s.y);
     let (min, max) = op.clamp.quantized::<T>(y, zy);
@@ -127,6 +158,12 @@ fn words(op: Binary, s: Scales, nest: Nest<2>) -> Option<Step> {
     let (ma, mb) = (Multiplier::new(f64::from(a) / largest), Multiplier::new(f64::from(b) / largest));
     let my = Multiplier::new(largest / (f64::from(1 << 15) * f64::from(y)));
     let (min, max) = op.clamp.words(y);
+    if op.kind == BinaryKind::Mul {
+        let multiplier = Multiplier::new(f64::from(a * b / y));
+        return step::<i16>("mul.i16", nest, Tier::Portable, move |a, b| {
+            multiplier.twice_rounded(a * b).clamp(min, max)
+        });
+    }
     let sign = match op.kind {
         BinaryKind::Add => 1,
         BinaryKind::Sub => -1,

@@ -141,7 +141,42 @@ fn wide(kind: UnaryKind, from: Affine, to: Affine) -> Option<Step> {
                 _ => map("tanh.i16", Box::new(move |x| curve.tanh(x))),
             }
         }
+        UnaryKind::Gelu | UnaryKind::GeluTanh | UnaryKind::Exp => {
+            let table = WordTable::new(kind, from, to);
+            map("table.16", Box::new(move |x| table.look_up(x)))
+        }
         _ => None,
+    }
+}
+
+/// A function of int16 numbers: 513 entries, linear between, each moved by half of what interpolation misses in the
+/// middle of its segment. All in f32, as TFLite fills its tables.
+struct WordTable(Vec<i32>);
+
+impl WordTable {
+    fn new(kind: UnaryKind, from: Affine, to: Affine) -> Self {
+        const SEGMENTS: usize = 512;
+        let real = |a: Affine, q: i32| a.scale * (q - a.zero) as f32;
+        let (low, high) = (real(from, -32768), real(from, 32767));
+        let step = (high - low) / SEGMENTS as f32;
+        let inverse = 65536.0 / (real(to, 32767) - real(to, -32768));
+        let scaled = |x: f32| kind.real(x) * inverse;
+        let cut = |v: f32| v.clamp(-32768.0, 32767.0) as i32;
+        let entry = |i: usize| {
+            let at = low + i as f32 * step;
+            let (value, next) = (scaled(at), scaled(low + (i + 1) as f32 * step));
+            let middle = ((next + value.round()) / 2.0).round() - scaled(at + step / 2.0).round();
+            cut(value.round() - (middle / 2.0).round())
+        };
+        let mut all: Vec<i32> = (0..SEGMENTS).map(entry).collect();
+        all.push(cut(scaled(high).round()));
+        Self(all)
+    }
+
+    fn look_up(&self, x: i32) -> i32 {
+        let index = ((x >> 7) + 256) as usize;
+        let (base, next) = (self.0[index], self.0[index + 1]);
+        base + (((next - base) * (x & 127) + 64) >> 7)
     }
 }
 

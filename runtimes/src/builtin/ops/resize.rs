@@ -98,6 +98,7 @@ impl Operator for Resize {
                     mix_fixed([a, b, c, d].map(i32::from), row, column) as i8
                 });
             })),
+            (DType::I16, DType::I16) if same && self.scale.is_none() => Some(self.words(n, [h, w], x.shape[3])),
             (DType::U8, DType::U8) if same => Some(Step::map("resize_linear.u8", move |x, y| {
                 grid.mix(x, y, fixed, |[a, b, c, d]: [u8; 4], row, column| {
                     mix_fixed([a, b, c, d].map(i32::from), row, column) as u8
@@ -108,7 +109,57 @@ impl Operator for Resize {
     }
 }
 
+/// Weight of one for int16 pixels: 10 bits, as TFLite's own kernel has it.
+const WORD_ONE: i64 = 1 << 10;
+
 impl Resize {
+    /// Where output pixels lie in an input of `length` pixels: low, high, and the weight of the high one.
+    fn word_axis(&self, dimension: usize, length: usize) -> Vec<(usize, usize, i64)> {
+        let (outputs, inputs) = (self.output[dimension] as i64, length as i64);
+        let scale = match self.coordinates {
+            Coordinates::AlignCorners if outputs > 1 => {
+                (WORD_ONE * (inputs - 1) + (outputs - 1) / 2) / (outputs - 1)
+            }
+            _ => (WORD_ONE * inputs + outputs / 2) / outputs.max(1),
+        };
+        let half = matches!(self.coordinates, Coordinates::HalfPixel | Coordinates::PytorchHalfPixel);
+        let place = |i: i64| {
+            let at = i * scale + if half { scale / 2 - WORD_ONE / 2 } else { 0 };
+            let low = (at / WORD_ONE).clamp(0, inputs - 1);
+            let high = ((at + WORD_ONE - 1) / WORD_ONE).clamp(0, inputs - 1);
+            (low as usize, high as usize, at - WORD_ONE * low)
+        };
+        (0..outputs).map(place).collect()
+    }
+
+    fn words(&self, images: usize, [h, w]: [usize; 2], c: usize) -> Step {
+        let (rows, columns) = (self.word_axis(0, h), self.word_axis(1, w));
+        Step::map("resize_linear.i16", move |x: &[i16], y: &mut [i16]| {
+            let mut results = y.chunks_exact_mut(c.max(1));
+            for image in 0..images {
+                let pixel = |row: usize, column: usize| &x[((image * h + row) * w + column) * c..][..c];
+                for (top, bottom, down) in &rows {
+                    for ((left, right, over), y) in columns.iter().zip(&mut results) {
+                        let corners = [(top, left), (top, right), (bottom, left), (bottom, right)];
+                        let weights = [
+                            (WORD_ONE - down) * (WORD_ONE - over),
+                            (WORD_ONE - down) * over,
+                            down * (WORD_ONE - over),
+                            down * over,
+                        ];
+                        let corners = corners.map(|(row, column)| pixel(*row, *column));
+                        for (k, y) in y.iter_mut().enumerate() {
+                            let part = |(pixel, weight): (&&[i16], &i64)| i64::from(pixel[k]) * weight;
+                            let sum: i64 = corners.iter().zip(&weights).map(part).sum();
+                            let round = if sum > 0 { 1 << 19 } else { -(1 << 19) };
+                            *y = ((sum + round) / (1 << 20)).clamp(-32768, 32767) as i16;
+                        }
+                    }
+                }
+            }
+        })
+    }
+
     /// Where the output pixels of one dimension lie in an input of `length` pixels.
     fn axis(&self, dimension: usize, length: usize) -> Vec<Between> {
         let outputs = self.output[dimension];

@@ -58,6 +58,9 @@ impl Operator for TransposeConv2d {
         let Some(weights) = on.inputs[1].constant else {
             return Err(Error::Unsupported("weights that are only known when the model runs".to_owned()));
         };
+        if let Some(step) = super::quantized_transpose_conv::prepare(self, on)? {
+            return Ok(Some(step));
+        }
         let bias = Bias::of(on)?.reals(w.shape[0]);
         let (Some(bias), true) = (bias, [x, w, out].into_iter().all(real)) else { return Ok(None) };
         let ([n, h, width, c], [oc, kh, kw, _]) = (dims4(x)?, dims4(w)?);
@@ -100,6 +103,24 @@ impl Operator for TransposeConv2d {
     fn work(&self, inputs: &[Operand<'_>], _outputs: &[Fact]) -> u64 {
         let (x, w) = (inputs[0].fact, inputs[1].fact);
         (x.len() as u64).saturating_mul((w.len() / w.shape[3].max(1)) as u64)
+    }
+}
+
+impl TransposeConv2d {
+    /// Every tap of an input pixel that adds to the output: its number, and the number of the output pixel.
+    pub(super) fn places(
+        &self,
+        [kh, kw]: [usize; 2],
+        [row, column]: [usize; 2],
+    ) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let Self { stride, dilation, before, output, .. } = *self;
+        let place = move |d: usize, at: usize, tap: usize| {
+            (at * stride[d] + tap * dilation[d]).checked_sub(before[d]).filter(|p| *p < output[d])
+        };
+        (0..kh * kw).filter_map(move |tap| {
+            let (y, x) = (place(0, row, tap / kw)?, place(1, column, tap % kw)?);
+            Some((tap, y * output[1] + x))
+        })
     }
 }
 

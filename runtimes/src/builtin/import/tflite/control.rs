@@ -87,7 +87,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let mut body = |index: usize| {
             let given = arguments.iter().map(|a| self.given(*a)).collect();
             let outputs: Vec<usize> = (0..self.subgraph(index)?.outputs.len()).collect();
-            self.body(index, given, &order, &outputs)
+            self.body(index, &arguments, given, &order, &outputs)
         };
         let op = Branch { then: body(then)?, otherwise: body(otherwise)? };
         let results = self.node(operator, op.into(), &operands, operator.outputs.clone())?;
@@ -125,8 +125,8 @@ impl<'m, 'a> Importer<'m, 'a> {
             _ => return Err(Error::Unsupported("a loop in a loop in a loop".to_owned())),
         };
         self.control.loops += 1;
-        let condition = self.body(condition, given(self), &order, &[0])?;
-        let body = self.body(body, given(self), &order, &round)?;
+        let condition = self.body(condition, &arguments, given(self), &order, &[0])?;
+        let body = self.body(body, &arguments, given(self), &order, &round)?;
         self.control.loops -= 1;
         let results = if round.is_empty() {
             Vec::new()
@@ -203,12 +203,13 @@ impl<'m, 'a> Importer<'m, 'a> {
             std::mem::replace(&mut self.uses, uses(source)),
             std::mem::replace(&mut self.control.handles, handles),
             std::mem::take(&mut self.parts),
+            std::mem::take(&mut self.complex),
         );
         self.control.depth += 1;
         self.operators().map_err(|e| e.at(&format!("subgraph {index}")))?;
         let results = source.outputs.iter().map(|i| self.value(*i)).collect();
         self.control.depth -= 1;
-        (self.source, self.values, self.uses, self.control.handles, self.parts) = outer;
+        (self.source, self.values, self.uses, self.control.handles, self.parts, self.complex) = outer;
         results
     }
 
@@ -223,7 +224,14 @@ impl<'m, 'a> Importer<'m, 'a> {
 
     /// Builds a subgraph as a graph of its own, with some of its outputs. Inputs that are not given are those of
     /// the graph, in this order.
-    fn body(&mut self, index: usize, given: Vec<Given>, order: &[usize], outputs: &[usize]) -> Result<Body> {
+    fn body(
+        &mut self,
+        index: usize,
+        arguments: &[ValueId],
+        given: Vec<Given>,
+        order: &[usize],
+        outputs: &[usize],
+    ) -> Result<Body> {
         let source = self.subgraph(index)?;
         if source.inputs.len() != given.len() {
             return Err(invalid(format!(
@@ -240,6 +248,10 @@ impl<'m, 'a> Importer<'m, 'a> {
         self.control = std::mem::take(&mut child.control);
         (self.control.inner, self.control.handles) = (inner, handles);
         self.control.depth = self.control.depth.saturating_sub(1);
+        if built.is_err() && !child.needs.is_empty() {
+            // Inputs of the subgraph are values of this graph.
+            self.needs.extend(arguments);
+        }
         built.map_err(|e| e.at(&format!("subgraph {index}")))?;
         self.graph.spend_as(&child.graph);
         Ok(passes::optimize(&child.graph, &[])?.into())

@@ -2,7 +2,9 @@
 
 use super::importer::Importer;
 use super::schema::Operator;
-use crate::builtin::ops::{BinaryKind, Clamp, CompareKind, PoolKind, ReduceKind, UnaryKind};
+use crate::builtin::ops::{
+    BinaryKind, BitwiseKind, Clamp, CompareKind, PoolKind, ReduceKind, Reduction, UnaryKind,
+};
 use crate::{Error, Result};
 
 impl Importer<'_, '_> {
@@ -34,6 +36,12 @@ impl Importer<'_, '_> {
             "GELU" => self.gelu(op),
             "SELECT" | "SELECT_V2" => self.select(op),
             "L2_NORMALIZATION" => self.l2_normalization(op),
+            "LOCAL_RESPONSE_NORMALIZATION" => self.local_response(op),
+            "CONV_3D" => self.conv_3d(op),
+            "CONV_3D_TRANSPOSE" => self.conv_3d_transpose(op),
+            "BITWISE_XOR" => self.bitwise(op, BitwiseKind::Xor),
+            "ATAN2" => self.binary(op, BinaryKind::Atan2),
+            "L2_POOL_2D" => self.l2_pool_2d(op),
             "ARG_MAX" => self.arg_reduce(op, ReduceKind::ArgMax),
             "ARG_MIN" => self.arg_reduce(op, ReduceKind::ArgMin),
             name => self.elementwise(op, name),
@@ -118,6 +126,29 @@ impl Importer<'_, '_> {
             "VAR_HANDLE" => self.var_handle(op),
             "READ_VARIABLE" => self.read_variable(op),
             "ASSIGN_VARIABLE" => self.assign_variable(op),
+            "ONE_HOT" => self.one_hot(op),
+            "TOPK_V2" => self.top_k(op),
+            "GATHER_ND" => self.gather_nd(op),
+            "SCATTER_ND" => self.scatter_nd(op),
+            "SPARSE_TO_DENSE" => self.sparse_to_dense(op),
+            "SEGMENT_SUM" | "UNSORTED_SEGMENT_SUM" => self.segments(op, Reduction::Add),
+            "UNSORTED_SEGMENT_PROD" => self.segments(op, Reduction::Mul),
+            "UNSORTED_SEGMENT_MAX" => self.segments(op, Reduction::Max),
+            "UNSORTED_SEGMENT_MIN" => self.segments(op, Reduction::Min),
+            "CUMSUM" => self.cumsum(op),
+            "REVERSE_SEQUENCE" => self.reverse_sequence(op),
+            "WHERE" => self.where_(op),
+            "UNIQUE" => self.unique(op),
+            "MATRIX_DIAG" => self.matrix_diag(op),
+            "MATRIX_SET_DIAG" => self.matrix_set_diag(op),
+            "BUCKETIZE" => self.bucketize(op),
+            "BROADCAST_ARGS" => self.broadcast_args(op),
+            "NON_MAX_SUPPRESSION_V4" => self.non_max_suppression(op, false),
+            "NON_MAX_SUPPRESSION_V5" => self.non_max_suppression(op, true),
+            "RFFT2D" => self.rfft(op),
+            "REAL" => self.part_of_complex(op, 0),
+            "IMAG" => self.part_of_complex(op, 1),
+            "COMPLEX_ABS" => self.complex_abs(op),
             "DYNAMIC_UPDATE_SLICE" => self.dynamic_update_slice(op),
             name if name.starts_with("CUSTOM") => self.custom(op, name),
             _ => Err(Error::Unsupported("this operator is not in the built-in engine".to_owned())),

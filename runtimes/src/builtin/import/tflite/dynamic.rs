@@ -28,26 +28,31 @@ enum End {
 }
 
 impl Importer<'_, '_> {
-    /// `SLICE` with a place that is computed, or a size.
-    pub(super) fn slice_at_run_time(&mut self, operator: &Operator<'_>) -> Result<()> {
+    /// `SLICE` with a place that is computed, or a size; `known` is what is known of both.
+    pub(super) fn slice_at_run_time(
+        &mut self,
+        operator: &Operator<'_>,
+        known: [Option<Vec<i64>>; 2],
+    ) -> Result<()> {
         let [x, begin, size] =
             [self.operand(operator, 0)?, self.operand(operator, 1)?, self.operand(operator, 2)?];
-        if let Ok(stated) = self.integers(operator, 2)
-            && stated.iter().all(|s| *s >= 0)
-        {
-            let y = self.step(operator, DynamicSlice { sizes: sizes(&stated)? }, &[x, begin])?;
-            return self.moved(operator, 0, y);
-        }
-        let zeros = |v: &i64| *v == 0;
-        let part = match (self.integers(operator, 1), self.integers(operator, 2)) {
-            (Ok(begin), Err(_)) if begin.iter().all(zeros) => {
+        let part = match known {
+            [None, Some(stated)] if stated.iter().all(|s| *s >= 0) => {
+                let y = self.step(operator, DynamicSlice { sizes: sizes(&stated)? }, &[x, begin])?;
+                return self.moved(operator, 0, y);
+            }
+            [Some(begin), None] if begin.iter().all(|v| *v == 0) => {
                 self.first_entry(size).map(|index| Part { list: x, end: End::Front, index })
             }
-            (Err(_), Ok(size)) if size.iter().all(|s| *s == -1) => {
+            [None, Some(size)] if size.iter().all(|s| *s == -1) => {
                 self.first_entry(begin).map(|index| Part { list: x, end: End::Back, index })
             }
             _ => None,
         };
+        // When the parts are not put together again, the graph has to be made for their sizes.
+        let open = [begin, size].into_iter().filter(|v| self.graph.constant_value(*v).is_none());
+        let open: Vec<ValueId> = open.collect();
+        self.needs.extend(open);
         let dynamic =
             || Error::Unsupported("a slice whose size is only known when the model runs".to_owned());
         let index = self.result(operator, 0)?;

@@ -2,12 +2,15 @@
 //! operator means is in `convolution`, `arithmetic` and `layout`; here is what they share.
 
 use super::control::Control;
+use super::depends::Needs;
 use super::dynamic::Parts;
 use super::opcodes::TensorType;
 use super::options::Clamp as Bounds;
 use super::schema::{Model, Operator, SubGraph, Tensor};
+use super::spectrum::Complex;
 use super::{facts, sparse};
 use crate::builtin::graph::{Fact, Graph, OutputType, ValueId};
+use crate::builtin::import::{Built, Fixed};
 use crate::builtin::ops::{Clamp, Op, Reinterpret};
 use crate::builtin::tensor::Tensor as Constant;
 use crate::{Error, Result};
@@ -28,30 +31,35 @@ pub(super) struct Importer<'m, 'a> {
     pub(super) values: Vec<Option<ValueId>>,
     /// Slices of the subgraph whose size is not known.
     pub(super) parts: Parts,
+    /// Complex tensors of the subgraph.
+    pub(super) complex: Complex,
+    /// What should have been known.
+    pub(super) needs: Needs,
     /// What outlives a subgraph.
     pub(super) control: Control,
 }
 
-/// Builds the graph of a file's first subgraph.
+/// Builds the graph of a file's first subgraph, or says which inputs' values it depends on.
 ///
 /// `shapes` are dimensions of the inputs, in the model's order; none means as in the file, with 1 where it
-/// leaves a dimension open.
+/// leaves a dimension open. Inputs that are `fixed` become constants.
 ///
 /// # Errors
 /// The file is damaged, or holds an operator, type or shape that the engine does not do. The message
 /// names the node.
-pub(crate) fn import(file: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Graph> {
+pub(crate) fn import(file: &[u8], shapes: Option<&[Vec<usize>]>, fixed: &Fixed) -> Result<Built> {
     let model = Model::read(file)?;
     let source = model.subgraphs.first().ok_or_else(|| invalid("no subgraph".to_owned()))?;
     let mut importer = Importer::new(&model, source, Graph::new(), Control::default());
-    importer.inputs(shapes)?;
-    importer.operators()?;
-    for &index in &source.outputs {
-        let value = importer.value(index)?;
-        importer.graph.output(value);
+    match importer.all(shapes, fixed) {
+        Ok(()) => Ok(Built::Graph(importer.graph)),
+        Err(error) => {
+            let open: Vec<usize> = (0..source.inputs.len()).filter(|i| !fixed.contains_key(i)).collect();
+            let behind = importer.inputs_behind().into_iter();
+            let places: Vec<usize> = behind.filter_map(|i| open.get(i).copied()).collect();
+            if places.is_empty() { Err(error) } else { Ok(Built::Depends(places, error)) }
+        }
     }
-    importer.written();
-    Ok(importer.graph)
 }
 
 impl<'m, 'a> Importer<'m, 'a> {
@@ -63,7 +71,28 @@ impl<'m, 'a> Importer<'m, 'a> {
         control: Control,
     ) -> Self {
         let values = vec![None; source.tensors.len()];
-        Self { model, source, graph, uses: uses(source), values, parts: Parts::new(), control }
+        Self {
+            model,
+            source,
+            graph,
+            uses: uses(source),
+            values,
+            parts: Parts::new(),
+            complex: Complex::new(),
+            needs: Needs::new(),
+            control,
+        }
+    }
+
+    fn all(&mut self, shapes: Option<&[Vec<usize>]>, fixed: &Fixed) -> Result<()> {
+        self.inputs(shapes, fixed)?;
+        self.operators()?;
+        for &index in &self.source.outputs {
+            let value = self.value(index)?;
+            self.graph.output(value);
+        }
+        self.written();
+        Ok(())
     }
 
     /// Adds the nodes of all operators.
@@ -75,7 +104,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         Ok(())
     }
 
-    fn inputs(&mut self, shapes: Option<&[Vec<usize>]>) -> Result<()> {
+    fn inputs(&mut self, shapes: Option<&[Vec<usize>]>, fixed: &Fixed) -> Result<()> {
         let count = self.source.inputs.len();
         if let Some(shapes) = shapes.filter(|s| s.len() != count) {
             let given = shapes.len();
@@ -91,7 +120,17 @@ impl<'m, 'a> Importer<'m, 'a> {
                 return Err(Error::InputMismatch(message));
             }
             let fact = Fact { shape: shape.clone(), ..self.fact(tensor)? };
-            let value = self.graph.input(&tensor.name, fact)?;
+            let value = match fixed.get(&i) {
+                Some(value) if value.dtype() == fact.dtype && value.shape() == fact.shape => {
+                    self.graph.constant(&tensor.name, value.clone(), fact.quant.as_deref().cloned())?
+                }
+                Some(value) => {
+                    let message =
+                        format!("{} {:?} for input {:?}", value.dtype(), value.shape(), tensor.name);
+                    return Err(Error::InputMismatch(message));
+                }
+                None => self.graph.input(&tensor.name, fact)?,
+            };
             self.set(index, value);
         }
         Ok(())
@@ -176,10 +215,17 @@ impl<'m, 'a> Importer<'m, 'a> {
 
     /// Integers of a constant operand: a shape, axes, paddings.
     pub(super) fn integers(&mut self, operator: &Operator<'_>, position: usize) -> Result<Vec<i64>> {
+        self.known_operand(operator, position)?.to_i64()
+    }
+
+    /// The same, when they are known.
+    pub(super) fn integers_if_known(
+        &mut self,
+        operator: &Operator<'_>,
+        position: usize,
+    ) -> Result<Option<Vec<i64>>> {
         let value = self.operand(operator, position)?;
-        let constant = self.graph.constant_value(value);
-        let dynamic = || Error::Unsupported(format!("operand {position} is only known when the model runs"));
-        constant.ok_or_else(dynamic)?.to_i64()
+        self.graph.constant_value(value).map(Constant::to_i64).transpose()
     }
 
     /// Dimensions of operand `position`.
@@ -334,12 +380,19 @@ mod tests {
         std::fs::read(models.join(file)).unwrap()
     }
 
+    fn build(file: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Graph> {
+        match import(file, shapes, &Fixed::new())? {
+            Built::Graph(graph) => Ok(graph),
+            Built::Depends(_, error) => Err(error),
+        }
+    }
+
     #[test]
     fn every_operator_becomes_a_node() {
         for family in ["fashion_dscnn", "fsdd_dscnn"] {
             for variant in ["fp32", "dynint8", "int8", "int16x8"] {
                 let file = shipped(&format!("{family}/model_{variant}.tflite"));
-                let graph = import(&file, None).unwrap();
+                let graph = build(&file, None).unwrap();
                 let operators: u32 = facts::facts(&file).unwrap().ops.iter().map(|o| o.count).sum();
                 assert_eq!(graph.nodes().count(), operators as usize, "{family} {variant}");
                 assert_eq!(graph.shape(graph.outputs()[0]), [1, 10]);
@@ -350,13 +403,13 @@ mod tests {
     #[test]
     fn inputs_take_other_shapes_of_the_same_rank() {
         let file = shipped("fashion_dscnn/model_fp32.tflite");
-        let graph = import(&file, Some(&[vec![3, 28, 28, 1]])).unwrap();
+        let graph = build(&file, Some(&[vec![3, 28, 28, 1]])).unwrap();
         assert_eq!(graph.shape(graph.outputs()[0]), [3, 10]);
         for wrong in [vec![], vec![vec![28, 28]], vec![vec![1, 28, 28, 1]; 2]] {
-            let error = import(&file, Some(&wrong)).unwrap_err();
+            let error = build(&file, Some(&wrong)).unwrap_err();
             assert!(matches!(error, Error::InputMismatch(_)), "{error}");
         }
-        assert!(import(&file, Some(&[vec![1, 28, 28, 0]])).is_err(), "no channels for the weights");
+        assert!(build(&file, Some(&[vec![1, 28, 28, 0]])).is_err(), "no channels for the weights");
     }
 
     #[test]
@@ -365,7 +418,7 @@ mod tests {
             .join("../../shared/zoo/extra/tflm_audio_preprocessor_int8.tflite");
         match std::fs::read(&path) {
             Ok(file) => {
-                let message = import(&file, None).unwrap_err().to_string();
+                let message = build(&file, None).unwrap_err().to_string();
                 assert!(message.contains("node 0, CUSTOM(SignalWindow)"), "{message}");
                 assert!(message.contains("signal_window"), "{message}");
             }

@@ -28,11 +28,14 @@ impl Importer<'_, '_> {
     }
 
     pub(super) fn reshape(&mut self, operator: &Operator<'_>) -> Result<()> {
-        let x = self.operand(operator, 0)?;
         let wanted = match self.optional(operator, 1) {
             Some(_) => self.integers(operator, 1)?,
             None => options::reshape(operator)?,
         };
+        if wanted.iter().all(|d| *d >= 0) && self.reshaped_complex(operator, &sizes(&wanted)?)? {
+            return Ok(());
+        }
+        let x = self.operand(operator, 0)?;
         let shape = resolve(&wanted, self.graph.shape(x))?;
         let y = self.reshaped(operator, x, &shape)?;
         self.moved(operator, 0, y)
@@ -92,11 +95,9 @@ impl Importer<'_, '_> {
     }
 
     /// The one number of a constant operand, as the real that it stands for.
-    fn real_scalar(&mut self, operator: &Operator<'_>, position: usize) -> Result<f64> {
+    pub(super) fn real_scalar(&mut self, operator: &Operator<'_>, position: usize) -> Result<f64> {
         let value = self.operand(operator, position)?;
-        let constant = self.graph.constant_value(value);
-        let dynamic = || Error::Unsupported(format!("operand {position} is only known when the model runs"));
-        let stored = match constant.ok_or_else(dynamic)?.to_f64()?[..] {
+        let stored = match self.known_operand(operator, position)?.to_f64()?[..] {
             [v] => v,
             _ => return Err(invalid(format!("operand {position} is not one number"))),
         };
@@ -213,8 +214,9 @@ impl Importer<'_, '_> {
     pub(super) fn slice(&mut self, operator: &Operator<'_>) -> Result<()> {
         let x = self.operand(operator, 0)?;
         let shape = self.graph.shape(x).to_vec();
-        if self.integers(operator, 1).is_err() || self.integers(operator, 2).is_err() {
-            return self.slice_at_run_time(operator);
+        let known = [self.integers_if_known(operator, 1)?, self.integers_if_known(operator, 2)?];
+        if known.contains(&None) {
+            return self.slice_at_run_time(operator, known);
         }
         let (begin, size) = (sizes(&self.integers(operator, 1)?)?, self.integers(operator, 2)?);
         if begin.len() != shape.len() || size.len() != shape.len() {
@@ -239,7 +241,7 @@ impl Importer<'_, '_> {
         }
         let x = self.operand(operator, 0)?;
         let shape = self.graph.shape(x).to_vec();
-        if self.integers(operator, 1).is_err() && options.shrink == 1 && options.begin & 1 == 0 {
+        if self.integers_if_known(operator, 1)?.is_none() && options.shrink == 1 && options.begin & 1 == 0 {
             return self.entry_at_run_time(operator, x);
         }
         let (begin, end) = (self.integers(operator, 1)?, self.integers(operator, 2)?);
@@ -291,8 +293,11 @@ impl Importer<'_, '_> {
 
     pub(super) fn gather(&mut self, operator: &Operator<'_>) -> Result<()> {
         let (at, batch) = options::gather(operator)?;
-        if batch != 0 {
-            return Err(Error::Unsupported(format!("gather with {batch} batch dimensions")));
+        if let Ok(batch @ 1..) = usize::try_from(batch) {
+            if usize::try_from(at) != Ok(batch) {
+                return Err(Error::Unsupported(format!("gather along {at} with {batch} batch dimensions")));
+            }
+            return self.gather_batches(operator, batch);
         }
         let (x, indices) = (self.operand(operator, 0)?, self.operand(operator, 1)?);
         let at = axis(i64::from(at), self.graph.shape(x).len())?;
@@ -464,7 +469,7 @@ impl Importer<'_, '_> {
     }
 
     /// Integers that are known while the graph is built, in the type that the file states.
-    fn known(&mut self, operator: &Operator<'_>, shape: &[usize], values: &[i64]) -> Result<()> {
+    pub(super) fn known(&mut self, operator: &Operator<'_>, shape: &[usize], values: &[i64]) -> Result<()> {
         let index = self.result(operator, 0)?;
         let constant = match self.output_type(index)?.dtype {
             DType::I64 => Constant::from_elements(shape, values)?,
@@ -493,6 +498,9 @@ impl Importer<'_, '_> {
 
     /// Operands: first, limit, step; known while the graph is built.
     pub(super) fn range(&mut self, operator: &Operator<'_>) -> Result<()> {
+        if self.output_type(self.result(operator, 0)?)?.dtype == DType::F32 {
+            return self.real_range(operator);
+        }
         let mut bounds = [0; 3];
         for (position, bound) in bounds.iter_mut().enumerate() {
             *bound = match self.integers(operator, position)?[..] {

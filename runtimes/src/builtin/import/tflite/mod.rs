@@ -5,27 +5,31 @@ mod arithmetic;
 mod control;
 mod convolution;
 mod custom;
+mod depends;
 mod dispatch;
 mod dynamic;
 mod facts;
 mod flat;
 mod flex;
 mod importer;
+mod index;
 mod layout;
 mod opcodes;
 mod options;
 #[cfg(feature = "dlopen")]
 mod outline;
 mod recurrent;
+mod scatter;
 mod schema;
 mod sparse;
+mod spectrum;
 
 #[cfg(feature = "dlopen")]
 pub(crate) use opcodes::operator_name;
 #[cfg(feature = "dlopen")]
 pub(crate) use outline::{Outline, outline};
 
-use super::{FormatEntry, Source};
+use super::{Built, Fixed, FormatEntry, Source};
 use crate::Result;
 use crate::builtin::graph::Graph;
 use protocol::ModelFacts;
@@ -46,8 +50,20 @@ impl Source for File {
         &self.facts
     }
 
-    fn build(&self, input_shapes: Option<&[Vec<usize>]>, _keep: &[String]) -> Result<Graph> {
-        importer::import(&self.bytes, input_shapes)
+    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
+        match self.build_for(input_shapes, keep, &Fixed::new())? {
+            Built::Graph(graph) => Ok(graph),
+            Built::Depends(_, error) => Err(error),
+        }
+    }
+
+    fn build_for(
+        &self,
+        input_shapes: Option<&[Vec<usize>]>,
+        _keep: &[String],
+        fixed: &Fixed,
+    ) -> Result<Built> {
+        importer::import(&self.bytes, input_shapes, fixed)
     }
 }
 

@@ -324,6 +324,73 @@ pub(crate) fn svdf(op: &Operator<'_>) -> Result<(usize, Clamp, bool)> {
     Ok((positive(&t, 0, 0)?, clamp(&t, 1)?, t.flag(2, false)?))
 }
 
+/// `ONE_HOT`: axis.
+pub(crate) fn one_hot(op: &Operator<'_>) -> Result<i32> {
+    Ok(table(op, 61)?.scalar(0, 0)?)
+}
+
+/// `BUCKETIZE`: boundaries.
+pub(crate) fn bucketize(op: &Operator<'_>) -> Result<Vec<f32>> {
+    Ok(table(op, 115)?.vector::<f32>(0)?.iter().collect())
+}
+
+/// `CUMSUM`: whether the element itself is left out, and whether it runs from the end.
+pub(crate) fn cumsum(op: &Operator<'_>) -> Result<(bool, bool)> {
+    let t = table(op, 102)?;
+    Ok((t.flag(0, false)?, t.flag(1, false)?))
+}
+
+/// `REVERSE_SEQUENCE`: dimensions of the sequence and of the batch.
+pub(crate) fn reverse_sequence(op: &Operator<'_>) -> Result<(i32, i32)> {
+    let t = table(op, 87)?;
+    Ok((t.scalar(0, 0)?, t.scalar(1, 0)?))
+}
+
+/// `LOCAL_RESPONSE_NORMALIZATION`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LocalResponse {
+    /// Channels on either side.
+    pub(crate) radius: usize,
+    /// What is added.
+    pub(crate) bias: f32,
+    /// Weight of the sum of squares.
+    pub(crate) alpha: f32,
+    /// The power.
+    pub(crate) beta: f32,
+}
+
+/// `LOCAL_RESPONSE_NORMALIZATION`.
+pub(crate) fn local_response(op: &Operator<'_>) -> Result<LocalResponse> {
+    let t = table(op, 13)?;
+    let radius = t.scalar(0, 0i32)?;
+    let radius = usize::try_from(radius).map_err(|_| Error::ModelInvalid(format!("a radius of {radius}")))?;
+    Ok(LocalResponse { radius, bias: number(&t, 1)?, alpha: number(&t, 2)?, beta: number(&t, 3)? })
+}
+
+/// `CONV_3D`: depth, height, width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Conv3d {
+    /// Borders.
+    pub(crate) padding: Padding,
+    /// Step.
+    pub(crate) stride: [usize; 3],
+    /// Distance of taps.
+    pub(crate) dilation: [usize; 3],
+    /// Fused activation.
+    pub(crate) clamp: Clamp,
+}
+
+/// `CONV_3D` and `CONV_3D_TRANSPOSE`.
+pub(crate) fn conv_3d(op: &Operator<'_>) -> Result<Conv3d> {
+    let t = table(op, 106)?;
+    Ok(Conv3d {
+        padding: padding(&t, 0)?,
+        stride: [positive(&t, 1, 0)?, positive(&t, 3, 0)?, positive(&t, 2, 0)?],
+        dilation: [positive(&t, 5, 1)?, positive(&t, 7, 1)?, positive(&t, 6, 1)?],
+        clamp: clamp(&t, 4)?,
+    })
+}
+
 /// `IF`: subgraphs where the condition holds and where it does not.
 pub(crate) fn if_(op: &Operator<'_>) -> Result<[usize; 2]> {
     let t = table(op, 92)?;

@@ -9,6 +9,7 @@ pub mod builtin;
 mod dlopen;
 mod error;
 pub mod fake;
+pub mod layers;
 #[cfg(feature = "dlopen")]
 mod litert;
 #[cfg(feature = "dlopen")]
@@ -139,7 +140,7 @@ pub struct CompileOptions {
     /// One shape per input in the model's order; `None` takes the file's, with 1 for open dimensions.
     pub input_shapes: Option<Vec<Vec<u64>>>,
     /// Tensors, by their name in the file, whose contents [`Observer::finished`] is to see even where a
-    /// pass would otherwise have fused them away or their memory been used again.
+    /// pass would otherwise have fused them away or their memory been used again. [`layers::ALL_TAPS`] is all of them.
     pub taps: Vec<String>,
     /// [`Session::profile`] will be asked. Costs time and memory: never true where those are measured.
     pub profile: bool,

@@ -17,9 +17,10 @@ pub mod tensor;
 #[cfg(test)]
 mod testing;
 
+use crate::layers::ALL_TAPS;
 use crate::{CompileOptions, Error, Loaded, Model, Result, Runtime, Session};
 use graph::Graph;
-use import::Source;
+use import::{Built, Fixed, Source};
 use kernels::Tier;
 use kernels::threads::Threads;
 use nnapi::Devices;
@@ -85,9 +86,20 @@ impl Parsed {
         options.input_shapes.as_ref().map(|all| all.iter().map(convert).collect())
     }
 
+    /// Names of the tensors that must stay what they are in the file.
+    fn taps(&self, options: &CompileOptions) -> Result<Vec<String>> {
+        if options.taps.iter().all(|tap| tap != ALL_TAPS) {
+            return Ok(options.taps.clone());
+        }
+        let built = self.source.build_for(Self::shapes(options).as_deref(), &[], &Fixed::new())?;
+        let Built::Graph(graph) = built else { return Ok(Vec::new()) };
+        let computed = graph.values().filter(|(_, value)| value.producer.is_some());
+        Ok(computed.map(|(_, value)| value.name.clone()).collect())
+    }
+
     fn graph(&self, options: &CompileOptions) -> Result<Graph> {
-        let graph = self.source.build(Self::shapes(options).as_deref(), &options.taps)?;
-        passes::optimize(&graph, &options.taps)
+        let taps = self.taps(options)?;
+        passes::optimize(&self.source.build(Self::shapes(options).as_deref(), &taps)?, &taps)
     }
 
     fn on_device(&self, options: &CompileOptions, note: &str) -> Result<Box<dyn Session>> {
@@ -124,7 +136,7 @@ impl Model for Parsed {
                 let recipe = Recipe {
                     source: Rc::clone(&self.source),
                     shapes: Self::shapes(options),
-                    taps: options.taps.clone(),
+                    taps: self.taps(options)?,
                     tier: tier(options)?,
                     threads,
                     note,

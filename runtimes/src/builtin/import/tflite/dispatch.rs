@@ -201,9 +201,9 @@ mod tests {
     use crate::builtin::import::tflite::opcodes::operator_name;
     use crate::builtin::import::tflite::schema::Model;
 
-    /// Whether the README says which operators of the schema are done: known is what does not answer that it is not.
+    /// Whether NUMERICS.md says which operators of the schema are done: known is what does not answer that it is not.
     #[test]
-    fn the_readme_names_the_operators_that_are_missing() {
+    fn the_operators_that_are_missing_are_named() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let file = std::fs::read(root.join("../suites/models/fashion_dscnn/model_fp32.tflite")).unwrap();
         let model = Model::read(&file).unwrap();
@@ -237,7 +237,7 @@ mod tests {
             stablehlo.len(),
             missing.join(", ")
         );
-        let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-        assert!(wrapped(&readme).contains(&line), "runtimes/README.md is to say: {line}");
+        let numerics = std::fs::read_to_string(root.join("NUMERICS.md")).unwrap();
+        assert!(wrapped(&numerics).contains(&line), "runtimes/NUMERICS.md is to say: {line}");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     libraries::{Shelf, Wish},
     link::Hello,
     plan::{self, PlannedUnit},
-    progress::Progress,
+    progress::{Progress, say},
     rule::rule,
     selection::{Selection, shown_path},
     session::{Greeting, Session},
@@ -398,7 +398,13 @@ fn draw(
     seed: u64,
     progress: &mut Progress,
 ) -> Plan {
-    let (mut cases, contrasts) = cases_and_contrasts(selection, greetings, facts);
+    let (mut cases, mut contrasts) = cases_and_contrasts(selection, greetings, facts);
+    if selection.profiles_only {
+        contrasts.clear();
+    }
+    for runtime in selection.options.keys().filter(|runtime| !cases.iter().any(|c| c.runtime == **runtime)) {
+        say(&format!("the options of {runtime} are without effect: nothing runs on it"));
+    }
     let memory: Vec<Option<u64>> = greetings
         .iter()
         .map(|g| g.as_ref().ok().map(|(hello, _)| hello.device.memory_bytes).filter(|bytes| *bytes > 0))

@@ -208,6 +208,13 @@ pub struct DatasetFacts {
     pub pictures: Option<Pictures>,
 }
 
+impl DatasetFacts {
+    /// Made by the agent, and like nothing that a model was trained for.
+    pub fn is_random(&self) -> bool {
+        self.sha256.is_empty()
+    }
+}
+
 /// A device of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicePlan {

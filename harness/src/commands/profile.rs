@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     measure: MeasureArgs,
     /// What to print on stdout; trace.json in the run's folder is for Perfetto and chrome://tracing
-    #[arg(long, value_name = "NAME", default_value = "profile", value_parser = ["profile", "json", "ops"])]
+    #[arg(long, value_name = "NAME", default_value = "profile", value_parser = ["profile", "ops-csv", "trace"])]
     format: String,
 }
 

@@ -14,7 +14,8 @@ use crate::{
     stdout::print,
 };
 use anyhow::Context;
-use reports::visible;
+use protocol::Outcome;
+use reports::{outcome_words, store, visible};
 use std::path::{Path, PathBuf};
 
 /// What `run` and `compare` have in common.
@@ -81,7 +82,26 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
     let measured = measure(args.measure.measurable(least), config, &mut progress, least)?;
     print(&format!("{}\n", measured.dir.display()))?;
     progress.note("to judge it: bench report RUN");
-    Ok(tell_end(&measured, "run"))
+    let end = tell_end(&measured, "run");
+    let without = without_result(&measured.dir)?;
+    without.iter().for_each(|why| say(&format!("error: no result of {why}")));
+    Ok(if without.is_empty() { end } else { Exit::Incomplete })
+}
+
+/// Variants of which no trial ended well, each with why.
+fn without_result(dir: &Path) -> CommandResult<Vec<String>> {
+    let record = store::load(dir).or_incomplete()?;
+    let trials = || record.units.iter().flat_map(|unit| &unit.trials);
+    let mut found = Vec::new();
+    for (index, case) in record.plan.variants().iter().enumerate() {
+        let mut of_case = trials().filter(|trial| trial.case == index).peekable();
+        let first = of_case.peek().map(|trial| outcome_words(&trial.outcome));
+        if let Some(why) = first.filter(|_| of_case.all(|trial| trial.outcome != Outcome::Ok)) {
+            let variant = visible(&case.variant.variant);
+            found.push(format!("{variant} on {}: {}", case.runtime, visible(&why)));
+        }
+    }
+    Ok(found)
 }
 
 /// Measures what was asked for. `least`: so many variants are needed.
@@ -127,8 +147,8 @@ pub(crate) fn listen() -> CommandResult<Interrupts> {
 
 fn resume(run: &str, settings: &Settings, progress: &mut Progress) -> CommandResult<Measured> {
     let dir = runs::find(run, &settings.out)?;
-    let plan = reports::store::load_plan(&dir).or_usage()?;
-    let record = reports::store::load(&dir).or_usage()?;
+    let plan = store::load_plan(&dir).or_usage()?;
+    let record = store::load(&dir).or_usage()?;
     if let Some(reason) = &record.finished {
         progress.note(&format!(
             "the run {} has come to its end ({reason}): nothing is left to measure",

@@ -1,4 +1,5 @@
-//! The verdicts as workflow commands of GitHub Actions: what must not ship is an error, what has no answer a warning.
+//! The verdicts as workflow commands of GitHub Actions: what must not ship is an error, what has no
+//! answer a warning, what is better in one cost and worse in another a notice.
 //! Every line is a command that GitHub shows on the run and on the pull request.
 
 use super::{Format, Kept, Options, RenderError};
@@ -17,14 +18,16 @@ pub(super) const FORMAT: Format = Format {
     render,
 };
 
-/// GitHub shows ten errors and ten warnings of a step.
+/// GitHub shows ten errors, ten warnings and ten notices of a step.
 const MAX_SHOWN: usize = 10;
 
 fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
-    for (command, answer, what) in
-        [("error", Answer::No, "must not ship"), ("warning", Answer::Invalid, "invalid")]
-    {
+    for (command, answer, what) in [
+        ("error", Answer::No, "must not ship"),
+        ("warning", Answer::Invalid, "invalid"),
+        ("notice", Answer::TradeOff, "a trade-off"),
+    ] {
         let found: Vec<_> = view.of_kind(ContrastKind::Reference).filter(|c| c.answer == answer).collect();
         // the last one shown says how many are not
         let shown = if found.len() > MAX_SHOWN { MAX_SHOWN - 1 } else { found.len() };

@@ -24,6 +24,9 @@ const TOP: usize = 10;
 const CASE_WIDTH: u16 = 42;
 /// Longest name of a node, from its end.
 const NAME_CHARS: usize = 28;
+/// What the sums are not.
+const CAVEAT: &str = "Profiling takes time of its own, and LiteRT and ONNX Runtime tell whole microseconds: sums are no latencies\n\
+    and runtimes are not to be compared by them. bench compare measures latency.\n";
 /// A line below the header, none between rows.
 const LINES: TableStyle = presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
@@ -43,6 +46,9 @@ fn render(source: Source<'_>, options: &Options, out: &mut dyn Write) -> Result<
     }
     for case in cases.filter(|case| !profiles.iter().any(|profile| profile.case == *case)) {
         page.push_str(&format!("{}: no profile{}\n", view.name(case), why(source.record, case)));
+    }
+    if !profiles.is_empty() {
+        page.push_str(CAVEAT);
     }
     // a terminal has no use for a narrow space
     out.write_all(page.replace('\u{202f}', " ").as_bytes())?;

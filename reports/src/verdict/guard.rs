@@ -134,19 +134,24 @@ fn mixed_inputs(view: &ContrastView<'_>, purpose: Purpose) -> Option<Reason> {
     Some(Reason::InputMismatch { candidate: words(first), reference: words(other) })
 }
 
-/// What one runtime takes in two versions is no comparison of models; that two runtimes have versions of their own is
-/// what is asked.
+/// A runtime that changed its version on the way is no comparison of models. Runtimes, and versions of one, that were
+/// asked for by name are what is compared: each side must then be of one version.
 pub(super) fn mixed_versions(view: &ContrastView<'_>, purpose: Purpose) -> Option<Reason> {
-    let runtime = |side| view.record.plan.cases.get(view.side(side)).map(|case| &case.runtime.runtime);
-    if runtime(Side::Candidate) != runtime(Side::Reference) {
-        return None;
-    }
+    let asked = |side| {
+        view.record.plan.cases.get(view.side(side)).map(|case| (&case.runtime.runtime, &case.runtime.version))
+    };
     let loaded = |side| trials(view, side, purpose).filter_map(|(_, trial)| trial.loaded.as_ref());
     let version = |l: &LoadedRecord| l.proof.runtime_version.clone();
-    let candidate = loaded(Side::Candidate).map(version).next()?;
-    let mut all = loaded(Side::Candidate).chain(loaded(Side::Reference)).map(version);
-    let reference = all.find(|other| *other != candidate)?;
-    Some(Reason::VersionMismatch { candidate, reference })
+    let mixed = |sides: &[Side]| {
+        let mut all = sides.iter().flat_map(|side| loaded(*side)).map(version);
+        let first = all.next()?;
+        let other = all.find(|other| *other != first)?;
+        Some(Reason::VersionMismatch { candidate: first, reference: other })
+    };
+    if asked(Side::Candidate) == asked(Side::Reference) {
+        return mixed(&[Side::Candidate, Side::Reference]);
+    }
+    mixed(&[Side::Candidate]).or_else(|| mixed(&[Side::Reference]))
 }
 
 fn dropped_blocks(view: &ContrastView<'_>, found: &mut Findings) {

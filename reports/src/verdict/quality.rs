@@ -160,15 +160,21 @@ fn agreement_row(view: &ContrastView<'_>, metric: &'static Metric, sides: &Sides
     let (Some(_), Ok(shown)) = (sides.differences.agreement_top1, wilson(agreed, n, SHOWN_LEVEL)) else {
         return ContrastRow { reasons: vec![Reason::NotMeasured], ..row };
     };
+    let random = view.record.plan.dataset.is_random() && !sides.differences.identical;
     let verdict = is_judged(view, metric).then(|| {
         let margin = view.record.plan.suite.accuracy_margin;
         let bound = |alpha: f64| clopper_pearson(n - agreed, n, 1.0 - 2.0 * alpha).map(|e| e.interval);
         match (bound(ACCURACY_ALPHA), bound(MARGIN_ALPHA)) {
             _ if sides.differences.identical => Verdict::Equivalent,
+            _ if random => Verdict::Inconclusive,
             (Ok(worse), _) if worse.low > margin => Verdict::Worse,
             (_, Ok(equal)) if equal.high < margin => Verdict::Equivalent,
             _ => Verdict::Inconclusive,
         }
     });
-    ContrastRow { candidate: Some(shown.point), verdict, evidence: Evidence::Share(shown), ..row }
+    let mut reasons = row.reasons.clone();
+    if random && verdict.is_some() {
+        reasons.push(Reason::RandomInput);
+    }
+    ContrastRow { candidate: Some(shown.point), verdict, evidence: Evidence::Share(shown), reasons, ..row }
 }

@@ -110,6 +110,8 @@ pub enum Reason {
         /// Units used.
         units: usize,
     },
+    /// Answers to random input say little about answers to real input.
+    RandomInput,
     /// Too few examples to tell.
     UndecidedExamples {
         /// Examples.
@@ -316,6 +318,9 @@ impl fmt::Display for Reason {
                 write!(f, "{units} units, a call needs {needed}: measure more")
             }
             Self::Undecided { units } => write!(f, "not decided after {units} units"),
+            Self::RandomInput => {
+                f.write_str("answers to random input say little about answers to real input: give --data")
+            }
             Self::UndecidedExamples { examples, visible, unit } => {
                 write!(f, "{examples} examples do not show a loss below {}", amount(*visible, *unit))
             }

@@ -25,6 +25,8 @@ import numpy as np
 
 OURS = Path(__file__).resolve().parents[3] / "target" / "release" / "examples" / "library"
 BURST_S = 0.01
+# what open dimensions are but for the first: an image of some size
+OPEN = 320
 RESAMPLES = 2000
 SEED = 1
 
@@ -60,7 +62,7 @@ class LiteRt:
 
 
 class OnnxRuntime:
-    """The peer for .onnx: open dimensions are 1, and inputs and outputs are bound once."""
+    """The peer for .onnx: open dimensions are 1 (the first) and OPEN, and inputs and outputs are bound once."""
 
     name, package = "onnxruntime/cpu", "onnxruntime"
     TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32,
@@ -75,8 +77,11 @@ class OnnxRuntime:
         self.binding = self.session.io_binding()
 
     def inputs(self):
-        size = lambda dim: dim if isinstance(dim, int) and dim > 0 else 1
-        return [(self.TYPES[i.type], tuple(map(size, i.shape))) for i in self.session.get_inputs()]
+        size = lambda at, dim: dim if isinstance(dim, int) and dim > 0 else OPEN if at else 1
+        return [
+            (self.TYPES[i.type], tuple(size(at, dim) for at, dim in enumerate(i.shape)))
+            for i in self.session.get_inputs()
+        ]
 
     def feed(self, arrays):
         for detail, array in zip(self.session.get_inputs(), arrays):

@@ -34,7 +34,8 @@ pub(super) fn section(page: &Page<'_>) -> Option<Markup> {
     Some(html! {
         p.muted {
             "What was asked for, and what really ran, as the runtime reported it on the device. Shares of time are from "
-            "separate profiled trials; latency above never comes from these."
+            "separate profiled trials; latency above never comes from these. Profiling takes time of its own, and LiteRT and "
+            "ONNX Runtime tell whole microseconds."
         }
         (proofs(page, &proven, &profiles))
         @for (case, proof) in with_fallbacks { (fallbacks(page, *case, proof)) }

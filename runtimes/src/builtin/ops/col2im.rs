@@ -47,6 +47,9 @@ impl Operator for Col2Im {
         let planes = out.shape[..2].iter().product::<usize>();
         Ok(Some(Step::map("col2im.f32", move |x: &[f32], y: &mut [f32]| {
             y.fill(0.0);
+            if x.is_empty() || y.is_empty() {
+                return;
+            }
             for (k, tap) in Index::all(&window.kernel).enumerate() {
                 for (b, block) in Index::all(&blocks).enumerate() {
                     let Some(place) = window.inside(&image, &block, &tap) else { continue };

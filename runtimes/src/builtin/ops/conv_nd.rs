@@ -46,7 +46,7 @@ impl ConvNd {
         let outputs =
             if transposed { columns } else { rows.checked_div(self.groups).unwrap_or(0) };
         let channels = if transposed { rows } else { columns.saturating_mul(self.groups) };
-        let fits = self.groups > 0
+        let fits = (1..=c.max(1)).contains(&self.groups)
             && channels == c
             && c % self.groups == 0
             && (transposed || rows % self.groups == 0)
@@ -103,7 +103,10 @@ impl Operator for ConvNd {
             for (i, plane) in y.chunks_exact_mut(area.max(1)).enumerate() {
                 plane.fill(bias.get(i % channels.max(1)).copied().unwrap_or(0.0));
             }
-            if transposed { loops.spread(x, w, y) } else { loops.gather(x, w, y) }
+            // places without channels or images are no work, and could be any number
+            if !(x.is_empty() || y.is_empty()) {
+                if transposed { loops.spread(x, w, y) } else { loops.gather(x, w, y) }
+            }
         })))
     }
 

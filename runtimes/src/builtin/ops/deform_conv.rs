@@ -77,6 +77,9 @@ impl DeformConv {
     fn run(&self, [x, w, y]: [[usize; 4]; 3], all: &[&[f32]], result: &mut [f32], samples: &mut [f32]) {
         let ([images, channels, h, width], [oc, ic, kh, kw], [_, _, oh, ow]) = (x, w, y);
         let (taps, per_offset) = (kh * kw, channels / self.offset_groups);
+        if result.is_empty() {
+            return;
+        }
         let factors = self.present[1].then(|| all[3 + usize::from(self.present[0])]);
         for (image, at) in (0..images).flat_map(|image| (0..oh * ow).map(move |at| (image, at))) {
             for (i, sample) in samples.iter_mut().enumerate() {

@@ -21,6 +21,9 @@ pub struct Dft {
     pub one_sided: bool,
 }
 
+/// Points of one transform: the work grows with their square, and every point has a sine and a cosine kept.
+const MAX_LENGTH: usize = 1 << 20;
+
 impl Operator for Dft {
     fn name(&self) -> &'static str {
         "Dft"
@@ -30,8 +33,9 @@ impl Operator for Dft {
         arity(inputs, 1, 1)?;
         let x = inputs[0].fact;
         let parts = x.shape.last().copied().unwrap_or(0);
-        let longest = limits::MAX_TENSOR_BYTES / 16;
-        let fits = self.axis + 1 < x.shape.len() && matches!(parts, 1 | 2) && (1..=longest).contains(&self.length);
+        let fits = self.axis + 1 < x.shape.len()
+            && matches!(parts, 1 | 2)
+            && (1..=MAX_LENGTH).contains(&self.length);
         if !fits {
             return Err(Error::ModelInvalid(format!("{self:?} of {:?}", x.shape)));
         }

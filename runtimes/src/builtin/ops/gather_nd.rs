@@ -60,7 +60,7 @@ impl Operator for GatherNd {
                     Some(place * dims[d] + index)
                 })
             };
-            for at in 0..places {
+            for at in 0..if inner == 0 { 0 } else { places } {
                 let to = &mut y[at * inner..][..inner];
                 match place(at) {
                     Some(from) => to.copy_from_slice(&x[from * inner..][..inner]),

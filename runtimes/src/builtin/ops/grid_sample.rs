@@ -76,6 +76,9 @@ impl Operator for GridSample {
         let points: usize = on.outputs[0].shape[2..].iter().product();
         let op = *self;
         Ok(Some(Step::map2("grid_sample.f32", move |x: &[f32], grid: &[f32], y: &mut [f32]| {
+            if y.is_empty() {
+                return;
+            }
             let mut taps = Vec::new();
             for (image, point) in (0..images).flat_map(|image| (0..points).map(move |point| (image, point))) {
                 let at = &grid[(image * points + point) * dims.len()..][..dims.len()];

@@ -43,6 +43,9 @@ impl Operator for LocalResponse {
         let area: usize = x.shape[2..].iter().product();
         let Self { size, alpha, beta, bias } = *self;
         Ok(Some(Step::map("local_response.f32", move |x: &[f32], y: &mut [f32]| {
+            if x.is_empty() {
+                return;
+            }
             for (c, image) in (0..channels).flat_map(|c| (0..images).map(move |n| (c, n))) {
                 let start = c.saturating_sub((size - 1) / 2);
                 let end = c.saturating_add(size / 2).min(channels - 1);

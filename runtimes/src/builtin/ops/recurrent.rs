@@ -135,6 +135,9 @@ impl Operator for Recurrent {
         let Sizes { units, gates, .. } = sizes;
         Ok(Some(
             Step::new("recurrent.f32", move |inputs, mut outputs, scratch| {
+                if units == 0 {
+                    return;
+                }
                 let scratch = memory::elements_mut::<f32>(scratch).unwrap_or_default();
                 let (state, rest) = scratch.split_at_mut(2 * units);
                 for (d, b) in (0..op.directions.len()).flat_map(|d| (0..sizes.batch).map(move |b| (d, b))) {

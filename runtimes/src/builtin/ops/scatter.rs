@@ -166,6 +166,9 @@ impl Target {
             let (data, updates, y) = (inputs.get::<T>(0), inputs.get::<T>(2), outputs.get::<T>(0));
             y.copy_from_slice(data);
             let (length, places) = self.places(&inputs);
+            if y.is_empty() {
+                return;
+            }
             for (group, place) in places.enumerate() {
                 let Some(place) = place else { continue };
                 let new = &updates[group * length..][..length];
@@ -219,6 +222,8 @@ mod tests {
         ];
         assert_eq!(on_all_tiers::<i8>(op, &x, None)[0].1, [1, 2, 3, 4, 7, 8]);
         let x = [Given::input(&[2], &[1i8, 2]), Given::input(&[1, 2], &[0i32, 0]), Given::input(&[1], &[1i8])];
+        let empty = [Given::input::<i8>(&[2, 0], &[]), Given::input(&[1, 1], &[1i32]), Given::input::<i8>(&[1, 0], &[])];
+        assert!(on_all_tiers::<i8>(op, &empty, None)[0].1.is_empty());
         let facts: Vec<Fact> = [&[2][..], &[1, 2], &[1]].map(|s| Fact::new(DType::I8, s)).to_vec();
         let operands: Vec<Operand<'_>> = facts.iter().map(|fact| Operand { fact, constant: None }).collect();
         assert!(op.infer(&operands).is_err(), "deeper than the data: {}", x.len());

@@ -48,6 +48,7 @@ fn size(call: &Call<'_, '_>, index: usize) -> Result<usize> {
 fn window(call: &mut Call<'_, '_>, [a, b, c]: [f64; 3]) -> Result<()> {
     let to = dtype(call, "output_datatype", DType::F32)?;
     let length = size(call, 0)?;
+    call.graph().spend(100 * length as u64)?;
     let period = if call.int_or("periodic", 1)? != 0 { length } else { length.saturating_sub(1) };
     let value = |i: usize| {
         let angle = 2.0 * PI * i as f64 / period.max(1) as f64;
@@ -65,7 +66,7 @@ fn eye_like(call: &mut Call<'_, '_>) -> Result<()> {
     let &[rows, columns] = shape.as_slice() else {
         return Err(Error::ModelInvalid(format!("a matrix like one of shape {shape:?}")));
     };
-    limits::bytes(&shape, 8)?;
+    call.graph().spend(10 * (limits::bytes(&shape, 8)? as u64))?;
     let one = |i: usize| (i % columns.max(1)) as i64 == ((i / columns.max(1)) as i64).saturating_add(shift);
     let values: Vec<f64> = (0..rows * columns).map(|i| f64::from(u8::from(one(i)))).collect();
     made(call, &shape, &values, to)
@@ -80,7 +81,7 @@ fn mel_weight_matrix(call: &mut Call<'_, '_>) -> Result<()> {
     };
     let (rate, low, high) = (number(call, 2)?, number(call, 3)?, number(call, 4)?);
     let bins = length / 2 + 1;
-    limits::bytes(&[bins, bands], 8)?;
+    call.graph().spend(50 * (limits::bytes(&[bins, bands], 8)? as u64))?;
     let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
     let (low, high) = (mel(low), mel(high));
     // the standard divides by the number of edges, not of spaces between them

@@ -87,7 +87,7 @@ fn gather_nd(call: &mut Call<'_, '_>) -> Result<()> {
 fn counting(call: &mut Call<'_, '_>, length: usize, axis: usize, rank: usize) -> Result<ValueId> {
     let mut shape = vec![1; rank];
     shape[axis] = length;
-    crate::builtin::limits::bytes(&shape, 8)?;
+    call.graph().spend(crate::builtin::limits::bytes(&shape, 8)? as u64)?;
     let values: Vec<i64> = (0..length as i64).collect();
     call.add_constant(Tensor::from_elements(&shape, &values)?)
 }
@@ -147,7 +147,7 @@ fn trilu(call: &mut Call<'_, '_>) -> Result<()> {
     let [.., rows, columns] = shape[..] else {
         return Err(Error::ModelInvalid(format!("matrices in an operand of shape {shape:?}")));
     };
-    crate::builtin::limits::elements(&[rows, columns])?;
+    call.graph().spend(10 * (crate::builtin::limits::elements(&[rows, columns])? as u64))?;
     let kept = |i: usize| {
         let (row, column) = ((i / columns.max(1)) as i64, (i % columns.max(1)) as i64);
         let distance = (column - row).saturating_sub(shift);
@@ -186,7 +186,7 @@ fn reverse_sequence(call: &mut Call<'_, '_>) -> Result<()> {
     if time == batch || lengths.len() != shape[batch] {
         return Err(Error::ModelInvalid(format!("{} lengths for shape {shape:?}", lengths.len())));
     }
-    crate::builtin::limits::bytes(&shape, 8)?;
+    call.graph().spend(10 * (crate::builtin::limits::bytes(&shape, 8)? as u64))?;
     let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>().max(1);
     let (of_time, of_batch) = (stride(time), stride(batch));
     let place = |i: usize| {

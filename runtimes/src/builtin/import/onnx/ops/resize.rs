@@ -10,6 +10,9 @@ use crate::{Error, Result};
 
 pub(super) const OPS: &[(&str, Import)] = &[("Resize", resize), ("Upsample", upsample)];
 
+/// Elements of one dimension that is resized by weighted sums; each has weights of its own.
+const MAX_RESAMPLED: usize = 1 << 20;
+
 /// What the attributes say.
 struct Asked {
     coordinates: Place,
@@ -200,6 +203,10 @@ fn resampled(call: &mut Call<'_, '_>, asked: &Asked, mode: Option<ResizeMode>, a
     for axis in axes {
         if axis.input == 0 {
             return Err(Error::ModelInvalid("nothing to resize".to_owned()));
+        }
+        if axis.input.max(axis.output) > MAX_RESAMPLED {
+            let message = format!("{} elements resized to {}", axis.input, axis.output);
+            return Err(Error::Unsupported(message));
         }
         if axis.input == axis.output && axis.factor == 1.0 && asked.coordinates != Place::Part {
             continue;

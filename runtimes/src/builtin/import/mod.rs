@@ -40,23 +40,19 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// An operator, type or shape that is not supported, or operands that do not fit together.
-    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph>;
+    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
+        match self.build_for(input_shapes, keep, &Fixed::new())? {
+            Built::Graph(graph) => Ok(graph),
+            Built::Depends(_, error) => Err(error),
+        }
+    }
 
     /// As [`Source::build`], for given values of some inputs, on which shapes and branches may depend.
     ///
     /// # Errors
     /// As [`Source::build`]; values that do not fit the file's inputs.
-    fn build_for(
-        &self,
-        input_shapes: Option<&[Vec<usize>]>,
-        keep: &[String],
-        fixed: &Fixed,
-    ) -> Result<Built> {
-        if fixed.is_empty() {
-            return self.build(input_shapes, keep).map(Built::Graph);
-        }
-        Err(Error::Unsupported("shapes that depend on values of inputs".to_owned()))
-    }
+    fn build_for(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String], fixed: &Fixed)
+    -> Result<Built>;
 }
 
 /// A file format.

@@ -15,7 +15,6 @@ mod wire;
 
 use super::{Built, Fixed, FormatEntry, Source};
 use crate::Result;
-use crate::builtin::graph::Graph;
 use crate::builtin::tensor::Tensor;
 use external::ExternalData;
 #[cfg(feature = "dlopen")]
@@ -48,13 +47,6 @@ struct OnnxSource {
 impl Source for OnnxSource {
     fn facts(&self) -> &ModelFacts {
         &self.facts
-    }
-
-    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
-        match self.build_for(input_shapes, keep, &Fixed::new())? {
-            Built::Graph(graph) => Ok(graph),
-            Built::Depends(_, error) => Err(error),
-        }
     }
 
     fn build_for(

@@ -31,7 +31,6 @@ pub(crate) use outline::{Outline, outline};
 
 use super::{Built, Fixed, FormatEntry, Source};
 use crate::Result;
-use crate::builtin::graph::Graph;
 use protocol::ModelFacts;
 use std::path::Path;
 
@@ -48,13 +47,6 @@ struct File {
 impl Source for File {
     fn facts(&self) -> &ModelFacts {
         &self.facts
-    }
-
-    fn build(&self, input_shapes: Option<&[Vec<usize>]>, keep: &[String]) -> Result<Graph> {
-        match self.build_for(input_shapes, keep, &Fixed::new())? {
-            Built::Graph(graph) => Ok(graph),
-            Built::Depends(_, error) => Err(error),
-        }
     }
 
     fn build_for(

@@ -27,7 +27,12 @@ const GRAPH: &[(&str, &[&str], &[&str])] = &[
     ("datasets", &["protocol"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
     ("suites", &["protocol", "datasets"], &["tokio", "polars", "plotters", "clap", "ssh2", "adb_client"]),
     ("reports", &["protocol", "stats"], &["tokio", "clap", "ssh2", "adb_client"]),
-    ("harness", &["protocol", "suites", "datasets", "reports", "stats"], &["polars", "plotters"]),
+    (
+        "harness/farm",
+        &["protocol", "datasets", "reports"],
+        &["polars", "plotters", "clap", "ssh2", "adb_client"],
+    ),
+    ("harness", &["protocol", "suites", "datasets", "reports", "stats", "farm"], &["polars", "plotters"]),
 ];
 
 /// Packages that may be used in one room only.

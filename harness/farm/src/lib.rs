@@ -1,0 +1,8 @@
+//! The nightly device farm: `farm.toml`, jobs and who may do them, the queue between who plans and who measures,
+//! the health of devices, and the record of a night. Knows no transport and measures nothing: whoever can
+//! measure is an [`worker::Executor`].
+
+pub mod device;
+pub mod job;
+pub mod night;
+pub mod queue;

@@ -1,0 +1,6 @@
+//! The contract of a queue, kept by every queue there is: each is a module here that makes one and runs all the
+//! checks of [`checks`].
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+mod checks;
+mod local;

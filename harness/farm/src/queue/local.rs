@@ -178,12 +178,14 @@ impl Queue for LocalQueue {
         Ok(())
     }
 
-    async fn withdraw(&self, night: &str) -> Result<Vec<JobId>, QueueError> {
+    async fn withdraw(&self, night: &str, class: Option<&str>) -> Result<Vec<JobId>, QueueError> {
         let inner = &mut *self.inner.borrow_mut();
         inner.expire(Instant::now());
-        let of_night = |waiting: &Waiting| waiting.job.night == night;
-        let out = inner.waiting.iter().filter(|w| of_night(w)).map(|w| w.job.id.clone()).collect();
-        inner.waiting.retain(|waiting| !of_night(waiting));
+        let goes = |Waiting { job, .. }: &Waiting| {
+            job.night == night && class.is_none_or(|class| job.class == class)
+        };
+        let out = inner.waiting.iter().filter(|w| goes(w)).map(|w| w.job.id.clone()).collect();
+        inner.waiting.retain(|waiting| !goes(waiting));
         Ok(out)
     }
 

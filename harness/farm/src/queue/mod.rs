@@ -110,11 +110,11 @@ pub trait Queue {
     /// It will come again.
     async fn collected(&self, job: &JobId) -> Result<(), QueueError>;
 
-    /// Takes jobs of that night out that nobody is at. Says which.
+    /// Takes jobs of that night out that nobody is at: those of a class, or all. Says which.
     ///
     /// # Errors
     /// Some may be left.
-    async fn withdraw(&self, night: &str) -> Result<Vec<JobId>, QueueError>;
+    async fn withdraw(&self, night: &str, class: Option<&str>) -> Result<Vec<JobId>, QueueError>;
 
     /// A device is there, and how it is; for [`PRESENCE`].
     ///

@@ -209,17 +209,18 @@ pub(crate) async fn results_are_of_their_night(bench: &impl Bench) {
 
 pub(crate) async fn jobs_nobody_is_at_are_withdrawn(bench: &impl Bench) {
     let queue = bench.queue().await;
-    let jobs = [job(1, "pi"), job(2, "pi"), job(3, "pi")];
+    let jobs = [job(1, "pi"), job(2, "pi"), job(3, "pi"), job(4, "phone")];
     queue.offer(&jobs).await.unwrap();
+    assert_eq!(queue.withdraw("n1", Some("phone")).await.unwrap(), std::slice::from_ref(&jobs[3].id));
     let at_work = queue.take(&class("pi"), SOON).await.unwrap().unwrap();
-    let mut out = queue.withdraw("n1").await.unwrap();
+    let mut out = queue.withdraw("n1", None).await.unwrap();
     out.sort();
     let mut expected = vec![jobs[1].id.clone(), jobs[2].id.clone()];
     expected.sort();
     assert_eq!(out, expected);
     assert!(queue.take(&class("pi"), SOON).await.unwrap().is_none());
     assert!(queue.finish(&at_work.lease, &result(&at_work.job, 1)).await.unwrap());
-    assert!(queue.withdraw("n1").await.unwrap().is_empty());
+    assert!(queue.withdraw("n1", None).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_late_result_takes_the_job_out(bench: &impl Bench) {

@@ -3,6 +3,9 @@
 //! measure is an [`worker::Executor`].
 
 pub mod device;
+pub mod health;
 pub mod job;
 pub mod night;
 pub mod queue;
+pub mod times;
+pub mod worker;

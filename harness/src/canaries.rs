@@ -1,8 +1,8 @@
 //! Canaries: a model against itself on every device, equal and slowed by a known share, beside what was asked for. Here
 //! is which, and what earlier runs found; `reports` judges them.
 
-use crate::plan;
-use protocol::{CaseIndex, Contrast, ContrastKind, PerformanceRules, VariantId};
+use crate::{plan, selection::shown_path, transport::HostFile};
+use protocol::{CaseIndex, Contrast, ContrastKind, Format, PerformanceRules, VariantId};
 use reports::{
     record::{Canary, CanaryCounts, CasePlan, Plan},
     verdict::{Alarm, CanaryFinding, Detection},
@@ -31,25 +31,50 @@ const WARM_UP_MS: u64 = 75;
 const WARM_UP_ITERATIONS: u32 = 5;
 const MOST_WARM_UP_MS: u64 = 500;
 
-/// Adds three cases and their group per device that compares something: those of its smallest reference, which costs
-/// the least. Returns them, and the positions of devices whose memory has no room for three such processes.
+/// A model that canaries are made of, whatever else is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    /// Name of the model.
+    pub(crate) name: String,
+    /// Format of its file.
+    pub(crate) format: Format,
+    /// The file; it takes the same inputs as what it is measured beside.
+    pub(crate) file: HostFile,
+}
+
+/// Adds three cases and their group per device that compares something: those of the pinned model, on the runtime of the
+/// first case of those that could open it; else of its smallest reference, which costs the least. Returns them, and the positions of devices
+/// whose memory has no room for three such processes.
 pub(crate) fn add(
     cases: &mut Vec<CasePlan>,
     groups: &mut Vec<Vec<CaseIndex>>,
     contrasts: &[Contrast],
     margin: f64,
     memory_bytes: &[Option<u64>],
+    pinned: Option<(&Pinned, &[bool])>,
 ) -> (Vec<Canary>, Vec<usize>) {
     let references = contrasts.iter().filter(|c| c.kind == ContrastKind::Reference).map(|c| c.reference);
     let mut chosen: BTreeMap<usize, (u64, CaseIndex)> = BTreeMap::new();
     for (index, case) in references.filter_map(|index| Some((index, cases.get(index)?))) {
-        let best = chosen.entry(case.device).or_insert((case.model_bytes, index));
-        *best = (*best).min((case.model_bytes, index));
+        let cost = match pinned {
+            Some((_, opened)) if opened.get(index) != Some(&true) => continue,
+            // the same file on whatever case: the first
+            Some(_) => 0,
+            None => case.model_bytes,
+        };
+        let best = chosen.entry(case.device).or_insert((cost, index));
+        *best = (*best).min((cost, index));
     }
     let permille = (margin * 1000.0 * BEYOND_MARGIN).round().clamp(SLOWDOWN_PERMILLE, MOST_PERMILLE) as u16;
     let (mut all, mut without) = (Vec::new(), Vec::new());
     for (device, (_, model)) in chosen {
-        let Some(model) = cases.get(model).cloned() else { continue };
+        let Some(mut model) = cases.get(model).cloned() else { continue };
+        if let Some((pinned, _)) = pinned {
+            model.variant.model = pinned.name.clone();
+            model.model_path = shown_path(&pinned.file);
+            model.model_sha256 = pinned.file.sha256.clone();
+            model.model_bytes = pinned.file.bytes;
+        }
         let first = cases.len();
         for (name, slowdown_permille) in
             [("canary-reference", None), ("canary-same", None), ("canary-slower", Some(permille))]
@@ -190,7 +215,7 @@ mod tests {
         cases.extend([case("a@x", 1, 9), case("a@y", 1, 3), case("c@x", 2, 1)]);
         let mut groups = vec![vec![0, 1, 2, 3], vec![4, 5], vec![6]];
         let contrasts = [against(1, 0), against(3, 2), against(5, 4)];
-        let (all, without) = add(&mut cases, &mut groups, &contrasts, 0.03, &[None; 3]);
+        let (all, without) = add(&mut cases, &mut groups, &contrasts, 0.03, &[None; 3], None);
         assert!(without.is_empty());
         assert_eq!(all.iter().map(Canary::cases).collect::<Vec<_>>(), [[7, 8, 9], [10, 11, 12]]);
         assert_eq!(groups[3..], [vec![7, 8, 9], vec![10, 11, 12]]);
@@ -202,10 +227,30 @@ mod tests {
     }
 
     #[test]
+    fn a_pinned_model_is_measured_on_what_opens_it() {
+        let mut cases = vec![case("a@x", 0, 1), case("b@y", 0, 9), case("b@z", 0, 5)];
+        let contrasts = [against(2, 0), against(0, 1)];
+        let file = HostFile::from_memory("old.onnx", *b"pinned");
+        let pinned = Pinned { name: "old".to_owned(), format: Format::Onnx, file: file.clone() };
+        let mut groups = Vec::new();
+        let (all, _) =
+            add(&mut cases, &mut groups, &contrasts, 0.03, &[None], Some((&pinned, &[false, true, true])));
+        assert_eq!((all.len(), cases.len(), groups.len()), (1, 6, 1));
+        let canary = &cases[all[0].reference];
+        assert_eq!(canary.variant.to_string(), "old@canary-reference");
+        assert_eq!((&canary.model_sha256, canary.model_bytes), (&file.sha256, file.bytes));
+        assert!(
+            add(&mut cases, &mut groups, &contrasts, 0.03, &[None], Some((&pinned, &[false; 6])))
+                .0
+                .is_empty()
+        );
+    }
+
+    #[test]
     fn the_slowdown_lies_beyond_the_margin() {
         for (margin, permille) in [(0.001, 50), (0.03, 50), (0.06, 100), (0.3, 500), (0.9, 1000)] {
             let (mut cases, mut groups) = (vec![case("a@x", 0, 9), case("a@y", 0, 3)], Vec::new());
-            add(&mut cases, &mut groups, &[against(1, 0)], margin, &[None]);
+            add(&mut cases, &mut groups, &[against(1, 0)], margin, &[None], None);
             assert_eq!(cases[4].slowdown_permille, Some(permille), "{margin}");
         }
     }
@@ -219,7 +264,7 @@ mod tests {
         for (memory, watched) in [(1392 << 20, [4, 7].as_slice()), (1391 << 20, &[4])] {
             let (mut cases, mut groups) = (models(), Vec::new());
             let (all, without) =
-                add(&mut cases, &mut groups, &contrasts, 0.03, &[Some(memory), Some(1 << 30)]);
+                add(&mut cases, &mut groups, &contrasts, 0.03, &[Some(memory), Some(1 << 30)], None);
             assert_eq!(all.iter().map(|canary| canary.reference).collect::<Vec<_>>(), watched);
             assert_eq!((without.len(), groups.len()), (2 - watched.len(), watched.len()));
             assert_eq!(cases.len(), 4 + 3 * watched.len());

@@ -372,12 +372,21 @@ fn watch(
     selection: &Selection,
     (cases, groups, contrasts): (&mut Vec<CasePlan>, &mut Vec<Vec<CaseIndex>>, &[Contrast]),
     memory: &[Option<u64>],
-    devices: &[DevicePlan],
+    (devices, greetings): (&[DevicePlan], &[Greeting]),
     progress: &mut Progress,
 ) -> Vec<Canary> {
     let asked = (cases.len(), groups.len());
-    let (of, without) =
-        canaries::add(cases, groups, contrasts, selection.suite.margin_of("latency_ns"), memory);
+    let margin = selection.suite.margin_of("latency_ns");
+    let pinned = selection.pinned.as_ref();
+    let opens = |case: &CasePlan| {
+        let greeting = greetings.get(case.device).and_then(|greeting| greeting.as_ref().ok());
+        greeting
+            .zip(pinned)
+            .is_some_and(|((hello, _), pinned)| on_device(hello, &case.runtime).opens(pinned.format))
+    };
+    let opened: Vec<bool> = cases.iter().map(opens).collect();
+    let pinned = pinned.map(|pinned| (pinned, opened.as_slice()));
+    let (of, without) = canaries::add(cases, groups, contrasts, margin, memory, pinned);
     for device in without.into_iter().filter_map(|device| devices.get(device)) {
         progress.note(&format!("{}: no canaries, its memory has no room for them", device.id));
     }
@@ -422,7 +431,7 @@ fn draw(
     let of = if watched {
         // one after the other they need no room
         let memory = if pairs { &[][..] } else { &memory };
-        watch(selection, (&mut cases, &mut groups, &contrasts), memory, &devices, progress)
+        watch(selection, (&mut cases, &mut groups, &contrasts), memory, (&devices, greetings), progress)
     } else {
         Vec::new()
     };

@@ -2,6 +2,7 @@
 //! data loaded. Finds, reads and hashes files; decides no order and knows no device.
 
 use crate::{
+    canaries::Pinned,
     exit::{CommandResult, ExitWith, Failure},
     pictures,
     plan::{Feed, MAX_GROUP},
@@ -89,6 +90,8 @@ pub(crate) struct Selection {
     pub(crate) costs_only: bool,
     /// The measuring itself is watched.
     pub(crate) canaries: bool,
+    /// By this model, and not by the smallest reference.
+    pub(crate) pinned: Option<Pinned>,
     pub(crate) dataset: DatasetFacts,
     pub(crate) feed: Feed,
     /// Tensor files.
@@ -163,6 +166,7 @@ impl Selection {
             profiles_only: wanted.profiles_only,
             costs_only: wanted.profiles_only,
             canaries: settings.canaries && !wanted.profiles_only,
+            pinned: None,
             dataset,
             feed,
             data,
@@ -172,7 +176,8 @@ impl Selection {
 
     /// Everything a device needs.
     pub(crate) fn files(&self) -> Vec<HostFile> {
-        self.entrants.iter().map(|e| &e.file).chain(&self.data).cloned().collect()
+        let pinned = self.pinned.iter().map(|pinned| &pinned.file);
+        self.entrants.iter().map(|e| &e.file).chain(pinned).chain(&self.data).cloned().collect()
     }
 }
 

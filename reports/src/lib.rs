@@ -2,6 +2,7 @@
 //! the same record always gives the same report.
 
 pub mod accuracy;
+mod brief;
 pub mod diff;
 mod profile;
 mod recheck;
@@ -21,8 +22,9 @@ use render::{FORMATS, Kept, Options, RenderError};
 use std::path::{Path, PathBuf};
 use verdict::Verdicts;
 
+pub use brief::{Line, brief};
 pub use recheck::{Rechecked, recheck};
-pub use render::{Format, SideFormat, format, render, side_by_side};
+pub use render::{Format, SideFormat, format, markdown_text, render, side_by_side};
 pub use text::visible;
 pub use view::outcome_words;
 

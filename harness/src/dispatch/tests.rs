@@ -74,6 +74,7 @@ impl Scene {
             profiles_only: false,
             costs_only: false,
             canaries: false,
+            pinned: None,
             dataset: plan.dataset,
             feed: Feed::Random { seed: 1, examples: 4 },
             data: Vec::new(),

@@ -124,6 +124,7 @@ pub(crate) fn selection(cells: &Cells, settings: &Settings, seed: u64) -> Comman
         together: 2,
         profiles_only: false,
         costs_only: true,
+        pinned: None,
         canaries: false,
         dataset,
         feed,

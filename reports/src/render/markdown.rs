@@ -189,7 +189,7 @@ fn marker(name: &str) -> String {
 }
 
 /// Untrusted text as one run of plain text: no markup, no link, no mention, no end of cell.
-fn escaped(untrusted: &str) -> String {
+pub fn escaped(untrusted: &str) -> String {
     let mut safe = String::with_capacity(untrusted.len() + 8);
     for c in text::clean(untrusted).chars() {
         match c {

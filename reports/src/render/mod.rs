@@ -19,6 +19,7 @@ mod svg;
 mod terminal;
 mod trace;
 
+pub use markdown::escaped as markdown_text;
 pub use side::{SideFormat, side_by_side};
 
 use crate::record::RunRecord;

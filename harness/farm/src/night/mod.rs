@@ -11,6 +11,14 @@
 //! Beside the nights, `devices.json` has the devices as they were last seen: a list of
 //! [`DeviceCard`](crate::device::DeviceCard).
 
+mod store;
+mod summary;
+
+pub use store::{
+    NightError, NightRecord, NightWriter, RUNS_DIR, SUMMARY_FILE, list, load, load_devices, save_devices,
+};
+pub use summary::{RunVerdicts, markdown, summary};
+
 use crate::{
     device::DeviceCard,
     job::{Job, JobId, JobOutcome, JobResult},

@@ -4,6 +4,7 @@
 pub mod accuracy;
 mod brief;
 pub mod diff;
+pub mod page;
 mod profile;
 mod recheck;
 pub mod record;
@@ -13,7 +14,7 @@ pub mod store;
 pub mod table;
 #[cfg(test)]
 mod testing;
-mod text;
+pub mod text;
 pub mod verdict;
 mod view;
 

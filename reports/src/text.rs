@@ -15,7 +15,7 @@ const MINUS: char = '−';
 const THIN: char = '\u{202f}';
 
 /// Printed where there is no value.
-pub(crate) const NONE: &str = "–";
+pub const NONE: &str = "–";
 
 /// True for characters that change how other characters are shown, or that cannot be seen.
 fn is_invisible(c: char) -> bool {
@@ -43,13 +43,13 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// As [`visible`]; what is too long is cut with `…`.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     let Some((end, _)) = text.char_indices().nth(MAX_SHOWN) else { return visible(text) };
     Cow::Owned(format!("{}…", visible(&text[..end])))
 }
 
 /// Number with so many decimals and a real minus sign; never `−0`.
-pub(crate) fn number(value: f64, decimals: usize) -> String {
+pub fn number(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
     }
@@ -59,7 +59,7 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
 }
 
 /// As [`number`], with `+` in front of what is above zero.
-pub(crate) fn signed(value: f64, decimals: usize) -> String {
+pub fn signed(value: f64, decimals: usize) -> String {
     let text = number(value, decimals);
     let positive = value > 0.0 && text.bytes().any(|b| matches!(b, b'1'..=b'9'));
     if positive { format!("+{text}") } else { text }
@@ -77,10 +77,10 @@ fn decimals_for(value: f64) -> usize {
 
 /// A power of a unit that suits values of one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scale {
+pub struct Scale {
     divisor: f64,
     /// Symbol of the unit.
-    pub(crate) symbol: &'static str,
+    pub symbol: &'static str,
 }
 
 const TIMES: [Scale; 4] = [
@@ -99,12 +99,12 @@ const SIZES: [Scale; 4] = [
 
 impl Scale {
     /// One scale for a column of times in ns: the largest that leaves the least value at 1 or more.
-    pub(crate) fn time(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn time(values: impl IntoIterator<Item = f64>) -> Self {
         Self::of(&TIMES, values)
     }
 
     /// One scale for a column of bytes.
-    pub(crate) fn bytes(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn bytes(values: impl IntoIterator<Item = f64>) -> Self {
         Self::of(&SIZES, values)
     }
 
@@ -115,31 +115,31 @@ impl Scale {
     }
 
     /// The number alone, three digits to see.
-    pub(crate) fn show(&self, value: f64) -> String {
+    pub fn show(&self, value: f64) -> String {
         let scaled = value / self.divisor;
         number(scaled, if self.divisor == 1.0 { 0 } else { decimals_for(scaled) })
     }
 
     /// The number in this scale.
-    pub(crate) fn scaled(&self, value: f64) -> f64 {
+    pub fn scaled(&self, value: f64) -> f64 {
         value / self.divisor
     }
 }
 
 /// A time in ns with the unit that suits it.
-pub(crate) fn time(ns: f64) -> String {
+pub fn time(ns: f64) -> String {
     let scale = Scale::time([ns]);
     format!("{}{THIN}{}", scale.show(ns), scale.symbol)
 }
 
 /// A size with the unit that suits it: 1 kB is 1000 bytes.
-pub(crate) fn bytes(bytes: f64) -> String {
+pub fn bytes(bytes: f64) -> String {
     let scale = Scale::bytes([bytes]);
     format!("{}{THIN}{}", scale.show(bytes), scale.symbol)
 }
 
 /// A ratio as a change in percent: 0.512 is `−48.8 %`; from three times on as `×3.12`.
-pub(crate) fn change(ratio: f64) -> String {
+pub fn change(ratio: f64) -> String {
     if ratio >= 3.0 {
         return format!("×{}", number(ratio, decimals_for(ratio)));
     }
@@ -148,7 +148,7 @@ pub(crate) fn change(ratio: f64) -> String {
 }
 
 /// The two ends of an interval of ratios, as [`change`].
-pub(crate) fn change_interval(low: f64, high: f64) -> String {
+pub fn change_interval(low: f64, high: f64) -> String {
     let (low, high) = (change(low), change(high));
     match low.strip_suffix(&format!("{THIN}%")) {
         Some(bare) if high.ends_with('%') => format!("{bare} … {high}"),
@@ -157,7 +157,7 @@ pub(crate) fn change_interval(low: f64, high: f64) -> String {
 }
 
 /// A difference of scores in words: percentage points for shares.
-pub(crate) fn amount(difference: f64, unit: Unit) -> String {
+pub fn amount(difference: f64, unit: Unit) -> String {
     match unit {
         Unit::Fraction => format!("{:.2} percentage points", difference * 100.0),
         Unit::Db => format!("{difference:.2} dB"),
@@ -166,7 +166,7 @@ pub(crate) fn amount(difference: f64, unit: Unit) -> String {
 }
 
 /// A difference of scores, short: percentage points for shares, else in the unit.
-pub(crate) fn difference(difference: f64, unit: Unit) -> String {
+pub fn difference(difference: f64, unit: Unit) -> String {
     match unit {
         Unit::Fraction => points(difference),
         Unit::Db => format!("{}{THIN}dB", signed(difference, 2)),
@@ -175,7 +175,7 @@ pub(crate) fn difference(difference: f64, unit: Unit) -> String {
 }
 
 /// The two ends of an interval, as [`difference`].
-pub(crate) fn difference_interval(low: f64, high: f64, unit: Unit) -> String {
+pub fn difference_interval(low: f64, high: f64, unit: Unit) -> String {
     match unit {
         Unit::Fraction => points_interval(low, high),
         Unit::Db => format!("{} … {}", signed(low, 2), difference(high, unit)),
@@ -184,7 +184,7 @@ pub(crate) fn difference_interval(low: f64, high: f64, unit: Unit) -> String {
 }
 
 /// How a score stands at an axis: decimals, factor, and the unit with a comma in front.
-pub(crate) fn score_scale(unit: Unit) -> (usize, f64, &'static str) {
+pub fn score_scale(unit: Unit) -> (usize, f64, &'static str) {
     match unit {
         Unit::Fraction => (1, 100.0, ", %"),
         Unit::Db => (1, 1.0, ", dB"),
@@ -193,13 +193,13 @@ pub(crate) fn score_scale(unit: Unit) -> (usize, f64, &'static str) {
 }
 
 /// With a capital in front.
-pub(crate) fn capital(text: &str) -> String {
+pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// A score: shares in percent.
-pub(crate) fn score(score: f64, unit: Unit) -> String {
+pub fn score(score: f64, unit: Unit) -> String {
     match unit {
         Unit::Fraction => percent(score, 2),
         Unit::Db => format!("{}{THIN}dB", number(score, 2)),
@@ -208,7 +208,7 @@ pub(crate) fn score(score: f64, unit: Unit) -> String {
 }
 
 /// The two ends of the interval of a score.
-pub(crate) fn score_interval(low: f64, high: f64, unit: Unit) -> String {
+pub fn score_interval(low: f64, high: f64, unit: Unit) -> String {
     match unit {
         Unit::Fraction => percent_interval(low, high),
         Unit::Db => format!("{} … {}", number(low, 2), score(high, unit)),
@@ -217,32 +217,32 @@ pub(crate) fn score_interval(low: f64, high: f64, unit: Unit) -> String {
 }
 
 /// A difference of shares in percentage points.
-pub(crate) fn points(difference: f64) -> String {
+pub fn points(difference: f64) -> String {
     format!("{}{THIN}pp", signed(difference * 100.0, 2))
 }
 
 /// The two ends of an interval, as [`points`].
-pub(crate) fn points_interval(low: f64, high: f64) -> String {
+pub fn points_interval(low: f64, high: f64) -> String {
     format!("{} … {}", signed(low * 100.0, 2), points(high))
 }
 
 /// The two ends of an interval of shares, in percent.
-pub(crate) fn percent_interval(low: f64, high: f64) -> String {
+pub fn percent_interval(low: f64, high: f64) -> String {
     format!("{} … {}", number(low * 100.0, 1), percent(high, 1))
 }
 
 /// A share in percent.
-pub(crate) fn percent(share: f64, decimals: usize) -> String {
+pub fn percent(share: f64, decimals: usize) -> String {
     format!("{}{THIN}%", number(share * 100.0, decimals))
 }
 
 /// A p-value or q-value.
-pub(crate) fn probability(p: f64) -> String {
+pub fn probability(p: f64) -> String {
     if p < 0.0001 { "<0.0001".to_owned() } else { number(p, 4) }
 }
 
 /// A value with its unit.
-pub(crate) fn value(value: f64, unit: Unit) -> String {
+pub fn value(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Ns => time(value),
         Unit::Bytes => bytes(value),
@@ -254,7 +254,7 @@ pub(crate) fn value(value: f64, unit: Unit) -> String {
 }
 
 /// A whole number with its digits in groups of three.
-pub(crate) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 2);
     for (i, digit) in digits.chars().enumerate() {
@@ -267,7 +267,7 @@ pub(crate) fn count(n: u64) -> String {
 }
 
 /// `1 unit`, `2 units`.
-pub(crate) fn counted(n: usize, what: &str) -> String {
+pub fn counted(n: usize, what: &str) -> String {
     format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" })
 }
 

@@ -15,7 +15,6 @@ mod parquet;
 mod png;
 mod profile;
 mod side;
-mod svg;
 mod terminal;
 mod trace;
 

@@ -99,7 +99,7 @@ fn snapshots_of_the_other_files() {
     let record = recipe.run().record();
     let shown = ["terminal", "markdown", "summary", "annotations", "junit", "openmetrics", "json"];
     for (name, page) in pages(&record).into_iter().filter(|(name, _)| !shown.contains(name)) {
-        let page = page.replace(html::STYLE, "").replace("><", ">\n<");
+        let page = page.replace(crate::page::STYLE, "").replace("><", ">\n<");
         insta::assert_snapshot!(name, page);
     }
 }

@@ -1,8 +1,8 @@
 //! One folded block per contrast: how latency is spread, how its ratio went from unit to unit, and
 //! every metric with its interval, p-value, verdict and reasons.
 
-use super::super::svg::{self, Anchor, Axis};
 use super::{Page, parts};
+use crate::page::svg::{self, Anchor, Axis};
 use crate::text::{self, Scale};
 use crate::verdict::{ContrastRow, Evidence, PercentileRow, RatioEvidence};
 use crate::view::{ContrastView, Distribution, Shown, ratio_evidence};

@@ -1,7 +1,7 @@
 //! What a variant costs besides latency: memory by phase, time until the first answer, size.
 
-use super::super::svg;
 use super::{Page, parts};
+use crate::page::svg;
 use crate::record::{CaseIndex, Purpose, RunRecord};
 use crate::text::Scale;
 use maud::{Markup, html};

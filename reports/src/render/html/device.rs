@@ -1,7 +1,7 @@
 //! What the numbers were measured on, in which state it was, and what was lost on the way.
 
-use super::super::svg::{self, Anchor, Axis};
 use super::{Page, conditions, parts};
+use crate::page::svg::{self, Anchor, Axis};
 use crate::record::{DeviceRecord, RunRecord, UnitRecord};
 use crate::text;
 use crate::view::outcome_words;

@@ -1,6 +1,7 @@
 //! What the examples look like that are named: each picture is in the page once, however often it is shown.
 
-use super::super::{png, svg};
+use super::super::png;
+use crate::page::svg;
 use crate::record::DatasetFacts;
 use crate::text;
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -2,8 +2,8 @@
 //! is beaten by nobody.
 
 use super::super::labels::{self, Bounds, Wanted};
-use super::super::svg::{self, Anchor, Axis};
 use super::{Page, parts};
+use crate::page::svg::{self, Anchor, Axis};
 use crate::text::{self, Scale};
 use crate::view::{Front, Member, typical};
 use maud::{Markup, html};

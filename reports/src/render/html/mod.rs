@@ -16,12 +16,13 @@ pub(super) mod side;
 mod verdicts;
 
 use super::{Format, Kept, Options, RenderError};
+use crate::page::{Frame, Style, frame};
 use crate::record::CaseIndex;
 use crate::table::Source;
 use crate::text;
 use crate::verdict::Verdict;
 use crate::view::{Answer, Distribution, View, symbol};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
@@ -33,10 +34,6 @@ pub(super) const FORMAT: Format = Format {
     about: "the whole report in one file, for people",
     render,
 };
-
-pub(super) const STYLE: &str = include_str!("style.css");
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// What the sections share.
 struct Page<'a> {
@@ -97,29 +94,7 @@ fn document(page: &Page<'_>) -> Markup {
     };
     let footer = html! { "bench " (text::clean(&plan.version)) ", run " code { (text::clean(&plan.run)) } };
     let title = format!("{} – bench {}", headline.sentence, text::clean(&plan.suite.name));
-    frame(&title, &bar, &main, &footer)
-}
-
-/// What every page is framed in.
-fn frame(title: &str, bar: &Markup, main: &Markup, footer: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header { div.bar { (bar) } }
-                main { (main) }
-                footer.muted { p { (footer) } }
-            }
-        }
-    }
+    frame(&Frame { title: &title, style: Style::Inline, bar: &bar, main: &main, footer: &footer })
 }
 
 fn lead(page: &Page<'_>, headline: &crate::view::Headline) -> Markup {

@@ -1,5 +1,6 @@
 //! Pieces that several sections are made of.
 
+pub(super) use crate::page::scroll;
 use crate::text;
 use crate::verdict::{Reason, Verdict};
 use crate::view::{Answer, Name, Shown, symbol};
@@ -7,11 +8,6 @@ use maud::{Markup, html};
 
 /// Most reasons that are listed at one place.
 const MAX_REASONS: usize = 12;
-
-/// A table that may be wider than the screen: a keyboard can scroll it.
-pub(super) fn scroll(label: &str, table: &Markup) -> Markup {
-    html! { div.scroll tabindex="0" role="group" aria-label=(label) { (table) } }
-}
 
 /// Says how many rows of a table are left out.
 pub(super) fn omitted(all: usize, most: usize) -> Markup {

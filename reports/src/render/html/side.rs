@@ -1,6 +1,7 @@
 //! Several runs and devices on one page.
 
 use super::{parts, verdicts};
+use crate::page::{Frame, Style, frame};
 use crate::text;
 use crate::view::{Column, Row, Side, typical};
 use maud::{Markup, html};
@@ -25,7 +26,8 @@ pub(crate) fn page(side: &Side<'_>) -> Markup {
         section aria-labelledby="runs-h" { h2 id="runs-h" { "Runs" } (runs(side)) }
     };
     let footer = html! { "bench, " (text::counted(side.runs.len(), "run")) };
-    super::frame(&format!("{title} – bench"), &bar, &main, &footer)
+    let title = format!("{title} – bench");
+    frame(&Frame { title: &title, style: Style::Inline, bar: &bar, main: &main, footer: &footer })
 }
 
 fn heads(side: &Side<'_>) -> Markup {
@@ -52,7 +54,7 @@ fn answers(side: &Side<'_>) -> Markup {
     )
 }
 
-fn answer(side: &Side<'_>, row: &Row, column: usize, axis: &super::super::svg::Axis, margin: f64) -> Markup {
+fn answer(side: &Side<'_>, row: &Row, column: usize, axis: &crate::page::svg::Axis, margin: f64) -> Markup {
     if side.is_reference(row, column) {
         return html! { span.muted { "reference" } };
     }

@@ -1,8 +1,8 @@
 //! The first screen: a row per contrast, worst first, with its forest plot in the row.
 
-use super::super::svg::{self, Anchor, Axis};
 use super::contrast::MAX_BLOCKS;
 use super::{Page, parts};
+use crate::page::svg::{self, Anchor, Axis};
 use crate::record::ContrastKind;
 use crate::text::{self, Scale};
 use crate::view::{ContrastView, ratio_of};

@@ -5,13 +5,13 @@ use maud::{Markup, html};
 use std::fmt::Write;
 
 /// A coordinate as short as it looks the same.
-pub(super) fn px(x: f64) -> String {
+pub fn px(x: f64) -> String {
     let text = format!("{x:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 /// A picture with what a screen reader says about it.
-pub(super) fn figure(width: f64, height: f64, title: &str, about: &str, body: &Markup) -> Markup {
+pub fn figure(width: f64, height: f64, title: &str, about: &str, body: &Markup) -> Markup {
     html! {
         svg.plot viewBox=(format!("0 0 {} {}", px(width), px(height))) width=(px(width)) height=(px(height))
             role="img" {
@@ -22,20 +22,23 @@ pub(super) fn figure(width: f64, height: f64, title: &str, about: &str, body: &M
     }
 }
 
-pub(super) fn line(class: &str, from: (f64, f64), to: (f64, f64)) -> Markup {
+/// A straight line.
+pub fn line(class: &str, from: (f64, f64), to: (f64, f64)) -> Markup {
     html! { line class=(class) x1=(px(from.0)) y1=(px(from.1)) x2=(px(to.0)) y2=(px(to.1)) {} }
 }
 
-pub(super) fn rect(class: &str, at: (f64, f64), size: (f64, f64)) -> Markup {
+/// A rectangle from its upper left corner.
+pub fn rect(class: &str, at: (f64, f64), size: (f64, f64)) -> Markup {
     html! { rect class=(class) x=(px(at.0)) y=(px(at.1)) width=(px(size.0.max(0.0))) height=(px(size.1.max(0.0))) {} }
 }
 
-pub(super) fn circle(class: &str, at: (f64, f64), radius: f64) -> Markup {
+/// A filled circle.
+pub fn circle(class: &str, at: (f64, f64), radius: f64) -> Markup {
     html! { circle class=(class) cx=(px(at.0)) cy=(px(at.1)) r=(px(radius)) {} }
 }
 
 /// A line through points.
-pub(super) fn path(class: &str, points: &[(f64, f64)]) -> Markup {
+pub fn path(class: &str, points: &[(f64, f64)]) -> Markup {
     let mut d = String::with_capacity(points.len() * 12);
     for (i, (x, y)) in points.iter().enumerate() {
         let step = if i == 0 { 'M' } else { 'L' };
@@ -46,13 +49,17 @@ pub(super) fn path(class: &str, points: &[(f64, f64)]) -> Markup {
 
 /// Which part of a text its coordinate is.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub enum Anchor {
+    /// Its beginning.
     Start,
+    /// Its middle.
     Middle,
+    /// Its end.
     End,
 }
 
-pub(super) fn text(class: &str, at: (f64, f64), anchor: Anchor, text: &str) -> Markup {
+/// Text, escaped.
+pub fn text(class: &str, at: (f64, f64), anchor: Anchor, text: &str) -> Markup {
     let anchor = match anchor {
         Anchor::Start => None,
         Anchor::Middle => Some("middle"),
@@ -63,7 +70,7 @@ pub(super) fn text(class: &str, at: (f64, f64), anchor: Anchor, text: &str) -> M
 
 /// From values to coordinates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Axis {
+pub struct Axis {
     low: f64,
     high: f64,
     from: f64,
@@ -72,25 +79,25 @@ pub(super) struct Axis {
 
 impl Axis {
     /// Values `low..=high` onto `from..=to`. A range without width, or one that is no number, is widened.
-    pub(super) fn new(low: f64, high: f64, from: f64, to: f64) -> Self {
+    pub fn new(low: f64, high: f64, from: f64, to: f64) -> Self {
         let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
         let pad = if high > low { 0.0 } else { (low.abs() * 0.05).max(1e-9) };
         Self { low: low - pad, high: high + pad, from, to }
     }
 
     /// The coordinate of a value; values outside lie at the ends.
-    pub(super) fn at(&self, value: f64) -> f64 {
+    pub fn at(&self, value: f64) -> f64 {
         let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         self.from + share * (self.to - self.from)
     }
 
     /// True if the value lies on the axis.
-    pub(super) fn holds(&self, value: f64) -> bool {
+    pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
     /// Round values, about `wanted` of them, with the decimals they need.
-    pub(super) fn ticks(&self, wanted: usize) -> (Vec<f64>, usize) {
+    pub fn ticks(&self, wanted: usize) -> (Vec<f64>, usize) {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
         let step =

@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, diff, doctor, export, gate, inspect, open, profile, recheck,
-        report, run, runtimes, selftest, spec, suites,
+        agents, compare, completions, devices, diff, doctor, export, gate, inspect, nightly, open, profile,
+        recheck, report, run, runtimes, selftest, spec, suites,
     },
     exit::CommandResult,
 };
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Recheck(recheck::Args),
     /// Say what a model file really holds
     Inspect(inspect::Args),
+    /// Measure everything that a farm file asks for, keep a history, and say what moved
+    Nightly(nightly::Args),
     /// Show where a model's time goes, node by node, on one runtime beside another
     Profile(profile::Args),
     /// List, show and check suites
@@ -147,6 +149,7 @@ impl Cli {
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),
             Command::Devices(args) => devices::work(args, config, quiet),
+            Command::Nightly(args) => nightly::work(args, config, quiet),
             Command::Profile(args) => profile::work(args, config, quiet),
             Command::Agents(args) => agents::work(args, config, quiet),
             Command::Runtimes(args) => runtimes::work(args, config),

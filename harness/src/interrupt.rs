@@ -34,7 +34,7 @@ impl Interrupts {
         Ok(Self(heard))
     }
 
-    /// Interruptions made by hand.
+    /// Interruptions made by hand, for tests.
     #[cfg(test)]
     pub(crate) fn by_hand() -> (watch::Sender<u32>, Self) {
         let (count, heard) = watch::channel(0);
@@ -47,5 +47,12 @@ impl Interrupts {
             // nobody is left to interrupt
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Interruptions that somebody else counts: each time that the number grows is one.
+impl From<watch::Receiver<u32>> for Interrupts {
+    fn from(heard: watch::Receiver<u32>) -> Self {
+        Self(heard)
     }
 }

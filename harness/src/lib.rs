@@ -16,6 +16,7 @@ mod interrupt;
 mod libraries;
 mod link;
 mod measure;
+mod nightly;
 mod pictures;
 mod plan;
 mod progress;

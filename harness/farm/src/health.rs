@@ -101,6 +101,16 @@ impl Health {
         }
     }
 
+    /// As a new night finds it: it may be on the desk again, or at work no more. What was quarantined is probed first.
+    pub fn rested(mut self) -> Self {
+        match &mut self.state {
+            State::Quarantined { probe, .. } => *probe = String::new(),
+            state => *state = State::Ready,
+        }
+        self.strikes = 0;
+        self
+    }
+
     /// Whether it gives off too much heat to begin.
     pub fn is_hot(&self, rules: &HealthRules) -> bool {
         self.milli_celsius.zip(rules.max_milli_celsius).is_some_and(|(is, most)| is > most)

@@ -2,7 +2,10 @@
 
 use protocol::Sha256Hex;
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Names a job: made of what is to be done and in which night, so that the same job has the same name wherever and
 /// however often it is planned.
@@ -101,16 +104,31 @@ pub enum Subject {
         head: PathBuf,
         /// The data: a file, or a suite whose data is taken.
         data: Option<String>,
-        /// The change that is to be confirmed.
-        alarm: String,
+        /// The changes that are to be confirmed.
+        alarms: Vec<String>,
     },
     /// The same models on two versions of a runtime, to confirm a change.
     Libraries {
         /// Name or path of the suite.
         at: String,
-        /// The change that is to be confirmed.
-        alarm: String,
+        /// The changes that are to be confirmed.
+        alarms: Vec<String>,
     },
+}
+
+/// For people: the name of the suite, or what is confirmed.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            |at: &str| Path::new(at).file_stem().map_or(at.to_owned(), |s| s.to_string_lossy().into_owned());
+        match self {
+            Self::Suite { at } => f.write_str(&name(at)),
+            Self::Versions { alarms, .. } => write!(f, "two versions of a model, for {}", alarms.join(", ")),
+            Self::Libraries { at, alarms } => {
+                write!(f, "{} on two versions of a runtime, for {}", name(at), alarms.join(", "))
+            }
+        }
+    }
 }
 
 /// A file that a job needs.

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod inspect;
+pub(crate) mod nightly;
 pub(crate) mod open;
 pub(crate) mod profile;
 pub(crate) mod recheck;

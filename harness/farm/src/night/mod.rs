@@ -17,7 +17,7 @@ mod summary;
 pub use store::{
     NightError, NightRecord, NightWriter, RUNS_DIR, SUMMARY_FILE, list, load, load_devices, save_devices,
 };
-pub use summary::{RunVerdicts, markdown, summary};
+pub use summary::{RunVerdicts, Section, markdown, summary};
 
 use crate::{
     device::DeviceCard,
@@ -194,6 +194,8 @@ pub struct ChangeLine {
     pub high: f64,
     /// What changed with it: `model`, `runtime`, `agent`, `os`.
     pub versions: Vec<String>,
+    /// It is for the worse.
+    pub worse: bool,
     /// `proposed`, `confirmed`, `refuted`, `unconfirmable`, `acknowledged`.
     pub state: String,
     /// Why, or who acknowledged it with which reason.

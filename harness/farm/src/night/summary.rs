@@ -3,11 +3,11 @@
 use super::{ChangeLine, Ended, JobLine, NIGHT_SCHEMA, NightRecord, Summary, VerdictLine};
 use crate::{
     device::State,
-    job::{Job, JobOutcome, Subject},
+    job::{Job, JobOutcome},
 };
 use protocol::metric;
 use reports::{Line, markdown_text};
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Verdicts of a run.
 pub struct RunVerdicts {
@@ -65,26 +65,13 @@ fn job_line(record: &NightRecord, job: &Job) -> JobLine {
     JobLine {
         job: job.id.clone(),
         class: job.class.clone(),
-        subject: subject(&job.work.subject),
+        subject: job.work.subject.to_string(),
         device: result.map(|result| result.device.clone()).filter(|device| !device.is_empty()),
         host: result.map(|result| result.host.clone()),
         outcome: result.map(|result| result.outcome.clone()),
         attempts: result.map_or(0, |result| result.attempt),
         took_ms: result.map_or(0, |result| result.took_ms),
         run: found.and_then(|(_, run)| run.clone()),
-    }
-}
-
-/// What is measured, in words.
-fn subject(subject: &Subject) -> String {
-    let name =
-        |at: &str| Path::new(at).file_stem().map_or(at.to_owned(), |s| s.to_string_lossy().into_owned());
-    match subject {
-        Subject::Suite { at } => name(at),
-        Subject::Versions { alarm, .. } => format!("confirm {alarm}: two versions of a model"),
-        Subject::Libraries { at, alarm } => {
-            format!("confirm {alarm}: {} on two versions of a runtime", name(at))
-        }
     }
 }
 
@@ -135,104 +122,137 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
+/// A part of the summary, for whoever lays it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it is about.
+    pub title: &'static str,
+    /// A sentence; empty where the table says all.
+    pub sentence: String,
+    /// Names of the columns.
+    pub columns: &'static [&'static str],
+    /// Untrusted text, cell by cell.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Summary {
+    /// Its parts: what a person has to look at comes first, and what is as it should be is left out.
+    pub fn sections(&self) -> Vec<Section> {
+        let mut all = vec![self.changed(), self.not_run(), self.sick_devices(), self.moved(), self.invalid()];
+        all.retain(|section| !section.rows.is_empty() || !section.sentence.is_empty());
+        all
+    }
+
+    fn changed(&self) -> Section {
+        let row = |change: &ChangeLine| {
+            let interval = format!("{} … {}", percent(change.low), percent(change.high));
+            vec![
+                change.state.clone(),
+                change.series.clone(),
+                change.since.clone(),
+                format!("{} [{interval}]", percent(change.ratio)),
+                change.versions.join(", "),
+                change.alarm.clone(),
+                change.why.clone(),
+            ]
+        };
+        Section {
+            title: "Changed since earlier nights",
+            sentence: String::new(),
+            columns: &["state", "series", "since", "change", "with", "alarm", ""],
+            rows: self.changes.iter().map(row).collect(),
+        }
+    }
+
+    fn not_run(&self) -> Section {
+        let row = |job: &JobLine| {
+            let outcome = job.outcome.as_ref();
+            let on = job.device.as_ref().unwrap_or(&job.class).clone();
+            let word = outcome.map_or("not begun", JobOutcome::word).to_owned();
+            let why = outcome.and_then(JobOutcome::reason).unwrap_or_default().to_owned();
+            vec![job.subject.clone(), on, word, why]
+        };
+        Section {
+            title: "Could not be measured",
+            sentence: String::new(),
+            columns: &["what", "on", "outcome", "why"],
+            rows: self.failed().map(row).collect(),
+        }
+    }
+
+    fn sick_devices(&self) -> Section {
+        let row =
+            |(id, state, why): (&str, &str, &str)| vec![id.to_owned(), state.to_owned(), why.to_owned()];
+        Section {
+            title: "Sick devices",
+            sentence: String::new(),
+            columns: &["device", "state", "why"],
+            rows: self.sick().map(row).collect(),
+        }
+    }
+
+    fn moved(&self) -> Section {
+        let count = |word: &str| self.verdicts.iter().filter(|line| line.verdict == word).count();
+        let counts: Vec<String> = VERDICTS.iter().map(|word| format!("{} {word}", count(word))).collect();
+        let moved = self.verdicts.iter().filter(|line| ["worse", "better"].contains(&line.verdict.as_str()));
+        let row = |line: &VerdictLine| {
+            let name = metric(&line.metric).map_or(line.metric.as_str(), |metric| metric.short).to_owned();
+            let [device, suite, candidate, reference, verdict, effect] =
+                [&line.device, &line.suite, &line.candidate, &line.reference, &line.verdict, &line.effect]
+                    .map(Clone::clone);
+            vec![device, suite, candidate, reference, name, verdict, effect]
+        };
+        Section {
+            title: "Verdicts of this night",
+            sentence: format!("{}.", counts.join(", ")),
+            columns: &["device", "suite", "variant", "against", "metric", "verdict", "effect"],
+            rows: moved.map(row).collect(),
+        }
+    }
+
+    /// Rows that are invalid for the same reason are one.
+    fn invalid(&self) -> Section {
+        let mut all: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+        for line in self.verdicts.iter().filter(|line| line.verdict == "invalid") {
+            *all.entry((&line.device, &line.suite, &line.reason)).or_default() += 1;
+        }
+        let row = |((device, suite, reason), n): ((&str, &str, &str), usize)| {
+            vec![device.to_owned(), suite.to_owned(), n.to_string(), reason.to_owned()]
+        };
+        Section {
+            title: "Invalid",
+            sentence: String::new(),
+            columns: &["device", "suite", "verdicts", "why"],
+            rows: all.into_iter().map(row).collect(),
+        }
+    }
+}
+
 /// Rows of a table that are shown; the rest is in the reports of the runs.
 const MAX_ROWS: usize = 50;
 
 /// The summary for people.
 pub fn markdown(summary: &Summary) -> String {
-    let mut page = format!(
-        "# {}: {}\n\n{}.\n",
-        markdown_text(&summary.farm),
-        markdown_text(&summary.night),
-        summary.headline()
-    );
-    changes(&mut page, summary);
-    moved(&mut page, summary);
-    let failed: Vec<_> = summary.failed().collect();
-    if !failed.is_empty() {
-        page.push_str("\n## What could not run\n\n| what | on | outcome | why |\n|---|---|---|---|\n");
-        rows(&mut page, &failed, |job| {
-            let outcome = job.outcome.as_ref();
-            let word = outcome.map_or("not begun", JobOutcome::word);
-            let why = outcome.and_then(JobOutcome::reason).unwrap_or_default();
-            let on = job.device.as_ref().unwrap_or(&job.class);
-            format!(
-                "{} | {} | {word} | {}",
-                markdown_text(&job.subject),
-                markdown_text(on),
-                markdown_text(why)
-            )
-        });
-    }
-    let sick: Vec<_> = summary.sick().collect();
-    if !sick.is_empty() {
-        page.push_str("\n## What is sick\n\n| device | state | why |\n|---|---|---|\n");
-        rows(&mut page, &sick, |(id, state, why)| {
-            format!("{} | {state} | {}", markdown_text(id), markdown_text(why))
-        });
+    let (farm, night) = (markdown_text(&summary.farm), markdown_text(&summary.night));
+    let mut page = format!("# {farm}: {night}\n\n{}.\n", summary.headline());
+    for Section { title, sentence, columns, rows } in summary.sections() {
+        page.push_str(&format!("\n## {title}\n\n"));
+        if !sentence.is_empty() {
+            page.push_str(&format!("{sentence}\n\n"));
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        page.push_str(&format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len())));
+        for row in rows.iter().take(MAX_ROWS) {
+            let cells: Vec<String> = row.iter().map(|cell| markdown_text(cell)).collect();
+            page.push_str(&format!("| {} |\n", cells.join(" | ")));
+        }
+        if rows.len() > MAX_ROWS {
+            page.push_str(&format!("\n{} more, see the reports of the runs.\n", rows.len() - MAX_ROWS));
+        }
     }
     page
-}
-
-fn changes(page: &mut String, summary: &Summary) {
-    if summary.changes.is_empty() {
-        return;
-    }
-    page.push_str(
-        "\n## What changed since earlier nights\n\n| series | since | change | interval | with | state | |\n|---|---|---|---|---|---|---|\n",
-    );
-    rows(page, &summary.changes, |change| {
-        format!(
-            "{} | {} | {} | {} to {} | {} | **{}** ({}) | {}",
-            markdown_text(&change.series),
-            markdown_text(&change.since),
-            percent(change.ratio),
-            percent(change.low),
-            percent(change.high),
-            markdown_text(&change.versions.join(", ")),
-            markdown_text(&change.state),
-            markdown_text(&change.alarm),
-            markdown_text(&change.why)
-        )
-    });
-}
-
-fn moved(page: &mut String, summary: &Summary) {
-    let moved: Vec<_> = summary
-        .verdicts
-        .iter()
-        .filter(|line| ["worse", "better", "invalid"].contains(&line.verdict.as_str()))
-        .collect();
-    let count = |word: &str| summary.verdicts.iter().filter(|line| line.verdict == word).count();
-    let counts: Vec<String> = VERDICTS.iter().map(|word| format!("{} {word}", count(word))).collect();
-    write!(page, "\n## Verdicts\n\n{}.\n", counts.join(", ")).unwrap_or_default();
-    if moved.is_empty() {
-        return;
-    }
-    page.push_str("\n| device | suite | variant | against | metric | verdict | effect |\n|---|---|---|---|---|---|---|\n");
-    rows(page, &moved, |line| {
-        let name = metric(&line.metric).map_or(line.metric.as_str(), |metric| metric.short);
-        let said = if line.effect.is_empty() { &line.reason } else { &line.effect };
-        format!(
-            "{} | {} | {} | {} | {} | {} | {}",
-            markdown_text(&line.device),
-            markdown_text(&line.suite),
-            markdown_text(&line.candidate),
-            markdown_text(&line.reference),
-            markdown_text(name),
-            markdown_text(&line.verdict),
-            markdown_text(said)
-        )
-    });
-}
-
-fn rows<T>(page: &mut String, all: &[T], row: impl Fn(&T) -> String) {
-    for one in all.iter().take(MAX_ROWS) {
-        writeln!(page, "| {} |", row(one)).unwrap_or_default();
-    }
-    if let Some(more) = all.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
-        write!(page, "\n{more} more, see the reports of the runs.\n").unwrap_or_default();
-    }
 }
 
 fn percent(ratio: f64) -> String {

@@ -257,8 +257,9 @@ impl FakeAgent {
                 if model.outcome.is_some() {
                     continue;
                 }
+                let slowed = 1.0 + f64::from(spec.slowdown_permille.unwrap_or(0)) / 1000.0;
                 let mut sample = || {
-                    let factor = 1.0 + 0.01 * f64::from(noise.unit_f32());
+                    let factor = slowed + 0.01 * f64::from(noise.unit_f32());
                     (model.latency_ns as f64 * factor) as u64
                 };
                 for (phase, n) in [(SamplePhase::Switch, 1), (SamplePhase::Steady, BURST)] {

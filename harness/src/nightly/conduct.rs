@@ -1,0 +1,396 @@
+//! Leads a night: hears what devices do, keeps every result, looks for changes when everything is measured, and writes
+//! the summary. The one owner of the night's record.
+
+use super::{file::Farm, notify, shown};
+use crate::{
+    exit::{CommandResult, ExitWith},
+    interrupt::Interrupts,
+    progress::{Progress, say},
+    render::{Concluded, conclude, width},
+    settings::Settings,
+    values::human_time,
+};
+use farm::{
+    device::{DeviceCard, State},
+    job::{Job, JobId, JobOutcome, JobResult, Record},
+    night::{
+        self, Ended, NightEntry, NightRecord, NightWriter, RUNS_DIR, RunVerdicts, SUMMARY_FILE, Summary,
+    },
+    queue::{HEARTBEAT, Queue, QueueError},
+    worker::{Stop, Told},
+};
+use jiff::Timestamp;
+use reports::visible;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
+
+/// For people, beside the summary for programs.
+const SUMMARY_PAGE: &str = "summary.md";
+/// The devices are written down at most so often.
+const SAVE_DEVICES: Duration = Duration::from_secs(10);
+/// A night without an end is led for so long.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Who leads.
+pub(super) struct Conductor<'a> {
+    farm: &'a Farm,
+    settings: &'a Settings,
+    writer: NightWriter,
+    record: NightRecord,
+    verdicts: Vec<RunVerdicts>,
+    /// Jobs under way, by device.
+    at_work: BTreeMap<String, Job>,
+    saved: Option<Instant>,
+    progress: &'a mut Progress,
+}
+
+impl<'a> Conductor<'a> {
+    /// Of this night; what it has measured already is read again.
+    ///
+    /// # Errors
+    /// A run of it cannot be read.
+    pub(super) fn new(
+        farm: &'a Farm,
+        settings: &'a Settings,
+        writer: NightWriter,
+        record: NightRecord,
+        progress: &'a mut Progress,
+    ) -> CommandResult<Self> {
+        let mut verdicts = Vec::new();
+        for run in record.results.values().filter_map(|(_, run)| run.as_ref()) {
+            verdicts.extend(verdicts_of(&conclude(&writer.dir().join(RUNS_DIR).join(run))?));
+        }
+        let at_work = BTreeMap::new();
+        Ok(Self { farm, settings, writer, record, verdicts, at_work, saved: None, progress })
+    }
+
+    /// Until every job has come to an end, the time is over, or somebody wants it to stop.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub(super) async fn lead<Q: Queue>(
+        mut self,
+        queue: &Q,
+        mut heard: mpsc::UnboundedReceiver<Told>,
+        stop: watch::Sender<Stop>,
+        mut gone: oneshot::Receiver<Vec<DeviceCard>>,
+        mut interrupts: Interrupts,
+    ) -> CommandResult<Summary> {
+        let led = self.until_the_end(queue, &mut heard, &stop, &mut gone, &mut interrupts).await;
+        // whatever happened: nobody goes on
+        stop.send_replace(if led.is_ok() { Stop::Drain } else { Stop::Cut });
+        let how = led?;
+        self.end(how).await
+    }
+
+    async fn until_the_end<Q: Queue>(
+        &mut self,
+        queue: &Q,
+        heard: &mut mpsc::UnboundedReceiver<Told>,
+        stop: &watch::Sender<Stop>,
+        gone: &mut oneshot::Receiver<Vec<DeviceCard>>,
+        interrupts: &mut Interrupts,
+    ) -> CommandResult<Ended> {
+        let night = self.record.plan.night.clone();
+        let mut how = Ended::Whole;
+        let end = self.deadline();
+        loop {
+            let level = *stop.borrow();
+            tokio::select! {
+                Some(told) = heard.recv() => self.hear(told)?,
+                result = queue.result(&night, HEARTBEAT) => self.take(queue, result).await?,
+                () = interrupts.next() => {
+                    how = Ended::Interrupted;
+                    stop.send_replace(if level == Stop::Run { Stop::Drain } else { Stop::Cut });
+                    let words = if level == Stop::Run {
+                        "no new jobs: those under way come to their end; interrupt once more to cut them off"
+                    } else {
+                        "jobs under way are cut off"
+                    };
+                    say(words);
+                }
+                () = sleep_until(end), if level == Stop::Run => {
+                    how = Ended::OutOfTime;
+                    say("the time of the night is over: no new jobs");
+                    stop.send_replace(Stop::Drain);
+                }
+                cards = &mut *gone => {
+                    self.last_words(queue, heard, cards.unwrap_or_default()).await?;
+                    return Ok(how);
+                }
+            }
+            if *stop.borrow() == Stop::Run {
+                self.give_up_on(queue, &night).await?;
+                if self.record.open().next().is_none() && !self.look_for_changes(queue).await? {
+                    stop.send_replace(Stop::Drain);
+                }
+            }
+        }
+    }
+
+    /// When the night is over.
+    fn deadline(&self) -> Instant {
+        let ends = self.record.plan.ends.as_ref().and_then(|at| at.parse::<Timestamp>().ok());
+        let left = ends.map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
+        Instant::now() + left.unwrap_or(LONGEST)
+    }
+
+    /// What is still to be heard when everybody has gone.
+    async fn last_words<Q: Queue>(
+        &mut self,
+        queue: &Q,
+        heard: &mut mpsc::UnboundedReceiver<Told>,
+        cards: Vec<DeviceCard>,
+    ) -> CommandResult<()> {
+        while let Ok(told) = heard.try_recv() {
+            self.hear(told)?;
+        }
+        let night = self.record.plan.night.clone();
+        while let Some(result) = queue.result(&night, Duration::ZERO).await.or_incomplete()? {
+            self.take(queue, Ok(Some(result))).await?;
+        }
+        cards.into_iter().try_for_each(|card| self.see(card))
+    }
+
+    fn append(&mut self, entry: NightEntry) -> CommandResult<()> {
+        self.writer.append(&entry).or_incomplete()?;
+        self.record.take(entry);
+        Ok(())
+    }
+
+    fn hear(&mut self, told: Told) -> CommandResult<()> {
+        match told {
+            Told::Card(card) => return self.see(card),
+            Told::Begun { device, job, attempt } => {
+                let again = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                self.tell(&device, &format!("{} begins{again}", job.work.subject));
+                self.at_work.insert(device, job);
+            }
+            Told::GivenBack { device, reason } => {
+                if let Some(job) = self.at_work.remove(&device) {
+                    self.tell(&device, &format!("{} is given back: {reason}", job.work.subject));
+                }
+            }
+            Told::Note { device, words } => self.tell(&device, &words),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, device: &str, words: &str) {
+        self.progress.note(&visible(&format!("{device}: {words}")));
+    }
+
+    /// A device is like this now; written down when that is news.
+    fn see(&mut self, card: DeviceCard) -> CommandResult<()> {
+        let known = self.record.devices.get(&card.id).map(|known| &known.health.state);
+        let is_news = known != Some(&card.health.state);
+        if is_news {
+            if let State::Quarantined { reason, .. } = &card.health.state {
+                self.tell(&card.id, &format!("quarantined: {reason}"));
+            }
+            self.append(NightEntry::Device { card })?;
+        } else {
+            self.record.devices.insert(card.id.clone(), card);
+        }
+        if self.saved.is_none_or(|at| at.elapsed() >= SAVE_DEVICES) {
+            self.saved = Some(Instant::now());
+            self.save_devices()?;
+        }
+        Ok(())
+    }
+
+    fn save_devices(&self) -> CommandResult<()> {
+        night::save_devices(&self.farm.out, self.record.devices.values().cloned()).or_incomplete()
+    }
+
+    /// A result, kept before the queue may forget it.
+    async fn take<Q: Queue>(
+        &mut self,
+        queue: &Q,
+        result: Result<Option<JobResult>, QueueError>,
+    ) -> CommandResult<()> {
+        let result = match result {
+            Ok(Some(result)) => result,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                say(&format!("no results: {error}"));
+                tokio::time::sleep(HEARTBEAT).await;
+                return Ok(());
+            }
+        };
+        let job = result.job.clone();
+        if !self.record.results.contains_key(&job) {
+            self.keep(result).await?;
+        }
+        if let Err(error) = queue.collected(&job).await {
+            say(&format!("a result will come again: {error}"));
+        }
+        Ok(())
+    }
+
+    async fn keep(&mut self, result: JobResult) -> CommandResult<()> {
+        self.at_work.remove(&result.device);
+        let subject = self.subject_of(&result.job);
+        let took = human_time(Duration::from_millis(result.took_ms));
+        let run = run_of(&result);
+        let mut said = format!("{subject} {} in {took}", result.outcome.word());
+        if let Some(reason) = result.outcome.reason() {
+            said.push_str(&format!(": {reason}"));
+        }
+        let device =
+            if result.device.is_empty() { self.class_of(&result.job) } else { result.device.clone() };
+        self.append(NightEntry::Result { result, run: run.clone() })?;
+        if let Some(run) = run {
+            let dir = self.writer.dir().join(RUNS_DIR).join(&run);
+            match spawn_blocking(move || conclude(&dir)).await.or_incomplete()? {
+                Ok(concluded) => {
+                    let found = verdicts_of(&concluded);
+                    said.push_str(&counts(&found));
+                    self.verdicts.extend(found);
+                    self.remember(concluded).await?;
+                }
+                Err(failure) => said.push_str(&format!("; its record cannot be read: {:#}", failure.error)),
+            }
+        }
+        self.tell(&device, &said);
+        Ok(())
+    }
+
+    fn subject_of(&self, job: &JobId) -> String {
+        let known = self.record.jobs().find(|known| known.id == *job);
+        known.map_or_else(|| job.to_string(), |job| job.work.subject.to_string())
+    }
+
+    fn class_of(&self, job: &JobId) -> String {
+        self.record.jobs().find(|known| known.id == *job).map(|job| job.class.clone()).unwrap_or_default()
+    }
+
+    /// Jobs that no device can do any more come to their end.
+    async fn give_up_on<Q: Queue>(&mut self, queue: &Q, night: &str) -> CommandResult<()> {
+        let quarantined = |card: &DeviceCard| matches!(card.health.state, State::Quarantined { .. });
+        let able: BTreeSet<String> = self
+            .record
+            .devices
+            .values()
+            .filter(|card| !quarantined(card))
+            .flat_map(DeviceCard::classes)
+            .collect();
+        let dead: BTreeSet<String> =
+            self.record.open().map(|job| job.class.clone()).filter(|class| !able.contains(class)).collect();
+        for class in dead {
+            let of_class = |card: &&DeviceCard| card.classes().contains(&class);
+            let why: Vec<String> = self.record.devices.values().filter(of_class).map(why_not).collect();
+            let reason = if why.is_empty() { format!("no device is {class}") } else { why.join("; ") };
+            let out = match queue.withdraw(night, Some(&class)).await {
+                Ok(out) => out,
+                Err(error) => {
+                    say(&format!("jobs of {class} stay in the queue: {error}"));
+                    continue;
+                }
+            };
+            for job in out {
+                self.keep(self.not_run(job, &reason)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_run(&self, job: JobId, reason: &str) -> JobResult {
+        JobResult {
+            job,
+            night: self.record.plan.night.clone(),
+            host: self.record.plan.host.clone(),
+            device: String::new(),
+            attempt: 0,
+            outcome: JobOutcome::NotRun { reason: reason.to_owned() },
+            record: None,
+            took_ms: 0,
+            ended: Timestamp::now().to_string(),
+        }
+    }
+
+    /// Puts what was measured into the history.
+    async fn remember(&mut self, _concluded: Concluded) -> CommandResult<()> {
+        let _ = self.settings;
+        Ok(())
+    }
+
+    /// Looks for changes since earlier nights; whether there is something to measure again.
+    async fn look_for_changes<Q: Queue>(&mut self, _queue: &Q) -> CommandResult<bool> {
+        Ok(false)
+    }
+
+    /// Writes down how it ended, and tells whoever wants to know.
+    async fn end(mut self, how: Ended) -> CommandResult<Summary> {
+        let finished = how != Ended::Interrupted;
+        if finished {
+            let open: Vec<JobId> = self.record.open().map(|job| job.id.clone()).collect();
+            for job in open {
+                self.keep(self.not_run(job, "the time of the night was over")).await?;
+            }
+            self.append(NightEntry::Ended { at: Timestamp::now().to_string(), how })?;
+        }
+        self.save_devices()?;
+        let mut summary = night::summary(&self.record, std::mem::take(&mut self.verdicts), Vec::new());
+        if !finished {
+            summary.how = Some(how);
+        }
+        let text = serde_json::to_vec_pretty(&summary).or_incomplete()?;
+        self.writer.write(SUMMARY_FILE, &text).or_incomplete()?;
+        let page = night::markdown(&summary);
+        let path = self.writer.write(SUMMARY_PAGE, page.as_bytes()).or_incomplete()?;
+        crate::stdout::print(&shown::text(&summary, usize::from(width())))?;
+        self.progress.note(&path.display().to_string());
+        if !finished {
+            let (night, farm) = (&self.record.plan.night, self.farm.path.display());
+            say(&format!("what was measured is kept. To go on: bench nightly {farm} --resume {night}"));
+        }
+        if let Err(why) = notify::tell(&self.farm.notify, &summary, &text).await {
+            say(&format!("nobody was told: {why}"));
+        }
+        Ok(summary)
+    }
+}
+
+/// Name of the run of a job that has one.
+fn run_of(result: &JobResult) -> Option<String> {
+    match result.record.as_ref()? {
+        Record::Folder { path } => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Record::Object { run, .. } => Some(run.clone()),
+    }
+}
+
+fn why_not(card: &DeviceCard) -> String {
+    match &card.health.state {
+        State::Quarantined { reason, .. } => format!("{} is quarantined: {reason}", card.id),
+        other => format!("{} is {}", card.id, other.word()),
+    }
+}
+
+fn verdicts_of(concluded: &Concluded) -> Option<RunVerdicts> {
+    let plan = &concluded.record.plan;
+    Some(RunVerdicts {
+        run: plan.run.clone(),
+        device: plan.devices.first()?.id.clone(),
+        suite: plan.suite.name.clone(),
+        lines: reports::brief(&concluded.record, &concluded.verdicts),
+    })
+}
+
+/// How many are worse, better and invalid.
+fn counts(found: &Option<RunVerdicts>) -> String {
+    let lines = || found.iter().flat_map(|run| &run.lines);
+    let count = |word: &str| lines().filter(|line| line.verdict == word).count();
+    let said: Vec<String> = ["worse", "better", "invalid"]
+        .iter()
+        .filter_map(|word| Some(count(word)).filter(|n| *n > 0).map(|n| format!("{n} {word}")))
+        .collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) }
+}

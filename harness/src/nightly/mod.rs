@@ -1,0 +1,327 @@
+//! `bench nightly`: everything that a farm file asks for, on whatever devices answer, in one night. Here is the way
+//! from the file to the summary; `plan.rs` decides what is measured, `conduct.rs` leads the night, `executor.rs`
+//! measures, and the crate `farm` has the queue, the health of devices and the record.
+
+mod conduct;
+mod executor;
+mod file;
+mod notify;
+mod plan;
+mod shown;
+
+use crate::{
+    devices::{Known, Registry},
+    exit::{CommandResult, Exit, ExitWith, Failure},
+    interrupt::Interrupts,
+    measure::random_seed,
+    progress::{Progress, say},
+    settings::{Layer, Settings},
+    values::human_time,
+};
+use anyhow::Context;
+use conduct::Conductor;
+use executor::Crew;
+use farm::{
+    device::{DeviceCard, Health},
+    job::Job,
+    night::{self, NIGHT_SCHEMA, NightPlan, NightRecord, NightWriter, Summary},
+    queue::{LocalQueue, Queue},
+    worker::{Clock, Seat, Shop, Stop, work},
+};
+use file::{Farm, Limit};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use plan::{Estimates, Granted, Terms};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Longest name of a host.
+const MAX_HOST: usize = 64;
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The farm file.
+    pub(crate) farm: PathBuf,
+    /// Go on with this night, or with the latest one.
+    pub(crate) resume: Option<String>,
+    /// Devices that are well again, whatever was found.
+    pub(crate) release: Vec<String>,
+    /// The settings above those of `bench.toml`.
+    pub(crate) settings: Layer,
+}
+
+/// A farm with everything that is needed to begin.
+struct Prepared {
+    farm: Farm,
+    settings: Settings,
+    registry: Registry,
+    devices: Vec<Known>,
+    cards: Vec<DeviceCard>,
+    terms: BTreeMap<String, Terms>,
+    jobs: Vec<Job>,
+    night: String,
+}
+
+/// Says what a night would do; touches no device.
+///
+/// # Errors
+/// What is wrong with the farm file, or with what it names.
+pub(crate) async fn check(asked: Asked, config: Option<&Path>) -> CommandResult<String> {
+    let ready = prepare(&asked, config).await?;
+    let mut said = String::new();
+    let names: BTreeMap<&str, usize> = ready.cards.iter().map(|card| (card.id.as_str(), 0)).collect();
+    for job in &ready.jobs {
+        said.push_str(&format!(
+            "{} on {}: up to {}, priority {}\n",
+            reports::visible(&job.work.subject.to_string()),
+            job.class,
+            human_time(Duration::from_millis(job.estimate_ms)),
+            job.priority
+        ));
+    }
+    said.push_str(&format!("{} jobs on {} devices; nothing was touched\n", ready.jobs.len(), names.len()));
+    for card in ready.cards.iter().filter(|card| card.health.state.word() == "quarantined") {
+        said.push_str(&format!("{} is quarantined, and is probed first\n", card.id));
+    }
+    Ok(said)
+}
+
+/// A whole night.
+///
+/// # Errors
+/// It could not be begun, or its record not be written.
+pub(crate) async fn night(asked: Asked, config: Option<&Path>, progress: &mut Progress) -> CommandResult {
+    let ready = prepare(&asked, config).await?;
+    fs::create_dir_all(&ready.farm.out)
+        .with_context(|| format!("the folder of the nights, {}", ready.farm.out.display()))
+        .or_usage()?;
+    let (writer, record) = match &asked.resume {
+        Some(night) => NightWriter::reopen(&find(&ready.farm.out, night)?).or_usage()?,
+        None => begin(&ready, progress)?,
+    };
+    if let Some((at, _)) = &record.ended {
+        return Err(Failure::usage(format!(
+            "the night {} ended at {at}: nothing is left to do",
+            record.plan.night
+        )));
+    }
+    progress.note(&format!("night {} in {}", record.plan.night, writer.dir().display()));
+    let summary = on_this_host(ready, writer, record, progress).await?;
+    Ok(exit_of(&summary))
+}
+
+/// 1 where a change for the worse is confirmed, 3 where something could not be measured.
+fn exit_of(summary: &Summary) -> Exit {
+    match (summary.confirmed().any(|change| change.worse), summary.failed().next()) {
+        (true, _) => Exit::GateFailed,
+        (false, Some(_)) => Exit::Incomplete,
+        (false, None) => Exit::Fine,
+    }
+}
+
+/// Reads everything that the farm file names, asks which devices there are, and plans.
+async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared> {
+    let farm = file::read(&asked.farm)?;
+    let mut layer = asked.settings.clone();
+    layer.devices = layer.devices.or_else(|| farm.devices.clone());
+    let settings = Settings::resolve(layer, config)?;
+    let registry = Registry::read(&settings)?;
+    let seed = random_seed();
+    let crew = Crew::new(settings.clone(), Registry::read(&settings)?, &[], PathBuf::new());
+    let mut granted = Vec::new();
+    let mut devices: Vec<Known> = Vec::new();
+    for wish in &farm.jobs {
+        let at = |failure: Failure| Failure {
+            error: failure.error.context(format!(
+                "the farm file {}: suite {:?}",
+                farm.path.display(),
+                wish.suite
+            )),
+            ..failure
+        };
+        let selection = crew.selection(&plan::work_of(wish, seed)).map_err(at)?;
+        selection.notes.iter().for_each(|note| say(note));
+        let chosen = registry.choose(std::slice::from_ref(&wish.devices)).await.map_err(at)?;
+        granted.push(Granted {
+            wish,
+            selection,
+            devices: chosen.iter().map(|known| known.id.clone()).collect(),
+        });
+        devices.extend(chosen);
+    }
+    let mut seen = BTreeSet::new();
+    devices.retain(|known| seen.insert(known.id.clone()));
+    let cards = cards(&farm, &devices, &asked.release)?;
+    let limits = limits(&farm, &registry, &devices).await?;
+    let terms: BTreeMap<String, Terms> =
+        devices.iter().map(|known| (known.id.clone(), plan::terms(&farm, &limits, &known.id))).collect();
+    let now = Timestamp::now();
+    let night = format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), random_seed() & 0xffff);
+    let jobs = plan::jobs(&granted, &night, seed, &estimates(&farm.out));
+    plan::check(&jobs, &cards, &terms, now)?;
+    drop(granted);
+    Ok(Prepared { farm, settings, registry, devices, cards, terms, jobs, night })
+}
+
+/// How long jobs took in the latest night that has a summary.
+fn estimates(out: &Path) -> Estimates {
+    let latest = night::list(out).unwrap_or_default().into_iter().find_map(|dir| read_summary(&dir));
+    latest.as_ref().map(Estimates::of_night).unwrap_or_default()
+}
+
+fn read_summary(dir: &Path) -> Option<Summary> {
+    serde_json::from_slice(&fs::read(dir.join(night::SUMMARY_FILE)).ok()?).ok()
+}
+
+/// The devices as earlier nights left them; those that were found well by a person are.
+fn cards(farm: &Farm, devices: &[Known], release: &[String]) -> CommandResult<Vec<DeviceCard>> {
+    let earlier = night::load_devices(&farm.out).or_usage()?;
+    let earlier: BTreeMap<String, DeviceCard> =
+        earlier.into_iter().map(|card| (card.id.clone(), card)).collect();
+    if let Some(unknown) = release.iter().find(|id| !devices.iter().any(|known| known.id == **id)) {
+        return Err(Failure::usage(format!(
+            "--release {unknown}: no job of the farm is for a device of that name"
+        )));
+    }
+    let (host, at) = (host(), Timestamp::now().to_string());
+    let card = |known: &Known| {
+        let known_as = earlier.get(&known.id);
+        let mut health = known_as.map(|card| card.health.clone()).unwrap_or_default();
+        if release.contains(&known.id) {
+            health = Health { canaries: health.canaries, ..Health::default() };
+        }
+        DeviceCard {
+            id: known.id.clone(),
+            host: host.clone(),
+            transport: known.transport.to_owned(),
+            tags: known.tags.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: known_as.and_then(|card| card.model.clone()),
+            os: known_as.and_then(|card| card.os.clone()),
+            health: health.rested(),
+            at: at.clone(),
+        }
+    };
+    Ok(devices.iter().map(card).collect())
+}
+
+/// The name of this host, for people.
+pub(crate) fn host() -> String {
+    let name = rustix::system::uname();
+    let name: String = name.nodename().to_string_lossy().chars().take(MAX_HOST).collect();
+    if name.is_empty() { "host".to_owned() } else { name }
+}
+
+/// Every limit with the ids of the devices it means. One that means none of the farm's is a mistake.
+async fn limits<'a>(
+    farm: &'a Farm,
+    registry: &Registry,
+    devices: &[Known],
+) -> CommandResult<Vec<(&'a Limit, Vec<String>)>> {
+    let mut all = Vec::new();
+    for limit in &farm.limits {
+        let chosen = registry.choose(std::slice::from_ref(&limit.devices)).await?;
+        let ids: Vec<String> = chosen.into_iter().map(|known| known.id).collect();
+        if !devices.iter().any(|known| ids.contains(&known.id)) {
+            return Err(Failure::usage(format!(
+                "the farm file {}: limits: {:?} means no device that a job is for",
+                farm.path.display(),
+                limit.devices
+            )));
+        }
+        all.push((limit, ids));
+    }
+    Ok(all)
+}
+
+/// Writes the plan of a new night.
+fn begin(ready: &Prepared, progress: &Progress) -> CommandResult<(NightWriter, NightRecord)> {
+    let Prepared { farm, jobs, cards, night, .. } = ready;
+    if let Some(cut) = cut_off(&farm.out) {
+        progress.note(&format!("the night {cut} was cut off: --resume {cut} would go on with it"));
+    }
+    let now = Timestamp::now();
+    let ends = farm.ends_after.and_then(|span| now.checked_add(span).ok());
+    let plan = NightPlan {
+        schema: NIGHT_SCHEMA,
+        night: night.clone(),
+        farm: farm.name.clone(),
+        host: host(),
+        began: now.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        farm_sha256: farm.sha256.clone(),
+        ends: ends.map(|at| at.to_string()),
+        jobs: jobs.clone(),
+        devices: cards.clone(),
+    };
+    let writer = NightWriter::create(&farm.out, &plan).or_incomplete()?;
+    Ok((writer, NightRecord::begun(plan)))
+}
+
+/// The latest night, if it has not come to its end.
+fn cut_off(out: &Path) -> Option<String> {
+    let latest = night::list(out).ok()?.into_iter().next()?;
+    let record = night::load(&latest).ok()?;
+    record.ended.is_none().then_some(record.plan.night)
+}
+
+/// The folder of a night: by its name, its path, or `latest`.
+fn find(out: &Path, asked: &str) -> CommandResult<PathBuf> {
+    let nights = night::list(out).or_usage()?;
+    let found = match asked {
+        "latest" => nights.first(),
+        name => nights.iter().find(|dir| dir.ends_with(name)),
+    };
+    found.cloned().ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no night {asked:?} in {}; there are {}",
+            out.display(),
+            nights.len()
+        ))
+    })
+}
+
+/// A night on the devices of this process.
+async fn on_this_host(
+    ready: Prepared,
+    writer: NightWriter,
+    record: NightRecord,
+    progress: &mut Progress,
+) -> CommandResult<Summary> {
+    let Prepared { farm, settings, registry, devices, cards, mut terms, .. } = ready;
+    let queue = LocalQueue::new();
+    let open: Vec<Job> = record.open().cloned().collect();
+    queue.offer(&open).await.or_incomplete()?;
+    let crew = Crew::new(settings.clone(), registry, &devices, writer.dir().join(night::RUNS_DIR));
+    let (told, heard) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(Stop::Run);
+    let (gone, all_gone) = oneshot::channel();
+    let shop = Shop {
+        queue: &queue,
+        executor: &crew,
+        rules: farm.health.clone(),
+        told,
+        stop: stopped,
+        clock: Clock::start(),
+    };
+    let seats = cards.into_iter().filter_map(|card| {
+        let Terms { blackout, budget, rest } = terms.remove(&card.id)?;
+        Some(Seat { card, blackout, budget, rest })
+    });
+    let working = async {
+        let all: FuturesUnordered<_> = seats.map(|seat| work(&shop, seat)).collect();
+        let cards: Vec<DeviceCard> = all.collect().await;
+        // who leads the night may be gone already, because its record cannot be written
+        gone.send(cards).unwrap_or_default();
+    };
+    let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
+    let conductor = Conductor::new(&farm, &settings, writer, record, progress)?;
+    let (summary, ()) = tokio::join!(conductor.lead(&queue, heard, stop, all_gone, interrupts), working);
+    summary
+}

@@ -2,16 +2,18 @@
 //! who work on the engine. Both sides are sessions behind the seam of this crate, in one process per model.
 //!
 //! ```text
-//! speed LIBRARIES [threads=N] [core=N] [bursts=N] [fresh=N] [tier=NAME] MODEL[@D,D,..[;D,D,..]]..
+//! speed LIBRARIES [threads=N] [core=N] [bursts=N] [fresh=N] [tier=NAME] [cap=avx2] MODEL[@D,D,..[;D,D,..]]..
 //! ```
 //! `LIBRARIES` is a folder of `RUNTIME/VERSION/ARCH/lib*.so`, of which the newest version is taken. A `.tflite` model is
 //! compared with LiteRT (XNNPACK), an `.onnx` model with ONNX Runtime (CPU); what follows an `@` are shapes of its inputs.
+//! With `cap=avx2` the libraries do not see the processor's AVX-512, see `cap.rs`.
 //!
 //! The two sessions take turns in bursts, in random order, on the same core when there is one thread. A burst is one
 //! invoke that does not count and then some milliseconds of them; its value is the median. The ratio is the median over
 //! the pairs of bursts, its interval that of the median by ranks (95 %, no distribution assumed). Start-up and memory are
 //! medians of processes that hold one side only: what `fresh` says, half of them each.
 
+mod cap;
 mod fresh;
 mod pair;
 mod table;
@@ -30,6 +32,7 @@ struct Settings {
     bursts: usize,
     fresh: usize,
     tier: Option<String>,
+    cap: bool,
 }
 
 /// A model, and the shapes of its inputs where they are given.
@@ -62,10 +65,17 @@ fn run(arguments: &[String]) -> Result<String> {
     };
     let (settings, cases) = parse(arguments)?;
     let one = || cases.first().ok_or_else(|| wrong("no model"));
+    if settings.cap && !job.is_empty() {
+        cap::answer()?;
+    }
     match job.as_str() {
         "--pair" => pair::measure(one()?, &settings),
         "--ours" => fresh::measure(one()?, &settings, Side::Ours),
         "--theirs" => fresh::measure(one()?, &settings, Side::Theirs),
+        _ if settings.cap => {
+            let folder = cap::libraries(&settings.libraries)?;
+            table::print(&cases, &Settings { libraries: folder.path().to_owned(), ..settings }, arguments)
+        }
         _ => table::print(&cases, &settings, arguments),
     }
 }
@@ -74,8 +84,15 @@ fn parse(arguments: &[String]) -> Result<(Settings, Vec<Case>)> {
     let [libraries, rest @ ..] = arguments else {
         return Err(wrong("see the top of the source for the arguments"));
     };
-    let mut settings =
-        Settings { libraries: libraries.into(), threads: 1, core: None, bursts: 25, fresh: 5, tier: None };
+    let mut settings = Settings {
+        libraries: libraries.into(),
+        threads: 1,
+        core: None,
+        bursts: 25,
+        fresh: 5,
+        tier: None,
+        cap: false,
+    };
     let mut cases = Vec::new();
     for word in rest {
         let number =
@@ -86,6 +103,7 @@ fn parse(arguments: &[String]) -> Result<(Settings, Vec<Case>)> {
             Some(("bursts", text)) => settings.bursts = number(text)?.max(6),
             Some(("fresh", text)) => settings.fresh = number(text)?,
             Some(("tier", text)) => settings.tier = Some(text.to_owned()),
+            Some(("cap", "avx2")) => settings.cap = true,
             _ => cases.push(case(word)?),
         }
     }
@@ -135,14 +153,14 @@ impl Case {
             return runtimes::runtime("builtin")?.load(None);
         }
         let name = self.peer()?.0;
-        let file = Artifact { path: newest(settings, name)?.1, sha256: Sha256Hex::of_bytes(b"") };
+        let file = Artifact { path: newest(&settings.libraries, name)?.1, sha256: Sha256Hex::of_bytes(b"") };
         runtimes::runtime(name)?.load(Some(&Library { version: String::new(), file, with: Vec::new() }))
     }
 }
 
 /// Version and path of the newest library of a runtime for this machine.
-fn newest(settings: &Settings, runtime: &str) -> Result<(String, PathBuf)> {
-    let folder = settings.libraries.join(runtime);
+fn newest(libraries: &Path, runtime: &str) -> Result<(String, PathBuf)> {
+    let folder = libraries.join(runtime);
     let at = |source| Error::Io { path: folder.clone(), source };
     let mut found = Vec::new();
     for version in std::fs::read_dir(&folder).map_err(at)? {

@@ -56,12 +56,18 @@ fn head(settings: &Settings) -> Result<String> {
         line.and_then(|l| l.split(':').nth(1)).map_or("?", str::trim).to_owned()
     };
     let cpu = ["model name", "cpu family", "model"].map(field);
-    let (litert, ort) = (newest(settings, "litert")?.0, newest(settings, "onnxruntime")?.0);
+    let (litert, ort) =
+        (newest(&settings.libraries, "litert")?.0, newest(&settings.libraries, "onnxruntime")?.0);
     let engine = runtimes::runtime("builtin")?.version();
     Ok(format!(
-        "{}, family {}, model {}; LiteRT {litert} (XNNPACK), ONNX Runtime {ort}, engine {engine}; \
+        "{}, family {}, model {}{}; LiteRT {litert} (XNNPACK), ONNX Runtime {ort}, engine {engine}; \
          {} thread(s), {} pairs of bursts\n\n",
-        cpu[0], cpu[1], cpu[2], settings.threads, settings.bursts
+        cpu[0],
+        cpu[1],
+        cpu[2],
+        if settings.cap { ", AVX-512 hidden from the libraries" } else { "" },
+        settings.threads,
+        settings.bursts
     ))
 }
 
@@ -72,13 +78,14 @@ fn name(case: &Case) -> String {
 }
 
 fn row(case: &Case, settings: &Settings, arguments: &[String]) -> Result<Row> {
-    let pair = child("--pair", case, arguments)?;
+    let child = |job| child(job, case, settings, arguments);
+    let pair = child("--pair")?;
     let [precision, numbers @ ..] = pair.as_slice() else { return Err(wrong("no answer")) };
     let [us, them, ratio, low, high, difference] = parsed(numbers)?;
     let (mut ready, mut peak) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
     for _ in 0..settings.fresh {
         for (side, job) in ["--ours", "--theirs"].into_iter().enumerate() {
-            let [ns, _first, bytes] = parsed(&child(job, case, arguments)?)?;
+            let [ns, _first, bytes] = parsed(&child(job)?)?;
             ready[side].push(ns);
             peak[side].push(bytes);
         }
@@ -96,13 +103,15 @@ fn row(case: &Case, settings: &Settings, arguments: &[String]) -> Result<Row> {
 }
 
 /// The fields that this program answers with when it does one job, with the other settings as they are.
-fn child(job: &str, case: &Case, arguments: &[String]) -> Result<Vec<String>> {
+fn child(job: &str, case: &Case, settings: &Settings, arguments: &[String]) -> Result<Vec<String>> {
     let io = |source| runtimes::Error::Io { path: "/proc/self/exe".into(), source };
-    let settings = arguments[1..].iter().filter(|word| {
-        ["threads", "core", "bursts", "fresh", "tier"].iter().any(|key| word.starts_with(&format!("{key}=")))
+    let words = arguments[1..].iter().filter(|word| {
+        ["threads", "core", "bursts", "fresh", "tier", "cap"]
+            .iter()
+            .any(|key| word.starts_with(&format!("{key}=")))
     });
     let mut command = Command::new(std::env::current_exe().map_err(io)?);
-    command.arg(job).arg(&arguments[0]).args(settings).arg(&case.text).env("ORT_DISABLE_TELEMETRY", "1");
+    command.arg(job).arg(&settings.libraries).args(words).arg(&case.text).env("ORT_DISABLE_TELEMETRY", "1");
     let output = command.output().map_err(io)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -8,6 +8,7 @@
 //! engine layers MODEL              one run on random numbers: range, mean, zeros and what is cut off, per tensor
 //! engine serve MODEL INPUT..       for every number N on stdin: N invokes of the input files, and their ns
 //! ```
+//! `threads=N` and `tier=NAME` may stand anywhere.
 
 use runtimes::{CompileOptions, Error, Observer, Result, Session};
 use std::path::Path;
@@ -15,7 +16,11 @@ use std::time::{Duration, Instant};
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (settings, words): (Vec<&str>, Vec<&str>) = arguments
+        .iter()
+        .map(String::as_str)
+        .partition(|a| a.starts_with("threads=") || a.starts_with("tier="));
+    let open = |model| open(model, &settings);
     let done = match words[..] {
         ["time", model, ms] => open(model).and_then(|mut s| time(&mut *s, ms)),
         ["profile", model, ms] => open(model).and_then(|mut s| profile(&mut *s, ms)),
@@ -42,9 +47,18 @@ fn write(to: &mut dyn std::io::Write, text: &str) {
     }
 }
 
-fn open(model: &str) -> Result<Box<dyn Session>> {
+fn open(model: &str, settings: &[&str]) -> Result<Box<dyn Session>> {
     let model = runtimes::runtime("builtin")?.load(None)?.open(Path::new(model))?;
-    let mut session = model.compile(&CompileOptions::new("cpu"))?;
+    let mut options = CompileOptions::new("cpu");
+    for (key, value) in settings.iter().filter_map(|s| s.split_once('=')) {
+        if key == "threads" {
+            let wrong = |_| Error::InputMismatch(format!("threads={value}: not a number of threads"));
+            options.threads = value.parse().map_err(wrong)?;
+        } else {
+            options.options.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    let mut session = model.compile(&options)?;
     // Something that is neither constant nor absurd in any type: small numbers, as f32 between 0 and 1.
     for index in 0..session.inputs().len() {
         let info = session.inputs()[index].clone();

@@ -45,7 +45,7 @@ impl Recipe {
     pub fn session(self) -> Result<Box<dyn Session>> {
         match self.source.build_for(self.shapes.as_deref(), &self.taps, &Fixed::new())? {
             Built::Graph(graph) => {
-                let optimized = passes::optimize(&graph, &self.taps)?;
+                let optimized = passes::fuse(&passes::optimize(&graph, &self.taps)?, &self.taps)?;
                 // What it was made from is not needed beside it.
                 drop(graph);
                 let mut program = plan::plan(optimized, self.tier, &self.threads)?;
@@ -120,7 +120,7 @@ impl Specialized {
             let fixed: Fixed = self.fixed.iter().map(|i| (*i, self.values[*i].clone())).collect();
             let Recipe { source, shapes, taps, .. } = &self.recipe;
             match source.build_for(shapes.as_deref(), taps, &fixed)? {
-                Built::Graph(graph) => break passes::optimize(&graph, taps)?,
+                Built::Graph(graph) => break passes::fuse(&passes::optimize(&graph, taps)?, taps)?,
                 Built::Depends(more, error) => {
                     let known = self.fixed.len();
                     self.fixed.extend(more.into_iter().filter(|i| *i < self.values.len()));

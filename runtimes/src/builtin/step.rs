@@ -2,6 +2,7 @@
 
 use super::kernels::io::{Inputs, Io, Outputs};
 use super::kernels::memory::Element;
+use super::kernels::threads::Shares;
 use crate::Result;
 
 /// What a step does at every invoke.
@@ -55,6 +56,15 @@ impl Step {
         run: impl Fn(&[A], &mut [B]) + Send + 'static,
     ) -> Self {
         Self::new(label, move |inputs, mut outputs, _| run(inputs.get(0), outputs.get(0)))
+    }
+
+    /// A step from one operand to one result of as many elements, each made of that at its place: threads share them.
+    pub(crate) fn each<A: Element, B: Element>(
+        label: &'static str,
+        shares: Shares,
+        run: impl Fn(&[A], &mut [B]) + Send + Sync + 'static,
+    ) -> Self {
+        Self::map(label, move |x: &[A], y: &mut [B]| shares.run(y, &|part, y| run(&x[part], y)))
     }
 
     /// A step from two operands to one result.

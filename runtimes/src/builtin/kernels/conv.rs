@@ -2,7 +2,7 @@
 //! output channel a column.
 
 use super::Tier;
-use super::gemm::{MAX_ROWS, Segments, Tile, ViewF32, block_columns, tile_f32};
+use super::gemm::{EndF32, MAX_ROWS, Segments, Tile, ViewF32, block_columns, tile_f32};
 use super::gemm_i8::{Dot, Finish, PackedI8, tile_i8};
 use super::pixels::{Small, Starts, Walk};
 use super::simd::{Kernel, QuadKernel, Quads, Simd, dispatch, dispatch_pairs, dispatch_quads};
@@ -63,21 +63,54 @@ impl Rows<'_> {
     }
 }
 
-/// f32 product; `range` is the smallest and the largest result.
+/// What becomes of f32 sums, see [`EndF32`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Then<'a> {
+    /// Smallest and largest result.
+    pub(crate) range: (f32, f32),
+    /// As many as results.
+    pub(crate) summand: Option<&'a [f32]>,
+    /// Of all columns of all blocks; empty for none.
+    pub(crate) slopes: &'a [f32],
+}
+
+impl Then<'_> {
+    /// Sums are results.
+    pub(crate) const NOTHING: Self =
+        Self { range: (f32::NEG_INFINITY, f32::INFINITY), summand: None, slopes: &[] };
+
+    /// From a result and from the first column on.
+    ///
+    /// # Safety
+    /// There is such a result.
+    #[inline(always)]
+    unsafe fn from(&self, result: usize) -> EndF32 {
+        EndF32 {
+            range: self.range,
+            // SAFETY: there are as many summands as results.
+            summand: self.summand.map(|s| unsafe { s.as_ptr().add(result) }),
+            slopes: (!self.slopes.is_empty()).then_some(self.slopes.as_ptr()),
+        }
+    }
+}
+
+/// f32 product.
 pub(crate) fn conv_f32(
     rows: Rows<'_>,
     layout: &Layout,
     packed: ViewF32<'_>,
-    range: (f32, f32),
+    then: Then<'_>,
     x: &[f32],
     y: &mut [f32],
 ) {
     let Rows { tier, walk, .. } = rows;
+    assert!(then.summand.is_none_or(|s| s.len() == y.len()), "as many summands as results");
+    assert!(then.slopes.is_empty() || then.slopes.len() >= packed.blocks() * packed.width);
     assert_eq!((layout.segments.depth(), block_columns(tier)), (packed.depth, packed.width));
     layout.check(walk, x.len(), 0, packed.columns, y.len());
     let y = Start(y.as_mut_ptr());
     rows.share(packed.blocks(), &|blocks| {
-        dispatch(tier, ConvF32 { layout, walk, packed, blocks, range, x, y });
+        dispatch(tier, ConvF32 { layout, walk, packed, blocks, then, x, y });
     });
 }
 
@@ -86,7 +119,7 @@ struct ConvF32<'a> {
     walk: &'a Walk,
     packed: ViewF32<'a>,
     blocks: Range<usize>,
-    range: (f32, f32),
+    then: Then<'a>,
     x: &'a [f32],
     /// Only results of `blocks` are written.
     y: Start<f32>,
@@ -107,7 +140,8 @@ impl<S: Simd> Tiles<S> for ConvF32<'_> {
         // SAFETY: `Layout::check` was passed: starts and results lie inside `x` and `y`.
         unsafe {
             let tile = place.tile(self.layout, self.x, self.y);
-            tile_f32::<S>(&tile, &self.layout.segments, self.packed, blocks, self.range);
+            let end = self.then.from(place.first * self.layout.stride + self.layout.output_offset);
+            tile_f32::<S>(&tile, &self.layout.segments, self.packed, blocks, end);
         }
     }
 }

@@ -65,10 +65,23 @@ impl PackedF32 {
         columns: usize,
         depth: usize,
     ) -> Result<Self> {
+        /// Elements of a cache line.
+        const LINE: usize = 16;
         let mut data = Buffer::of::<f32>(Self::elements(tier, columns, depth))?;
-        let at = |column: usize, k: usize| weights[column * depth + k];
-        pack_f32(tier, data.elements_mut(), bias, columns, depth, at);
-        Ok(Self { data, columns, depth, width: block_columns(tier) })
+        let width = block_columns(tier);
+        for (b, block) in data.elements_mut().chunks_exact_mut((depth + 1) * width).enumerate() {
+            let first = b * width;
+            pack_bias(&mut block[..width], bias, first);
+            let count = columns.saturating_sub(first).min(width);
+            // Columns are far apart: a line of each is read, and as many rows are written.
+            for (k, rows) in (0..depth).step_by(LINE).zip(block[width..].chunks_mut(LINE * width)) {
+                for j in 0..count {
+                    let column = &weights[(first + j) * depth + k..][..rows.len() / width];
+                    column.iter().zip(rows[j..].iter_mut().step_by(width)).for_each(|(w, to)| *to = *w);
+                }
+            }
+        }
+        Ok(Self { data, columns, depth, width })
     }
 
     /// Elements that packed weights take.
@@ -80,6 +93,12 @@ impl PackedF32 {
     pub(crate) fn view(&self) -> ViewF32<'_> {
         let Self { columns, depth, width, .. } = *self;
         ViewF32 { data: self.data.elements(), columns, depth, width }
+    }
+}
+
+fn pack_bias(to: &mut [f32], bias: Option<&[f32]>, first: usize) {
+    for (j, value) in to.iter_mut().enumerate() {
+        *value = bias.and_then(|b| b.get(first + j)).copied().unwrap_or(0.0);
     }
 }
 
@@ -95,9 +114,7 @@ pub(crate) fn pack_f32(
     let width = block_columns(tier);
     for (b, block) in to.chunks_exact_mut((depth + 1) * width).enumerate() {
         let first = b * width;
-        for (j, value) in block[..width].iter_mut().enumerate() {
-            *value = bias.and_then(|b| b.get(first + j)).copied().unwrap_or(0.0);
-        }
+        pack_bias(&mut block[..width], bias, first);
         let count = columns.saturating_sub(first).min(width);
         for (k, row) in block[width..].chunks_exact_mut(width).enumerate() {
             for (j, value) in row.iter_mut().enumerate() {
@@ -174,18 +191,63 @@ macro_rules! each_size {
 }
 pub(super) use each_size;
 
-/// All columns of blocks `indices` for one tile, cut to `min..=max`.
+/// What becomes of f32 sums: what is added to them, then the range that they are cut to, then factors of what is below
+/// zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndF32 {
+    /// Smallest and largest result.
+    pub(crate) range: (f32, f32),
+    /// Where the first result of the first row has its summand; others lie as the results do.
+    pub(crate) summand: Option<*const f32>,
+    /// Of the first column.
+    pub(crate) slopes: Option<*const f32>,
+}
+
+impl EndF32 {
+    /// The same for columns from another one on.
+    ///
+    /// # Safety
+    /// There are so many.
+    #[inline(always)]
+    unsafe fn from(self, column: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let on = |p: Option<*const f32>| p.map(|p| unsafe { p.add(column) });
+        Self { summand: on(self.summand), slopes: on(self.slopes), ..self }
+    }
+
+    /// A vector of results; `summand` and `slopes` are those of its columns.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    #[inline(always)]
+    unsafe fn cut<S: Simd>(self, sum: S::F, slopes: Option<*const f32>) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let cut = S::min(S::splat(self.range.1), S::max(S::splat(self.range.0), sum));
+            match slopes {
+                None => cut,
+                Some(slopes) => {
+                    let zero = S::splat(0.0);
+                    S::add(S::max(zero, cut), S::mul(S::min(zero, cut), S::load(slopes)))
+                }
+            }
+        }
+    }
+}
+
+/// All columns of blocks `indices` for one tile.
 ///
 /// # Safety
-/// Every row is readable at all segments, which are as deep as the weights, every wanted row's results are writable for all columns,
-/// the processor has the instructions of `S`, and the weights are packed for them.
+/// Every row is readable at all segments, which are as deep as the weights, every wanted row's results are writable for
+/// all columns, and so are summands readable; there are slopes for all columns of all blocks, the processor has the
+/// instructions of `S`, and the weights are packed for them.
 #[inline(always)]
 pub(crate) unsafe fn tile_f32<S: Simd>(
     tile: &Tile<f32, f32>,
     segments: &Segments,
     packed: ViewF32<'_>,
     indices: std::ops::Range<usize>,
-    range: (f32, f32),
+    end: EndF32,
 ) {
     let width = 2 * S::LANES;
     let mut index = indices.start;
@@ -195,15 +257,16 @@ pub(crate) unsafe fn tile_f32<S: Simd>(
             && index + ROW_BLOCKS <= indices.end
             && (index + ROW_BLOCKS) * width <= packed.columns
         {
-            row_f32::<S>(tile, segments, packed, index, range);
+            row_f32::<S>(tile, segments, packed, index, end.from(index * width));
             index += ROW_BLOCKS;
         }
         while index < indices.end {
             let weights = packed.block(index).as_ptr();
             let columns = (packed.columns - index * width).min(width);
             let out = tile.out.add(index * width);
+            let end = end.from(index * width);
             each_size!(S::ROWS_F32, tile.rows, columns <= S::LANES, |R, V| {
-                inner_f32::<S, R, V>(tile, segments, weights, columns, out, range);
+                inner_f32::<S, R, V>(tile, segments, weights, columns, out, end);
             });
             index += 1;
         }
@@ -220,7 +283,7 @@ unsafe fn row_f32<S: Simd>(
     segments: &Segments,
     packed: ViewF32<'_>,
     index: usize,
-    range: (f32, f32),
+    end: EndF32,
 ) {
     let (lanes, width) = (S::LANES, 2 * S::LANES);
     let block = (packed.depth + 1) * width;
@@ -245,11 +308,12 @@ unsafe fn row_f32<S: Simd>(
                 }
             }
         }
-        let (min, max) = (S::splat(range.0), S::splat(range.1));
         let out = tile.out.add(index * width);
         for b in 0..ROW_BLOCKS {
             for v in 0..2 {
-                S::store(out.add(b * width + v * lanes), S::min(max, S::max(min, sums[b][v])));
+                let at = b * width + v * lanes;
+                let sum = end.summand.map_or(sums[b][v], |s| S::add(sums[b][v], S::load(s.add(at))));
+                S::store(out.add(at), end.cut::<S>(sum, end.slopes.map(|s| s.add(at))));
             }
         }
     }
@@ -262,7 +326,7 @@ unsafe fn inner_f32<S: Simd, const R: usize, const V: usize>(
     weights: *const f32,
     columns: usize,
     out: *mut f32,
-    range: (f32, f32),
+    end: EndF32,
 ) {
     // SAFETY: the contract of `tile_f32`.
     unsafe {
@@ -286,9 +350,22 @@ unsafe fn inner_f32<S: Simd, const R: usize, const V: usize>(
                 w = w.add(2 * lanes);
             }
         }
-        let (min, max) = (S::splat(range.0), S::splat(range.1));
-        unroll!(r < R, {
-            unroll!(v < V, { sums[r][v] = S::min(max, S::max(min, sums[r][v])) });
+        if let Some(summand) = end.summand {
+            let mut few = [[0.0f32; MAX_COLUMNS]; MAX_ROWS];
+            let (mut from, mut stride) = (summand, tile.stride);
+            if columns < V * lanes {
+                unroll!(r < R, { copy_few(summand.add(r * tile.stride), few[r].as_mut_ptr(), columns) });
+                (from, stride) = (few.as_ptr().cast(), MAX_COLUMNS);
+            }
+            unroll!(r < R, {
+                unroll!(v < V, {
+                    sums[r][v] = S::add(sums[r][v], S::load(from.add(r * stride + v * lanes)));
+                });
+            });
+        }
+        unroll!(v < V, {
+            let slopes = end.slopes.map(|s| s.add(v * lanes));
+            unroll!(r < R, { sums[r][v] = end.cut::<S>(sums[r][v], slopes) });
         });
         if columns == V * lanes {
             unroll!(r < R, {

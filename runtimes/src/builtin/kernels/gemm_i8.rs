@@ -128,7 +128,11 @@ impl PackedI8 {
             let segments = weights.chunks_exact(length.max(1));
             for weights in segments.flat_map(|segment| segment.chunks(group)) {
                 let packed = &mut block[at..at + weights.len()];
-                packed.iter_mut().zip(weights).for_each(|(p, w)| *p = w.cast_unsigned());
+                match (<&mut [u8; 4]>::try_from(&mut *packed), <[i8; 4]>::try_from(weights)) {
+                    // At once, because most are.
+                    (Ok(packed), Ok(weights)) => *packed = weights.map(i8::cast_unsigned),
+                    _ => packed.iter_mut().zip(weights).for_each(|(p, w)| *p = w.cast_unsigned()),
+                }
                 at += width * group;
             }
         }

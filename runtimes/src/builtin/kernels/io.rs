@@ -38,6 +38,8 @@ struct Slot {
 // SAFETY: a slot is only an address; it is dereferenced through `Memory`, which owns what it points to
 // and borrows itself mutably for that.
 unsafe impl Send for Slot {}
+// SAFETY: as above; whoever has only a shared reference reads what no step writes meanwhile.
+unsafe impl Sync for Slot {}
 
 #[derive(Debug)]
 struct Slots {

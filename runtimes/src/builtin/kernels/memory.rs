@@ -97,6 +97,8 @@ pub fn copy_row<T: Copy>(from: &[T], to: &mut [T]) {
 
 /// A zeroed buffer whose start is aligned to [`ALIGN`].
 pub struct Buffer {
+    /// Where its memory begins, less than [`ALIGN`] before `start`.
+    base: NonNull<u8>,
     start: NonNull<u8>,
     len: usize,
 }
@@ -114,10 +116,12 @@ impl Buffer {
     pub fn zeroed(len: usize) -> Result<Self> {
         let layout = Self::layout(len)?;
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start =
-            NonNull::new(start).ok_or_else(|| Error::Runtime(format!("no memory for {len} bytes")))?;
-        Ok(Self { start, len })
+        let base = unsafe { alloc_zeroed(layout) };
+        let base = NonNull::new(base).ok_or_else(|| Error::Runtime(format!("no memory for {len} bytes")))?;
+        let ahead = base.addr().get().next_multiple_of(ALIGN) - base.addr().get();
+        // SAFETY: less than `ALIGN`, by which the memory is longer than `len`.
+        let start = unsafe { base.add(ahead) };
+        Ok(Self { base, start, len })
     }
 
     /// A buffer of `count` zero elements.
@@ -133,7 +137,8 @@ impl Buffer {
         if len > MAX_ARENA_BYTES {
             return Err(too_large());
         }
-        Layout::from_size_align(len.max(1), ALIGN).map_err(|_| too_large())
+        // Aligned by hand: the system has zeroed pages ready, but not of an alignment that is asked for.
+        Layout::from_size_align(len + ALIGN, 1).map_err(|_| too_large())
     }
 
     /// The bytes.
@@ -170,7 +175,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let layout = Self::layout(self.len).expect("the same layout was good when it was allocated");
         // SAFETY: allocated in `zeroed` with the same layout.
-        unsafe { dealloc(self.start.as_ptr(), layout) }
+        unsafe { dealloc(self.base.as_ptr(), layout) }
     }
 }
 

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "typed views of memory and SIMD instructions; every block says why it holds")]
 
 pub(crate) mod conv;
+pub(crate) mod cores;
 pub(crate) mod depthwise;
 pub(crate) mod dynamic;
 pub(crate) mod fixed;

@@ -4,7 +4,9 @@
 use super::Tier;
 use super::memory::copy_row;
 use super::simd::{Kernel, Simd, dispatch, dispatch_loops};
+use super::threads::{Shares, Threads};
 use crate::builtin::limits::MAX_RANK;
+use std::ops::Range;
 
 /// A nest of loops that walks one dense result and `N` operands with strides, in elements.
 #[derive(Clone, Debug)]
@@ -53,19 +55,51 @@ impl<const N: usize> Nest<N> {
         steps.map(|(n, s)| n * s[0].unsigned_abs()).sum::<usize>() + 1
     }
 
+    /// Lines of the result, of the same length: what the outermost loop walks.
+    pub(crate) fn lines(&self) -> usize {
+        self.outer.first().map_or(self.length, |(count, _)| *count)
+    }
+
+    /// Some lines.
+    fn part(&self, lines: Range<usize>) -> Part<'_, N> {
+        let strides = self.outer.first().map_or(&self.strides, |(_, strides)| strides);
+        let start = std::array::from_fn(|k| self.start[k] + strides[k] * lines.start as isize);
+        let length = if self.outer.is_empty() { lines.len() } else { self.length };
+        Part { outer: &self.outer, lines: lines.len(), start, length, strides: self.strides }
+    }
+
+    fn whole(&self) -> Part<'_, N> {
+        self.part(0..self.lines())
+    }
+
     /// Calls `row` with the place in the result and in each operand of every row.
     #[inline(always)]
     pub fn rows(&self, row: impl FnMut(usize, [usize; N])) {
-        self.pieces(&self.outer, self.length, row);
+        let part = self.whole();
+        part.pieces(part.outer, part.length, row);
     }
+}
 
-    /// The same for pieces of `length` elements of the result, around which there are some loops.
+/// Some lines of a nest.
+#[derive(Clone, Copy)]
+struct Part<'a, const N: usize> {
+    outer: &'a [(usize, [isize; N])],
+    /// Of the outermost loop, whatever it says itself.
+    lines: usize,
+    start: [isize; N],
+    length: usize,
+    strides: [isize; N],
+}
+
+impl<const N: usize> Part<'_, N> {
+    /// Calls `row` for pieces of `length` elements of the result, around which there are some loops.
     #[inline(always)]
     fn pieces(&self, outer: &[(usize, [isize; N])], length: usize, mut row: impl FnMut(usize, [usize; N])) {
-        if length == 0 || outer.iter().any(|(n, _)| *n == 0) {
+        let count = |d: usize| if d == 0 { self.lines } else { outer[d].0 };
+        let rank = outer.len();
+        if length == 0 || (0..rank).any(|d| count(d) == 0) {
             return;
         }
-        let rank = outer.len();
         let mut index = [0usize; MAX_RANK];
         let mut at = self.start;
         let mut out = 0;
@@ -78,14 +112,14 @@ impl<const N: usize> Nest<N> {
                     return;
                 }
                 d -= 1;
-                let (count, strides) = &outer[d];
+                let strides = &outer[d].1;
                 index[d] += 1;
-                if index[d] < *count {
+                if index[d] < count(d) {
                     (0..N).for_each(|k| at[k] += strides[k]);
                     break;
                 }
                 index[d] = 0;
-                (0..N).for_each(|k| at[k] -= strides[k] * (*count as isize - 1));
+                (0..N).for_each(|k| at[k] -= strides[k] * (count(d) as isize - 1));
             }
         }
     }
@@ -94,14 +128,26 @@ impl<const N: usize> Nest<N> {
 impl Nest<1> {
     /// Copies an operand in the order of the nest.
     pub fn copy<T: Copy>(&self, from: &[T], to: &mut [T]) {
+        self.whole().copy(from, to);
+    }
+
+    /// The same for some lines, to which `to` belongs.
+    pub(crate) fn copy_lines<T: Copy>(&self, lines: Range<usize>, from: &[T], to: &mut [T]) {
+        self.part(lines).copy(from, to);
+    }
+}
+
+impl Part<'_, 1> {
+    fn copy<T: Copy>(&self, from: &[T], to: &mut [T]) {
         let (n, stride) = (self.length, self.strides[0]);
         if let (Some(((m, [1]), outer)), 2..) = (self.outer.split_last(), stride) {
+            let m = if outer.is_empty() { self.lines } else { *m };
             self.pieces(outer, m * n, |out, [at]| {
-                turn(&from[at..], stride.unsigned_abs(), &mut to[out..out + m * n], [*m, n]);
+                turn(&from[at..], stride.unsigned_abs(), &mut to[out..out + m * n], [m, n]);
             });
             return;
         }
-        self.rows(|out, [at]| {
+        self.pieces(self.outer, n, |out, [at]| {
             let to = &mut to[out..out + n];
             match stride {
                 1 => copy_row(&from[at..at + n], to),
@@ -130,8 +176,15 @@ impl Nest<2> {
     /// Computes the result from two operands.
     #[inline(always)]
     pub fn map<A: Copy, B: Copy, C>(&self, a: &[A], b: &[B], c: &mut [C], f: impl Fn(A, B) -> C) {
+        self.whole().map(a, b, c, f);
+    }
+}
+
+impl Part<'_, 2> {
+    #[inline(always)]
+    fn map<A: Copy, B: Copy, C>(&self, a: &[A], b: &[B], c: &mut [C], f: impl Fn(A, B) -> C) {
         let n = self.length;
-        self.rows(|out, [pa, pb]| {
+        self.pieces(self.outer, n, |out, [pa, pb]| {
             let c = &mut c[out..out + n];
             match self.strides {
                 [1, 1] => {
@@ -171,19 +224,42 @@ impl<F: FnOnce()> Kernel for Loops<F> {
     }
 }
 
+/// A nest whose lines threads share.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedNest<const N: usize> {
+    pub(crate) nest: Nest<N>,
+    shares: Shares,
+}
+
+impl<const N: usize> SharedNest<N> {
+    /// Over a result of `elements` elements.
+    pub(crate) fn new(nest: Nest<N>, elements: usize, threads: &Threads) -> Self {
+        let lines = nest.lines();
+        Self { shares: Shares::new(threads, lines, elements / lines.max(1)), nest }
+    }
+}
+
+impl SharedNest<1> {
+    /// As [`Nest::copy`].
+    pub(crate) fn copy<T: Copy + Send + Sync>(&self, from: &[T], to: &mut [T]) {
+        self.shares.run(to, &|lines, to| self.nest.copy_lines(lines, from, to));
+    }
+}
+
 /// As [`Nest::map`], compiled for a tier.
-pub(crate) fn map2<A: Copy, B: Copy, C>(
+pub(crate) fn map2<A: Copy + Sync, B: Copy + Sync, C: Send>(
     tier: Tier,
-    nest: &Nest<2>,
+    over: &SharedNest<2>,
     (a, b): (&[A], &[B]),
     c: &mut [C],
-    f: impl Fn(A, B) -> C,
+    f: impl Fn(A, B) -> C + Sync,
 ) {
-    dispatch_loops(tier, Map2 { nest, a, b, c, f });
+    over.shares
+        .run(c, &|lines, c| dispatch_loops(tier, Map2 { part: over.nest.part(lines), a, b, c, f: &f }));
 }
 
 struct Map2<'a, A, B, C, F> {
-    nest: &'a Nest<2>,
+    part: Part<'a, 2>,
     a: &'a [A],
     b: &'a [B],
     c: &'a mut [C],
@@ -193,7 +269,7 @@ struct Map2<'a, A, B, C, F> {
 impl<A: Copy, B: Copy, C, F: Fn(A, B) -> C> Kernel for Map2<'_, A, B, C, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        self.nest.map(self.a, self.b, self.c, self.f);
+        self.part.map(self.a, self.b, self.c, self.f);
     }
 }
 
@@ -287,6 +363,31 @@ mod tests {
         let nest = Nest::broadcast(&[2, 3, 4], [&[2, 3, 4], &[2, 3, 4]]);
         assert_eq!((nest.length, nest.outer.len()), (24, 0));
         assert_eq!(Nest::broadcast(&[2, 3, 4], [&[2, 3, 4], &[4]]).outer.len(), 1);
+    }
+
+    #[test]
+    fn lines_are_parts_of_the_whole() {
+        let (a, b): (Vec<i32>, Vec<i32>) = ((0..60).collect(), (0..5).map(|v| 100 * v).collect());
+        for (shape, operand) in
+            [(&[3, 4, 5][..], &[5][..]), (&[12, 5], &[1, 5]), (&[60], &[1]), (&[4, 3, 5], &[4, 1, 1])]
+        {
+            let nest = Nest::broadcast(shape, [shape, operand]);
+            let mut whole = [0; 60];
+            nest.map(&a, &b, &mut whole, |a, b| a + b);
+            let length = 60 / nest.lines();
+            let mut parts = [0; 60];
+            for lines in [0..1, 1..3.min(nest.lines()), 3.min(nest.lines())..nest.lines()] {
+                let y = &mut parts[lines.start * length..lines.end * length];
+                nest.part(lines).map(&a, &b, y, |a, b| a + b);
+            }
+            assert_eq!(parts, whole, "{shape:?} {operand:?}");
+        }
+        let turned = Nest::new(&[5, 12], &[[1], [5]], [0]);
+        let (mut whole, mut parts) = ([0; 60], [0; 60]);
+        turned.copy(&a, &mut whole);
+        turned.copy_lines(0..2, &a, &mut parts[..24]);
+        turned.copy_lines(2..5, &a, &mut parts[24..]);
+        assert_eq!(parts, whole);
     }
 
     #[test]

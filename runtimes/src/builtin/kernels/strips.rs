@@ -35,6 +35,8 @@ pub(crate) struct Strip {
     pub(crate) geometry: Geometry,
     /// First input line.
     pub(crate) first_line: usize,
+    /// First output pixel.
+    pub(crate) first_pixel: usize,
     /// Where output pixels start: in the copy, or where there is none in the operand from the first input line on.
     pub(crate) walk: Walk,
 }
@@ -114,7 +116,8 @@ impl Strips {
         geometry.window.before = [above, left];
         geometry.window.after = [end - start - above - real, right];
         let first_line = image * height + low.min(height);
-        Strip { geometry, first_line, walk: geometry.walk(self.channels) }
+        let first_pixel = self.pixels(part).start;
+        Strip { geometry, first_line, first_pixel, walk: geometry.walk(self.channels) }
     }
 }
 

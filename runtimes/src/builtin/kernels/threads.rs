@@ -1,6 +1,7 @@
 //! A few threads that share the parts of one step. Which thread does which part is left to chance; what is computed is
 //! not: every part writes results of its own, and no sum crosses parts.
 
+use super::cores::Cores;
 use super::memory::ALIGN;
 use crate::{Error, Result};
 use std::cell::UnsafeCell;
@@ -9,19 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Turns that a worker waits before it sleeps: some tens of microseconds, longer than from one step to the next.
-const TURNS: u32 = 2000;
-/// Turns before others are let onto the core: the thread that is waited for may be one of them.
+/// Turns that a worker waits before it sleeps: about a millisecond, longer than most steps that one thread does.
+const TURNS: u32 = 30_000;
+/// The same where there are fewer cores than threads: the thread that is waited for may need this one.
+const CROWDED_TURNS: u32 = 2000;
+/// There, turns before others are let onto the core. Elsewhere that would cost the rest of a time slice.
 const ALONE: u32 = 200;
 
-/// One turn of waiting.
-fn turn(turns: u32) {
-    if turns < ALONE {
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
-    }
-}
 /// More threads than any model gains from.
 const MAX_THREADS: usize = 16;
 
@@ -60,6 +55,7 @@ struct Shared {
     failed: AtomicBool,
     /// Somebody is in [`Threads::each`].
     busy: AtomicBool,
+    cores: Cores,
     lock: Mutex<()>,
     wake: Condvar,
 }
@@ -88,6 +84,18 @@ impl Drop for Inside<'_> {
 }
 
 impl Shared {
+    /// One turn of waiting; whether there were enough of them.
+    fn wait(&self, turns: &mut u32) -> bool {
+        let crowded = self.cores.crowded();
+        if crowded && *turns >= ALONE || *turns >= TURNS {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+        *turns = turns.saturating_add(1);
+        *turns > if crowded { CROWDED_TURNS } else { TURNS }
+    }
+
     /// Takes parts until none is left.
     ///
     /// # Safety
@@ -106,13 +114,12 @@ impl Shared {
     }
 
     fn work(&self, thread: usize) {
+        self.cores.join(thread - 1);
         let (mut last, mut turns) = (0, 0);
         while !self.ended.load(Ordering::Relaxed) {
             let state = self.state.load(Ordering::SeqCst);
             if state & OPEN == 0 || state / ROUND == last {
-                turns += 1;
-                turn(turns);
-                if turns > TURNS {
+                if self.wait(&mut turns) {
                     self.sleep(last);
                     turns = 0;
                 }
@@ -184,6 +191,7 @@ impl Threads {
             ended: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             busy: AtomicBool::new(false),
+            cores: Cores::new(count - 1),
             lock: Mutex::new(()),
             wake: Condvar::new(),
         });
@@ -218,6 +226,7 @@ impl Threads {
         // SAFETY: the last job was closed and left by everybody before `busy` was taken back, and it is ours now.
         unsafe { *shared.job.get() = Some(Job { work, parts }) };
         shared.next.store(0, Ordering::Relaxed);
+        shared.cores.clear();
         shared.state.fetch_add(ROUND | OPEN, Ordering::SeqCst);
         shared.call();
         {
@@ -262,6 +271,45 @@ impl Threads {
     }
 }
 
+/// Elementary operations below which a part is not worth handing over.
+const PART_WORK: usize = 16 * 1024;
+/// Parts per thread, so that none waits long for another.
+const PER_THREAD: usize = 3;
+
+/// Rows of a result that threads share, of the same length, computed each by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares {
+    threads: Threads,
+    rows: usize,
+    /// Rows of a part; the last may have fewer.
+    each: usize,
+}
+
+impl Shares {
+    /// So many rows, each of so many elementary operations.
+    pub(crate) fn new(threads: &Threads, rows: usize, work: usize) -> Self {
+        let most = if threads.count() > 1 { threads.count() * PER_THREAD } else { 1 };
+        let parts = (rows.saturating_mul(work) / PART_WORK).clamp(1, most);
+        Self { threads: threads.clone(), rows, each: rows.div_ceil(parts).max(1) }
+    }
+
+    /// Calls `work` with the rows of every part and their results.
+    ///
+    /// # Panics
+    /// `y` is not made of so many rows, or a part panicked.
+    pub(crate) fn run<T: Send>(&self, y: &mut [T], work: &(dyn Fn(Range<usize>, &mut [T]) + Sync)) {
+        let parts = self.rows.div_ceil(self.each);
+        if parts <= 1 {
+            return work(0..self.rows, y);
+        }
+        let length = y.len() / self.rows;
+        assert_eq!(length * self.rows, y.len(), "results in {} rows", self.rows);
+        let rows = |part: usize| part * self.each..self.rows.min((part + 1) * self.each);
+        let bounds = |part: usize| rows(part).start * length..rows(part).end * length;
+        self.threads.split(parts, y, &mut [], bounds, |part, y, _| work(rows(part), y));
+    }
+}
+
 /// Closes a job and waits until everybody has left it, also when a part panics.
 struct Close<'a>(&'a Shared);
 
@@ -270,8 +318,7 @@ impl Drop for Close<'_> {
         self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut turns = 0;
         while self.0.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
-            turns += 1;
-            turn(turns);
+            self.0.wait(&mut turns);
         }
         self.0.busy.store(false, Ordering::Release);
     }
@@ -325,6 +372,23 @@ mod tests {
                 assert!(y.iter().enumerate().all(|(i, v)| *v == i / 3 + 1), "{count} {parts} {y:?}");
             }
         }
+    }
+
+    #[test]
+    fn shares_are_the_rows_once_in_order() {
+        for (count, rows, work) in [(1, 9, 1), (2, 0, 5), (2, 7, 100_000), (3, 50_000, 1), (4, 1, 1_000_000)]
+        {
+            let shares = Shares::new(&Threads::new(count).unwrap(), rows, work);
+            let mut y = vec![(0, 0); rows * 2];
+            shares.run(&mut y, &|part, y| {
+                for (row, y) in part.zip(y.chunks_exact_mut(2)) {
+                    y.iter_mut().for_each(|y| *y = (row, y.1 + 1));
+                }
+            });
+            assert!(y.iter().enumerate().all(|(i, y)| *y == (i / 2, 1)), "{count} {rows}");
+        }
+        let shares = Shares::new(&Threads::new(2).unwrap(), 3, 1);
+        shares.run(&mut [0; 3], &|part, _| assert_eq!(part, 0..3, "too little to share"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::memory::Element;
-use crate::builtin::kernels::nest::{Nest, map2};
+use crate::builtin::kernels::nest::{Nest, SharedNest, map2};
 use crate::builtin::step::Step;
 
 /// Which arithmetic.
@@ -89,7 +89,10 @@ impl Operator for Binary {
             return Ok(super::quantized_binary::prepare(*self, on, nest));
         }
         Ok(match out.dtype {
-            DType::F32 => Some(floats(self.kind, Over { tier: on.tier, clamp: self.clamp, nest })),
+            DType::F32 => {
+                let nest = SharedNest::new(nest, out.len(), on.threads);
+                Some(floats(self.kind, Over { tier: on.tier, clamp: self.clamp, nest }))
+            }
             _ if !self.clamp.is_none() => None,
             DType::F64 => Some(double(self.kind, nest)),
             DType::I8 => Some(integers::<i8>(self.kind, nest)),
@@ -109,11 +112,11 @@ impl Operator for Binary {
 struct Over {
     tier: Tier,
     clamp: Clamp,
-    nest: Nest<2>,
+    nest: SharedNest<2>,
 }
 
 fn floats(kind: BinaryKind, over: Over) -> Step {
-    fn step(label: &'static str, over: Over, f: impl Fn(f32, f32) -> f32 + Copy + Send + 'static) -> Step {
+    fn step(label: &'static str, over: Over, f: impl Fn(f32, f32) -> f32 + Copy + Send + Sync + 'static) -> Step {
         let Over { tier, clamp, nest } = over;
         if clamp.is_none() {
             Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, f))

@@ -5,7 +5,9 @@ use crate::Result;
 use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::nest::map1;
 use crate::builtin::kernels::quant::Quantized;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::step::Step;
 
 /// Operand: f32, integer or quantised; the natural result has the operand's type and quantisation.
@@ -32,9 +34,12 @@ impl Operator for Clip {
         }
         let clamp = self.clamp;
         Ok(match (x.dtype, x.quant.is_some()) {
-            (DType::F32, false) => Some(Step::map("clip.f32", move |x: &[f32], y: &mut [f32]| {
-                x.iter().zip(y).for_each(|(x, y)| *y = clamp.apply(*x));
-            })),
+            (DType::F32, false) => {
+                let (tier, shares) = (on.tier, Shares::new(on.threads, out.len(), 1));
+                Some(Step::each("clip.f32", shares, move |x: &[f32], y: &mut [f32]| {
+                    map1(tier, x, y, |x| clamp.apply(x));
+                }))
+            }
             (DType::I32, false) => Some(integers::<i32>(clamp.min as i32, clamp.max as i32)),
             (DType::I8, false) => Some(integers::<i8>(clamp.min as i8, clamp.max as i8)),
             (DType::U8, false) => Some(integers::<u8>(clamp.min as u8, clamp.max as u8)),

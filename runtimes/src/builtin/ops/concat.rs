@@ -3,6 +3,7 @@
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::copy_row;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 
@@ -47,16 +48,19 @@ impl Operator for Concat {
         let outer: usize = out.shape[..self.axis].iter().product();
         let row = out.shape[self.axis] * inner;
         let pieces: Vec<usize> = on.inputs.iter().map(|i| i.fact.shape[self.axis] * inner).collect();
+        // A vector of bytes is one operation.
+        let shares = Shares::new(on.threads, outer, row / 16);
         Ok(Some(Step::new("concat", move |inputs, mut outputs, _| {
-            let y = outputs.bytes(0);
-            let mut start = 0;
-            for (k, &piece) in pieces.iter().enumerate() {
-                let x = inputs.bytes(k);
-                for i in 0..outer {
-                    copy_row(&x[i * piece..][..piece], &mut y[i * row + start..][..piece]);
+            shares.run(outputs.bytes(0), &|rows, y| {
+                let mut start = 0;
+                for (k, &piece) in pieces.iter().enumerate() {
+                    let x = &inputs.bytes(k)[rows.start * piece..];
+                    for i in 0..rows.len() {
+                        copy_row(&x[i * piece..][..piece], &mut y[i * row + start..][..piece]);
+                    }
+                    start += piece;
                 }
-                start += piece;
-            }
+            });
         })))
     }
 }

@@ -3,7 +3,7 @@
 use super::quantized_mat_mul::{self, Product};
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::conv::{Layout, Rows, conv_f32};
+use crate::builtin::kernels::conv::{Layout, Rows, Then, conv_f32};
 use crate::builtin::kernels::gemm::{PackedF32, Segments, ViewF32, block_columns, pack_f32};
 use crate::builtin::kernels::memory::{self, ALIGN};
 use crate::builtin::kernels::nest::Nest;
@@ -72,7 +72,6 @@ impl Operator for MatMul {
         let (rows, packed) = (if self.transpose_a { m * k } else { 0 }, PackedF32::elements(on.tier, n, k));
         let bytes = limits::bytes(&[rows.next_multiple_of(ALIGN / 4) + packed], 4)?;
         let (transposed, tier, threads) = (*self, on.tier, on.threads.clone());
-        let all = (f32::NEG_INFINITY, f32::INFINITY);
         let step = Step::new("mat_mul.f32", move |inputs, mut outputs, scratch| {
             let scratch = memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
             let (turned, packed) = scratch.split_at_mut(rows.next_multiple_of(ALIGN / 4));
@@ -95,7 +94,7 @@ impl Operator for MatMul {
                         a
                     };
                     let view = ViewF32 { data: packed, columns: n, depth: k, width: block_columns(tier) };
-                    conv_f32(Rows { tier, threads: &threads, walk: &walk }, &layout, view, all, a, &mut y[(first + i) * m * n..][..m * n]);
+                    conv_f32(Rows { tier, threads: &threads, walk: &walk }, &layout, view, Then::NOTHING, a, &mut y[(first + i) * m * n..][..m * n]);
                 }
             });
         });

@@ -19,7 +19,7 @@ pub mod window_nd;
 
 use super::graph::Fact;
 use super::kernels::Tier;
-use super::kernels::nest::Nest;
+use super::kernels::nest::{Nest, SharedNest};
 use super::kernels::threads::Threads;
 use super::step::Step;
 use super::tensor::Tensor;
@@ -160,6 +160,7 @@ operators! {
     dynamic_update::DynamicUpdate,
     expand::Expand,
     fully_connected::FullyConnected,
+    fused_conv2d::FusedConv2d,
     gather::Gather,
     gather_elements::GatherElements,
     gather_nd::GatherNd,
@@ -224,6 +225,7 @@ pub(crate) fn mover(label: &'static str, on: &Prepare<'_>, nest: Nest<1>) -> Opt
     if from.as_output() != to.as_output() && !same_elements(from, to) {
         return None;
     }
+    let nest = SharedNest::new(nest, to.len(), on.threads);
     Some(match from.dtype.size() {
         1 => Step::map(label, move |x: &[u8], y: &mut [u8]| nest.copy(x, y)),
         2 => Step::map(label, move |x: &[u16], y: &mut [u16]| nest.copy(x, y)),

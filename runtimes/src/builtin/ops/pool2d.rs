@@ -10,6 +10,8 @@ use crate::builtin::kernels::Tier;
 use crate::builtin::kernels::memory::{self, Element};
 use crate::builtin::kernels::nest::on_tier;
 use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::threads::{Shares, Threads};
+use std::ops::Range;
 use crate::builtin::step::Step;
 
 /// Which pool.
@@ -56,12 +58,12 @@ impl Operator for Pool2d {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         let [_, oh, ow, _] = dims4(out)?;
         let pool = Pool { input: dims4(x)?, output: [oh, ow], kernel: self.kernel, window: self.window };
-        let (clamp, kind, tier) = (self.clamp, self.kind, on.tier);
+        let (clamp, kind, tier, shares) = (self.clamp, self.kind, on.tier, pool.shares(on.threads));
         if x.quant.is_none() && out.quant.is_none() && x.dtype == DType::F32 && out.dtype == DType::F32 {
             return Ok(Some(match kind {
                 PoolKind::Max => Step::map("max_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
                     let larger = |a, x| if x > a { x } else { a };
-                    pool.run(tier, x, y, f32::NEG_INFINITY, larger, |y, _| clamp.apply(y));
+                    pool.run((tier, &shares), x, y, f32::NEG_INFINITY, larger, |y, _| clamp.apply(y));
                 }),
                 PoolKind::Average | PoolKind::AverageWithPadding => {
                     let all = (kind == PoolKind::AverageWithPadding).then_some(self.kernel[0] * self.kernel[1]);
@@ -87,9 +89,9 @@ impl Operator for Pool2d {
             return Ok(None);
         }
         Ok(match (x.dtype, x.per_tensor()) {
-            (DType::I8, Some((scale, zero))) => integers::<i8>(pool, tier, kind, clamp.quantized::<i8>(scale, zero)),
-            (DType::U8, Some((scale, zero))) => integers::<u8>(pool, tier, kind, clamp.quantized::<u8>(scale, zero)),
-            (DType::I16, Some((scale, zero))) => integers::<i16>(pool, tier, kind, clamp.quantized::<i16>(scale, zero)),
+            (DType::I8, Some((scale, zero))) => integers::<i8>(pool, tier, shares, kind, clamp.quantized::<i8>(scale, zero)),
+            (DType::U8, Some((scale, zero))) => integers::<u8>(pool, tier, shares, kind, clamp.quantized::<u8>(scale, zero)),
+            (DType::I16, Some((scale, zero))) => integers::<i16>(pool, tier, shares, kind, clamp.quantized::<i16>(scale, zero)),
             _ => None,
         })
     }
@@ -119,6 +121,12 @@ impl Pool {
         taps.filter(move |p| *p < length)
     }
 
+    /// Output pixels that threads share.
+    fn shares(&self, threads: &Threads) -> Shares {
+        let ([n, _, _, c], [oh, ow], [kh, kw]) = (self.input, self.output, self.kernel);
+        Shares::new(threads, n * oh * ow, c.saturating_mul(kh.saturating_mul(kw)))
+    }
+
     /// Means of windows: sums of rows are summed, so that large windows lose little.
     #[inline(always)]
     fn means(&self, x: &[f32], y: &mut [f32], row_sum: &mut [f32], finish: impl Fn(f32, usize) -> f32) {
@@ -146,14 +154,14 @@ impl Pool {
     /// Folds every window from `zero` with `take`, then `finish` with the number of elements.
     fn run<T: Element, A: Element>(
         self,
-        tier: Tier,
+        (tier, shares): (Tier, &Shares),
         x: &[T],
         y: &mut [A],
         zero: A,
-        take: impl Fn(A, T) -> A,
-        finish: impl Fn(A, usize) -> A,
+        take: impl Fn(A, T) -> A + Sync,
+        finish: impl Fn(A, usize) -> A + Sync,
     ) {
-        on_tier(tier, || self.fold(x, y, zero, take, finish));
+        shares.run(y, &|pixels, y| on_tier(tier, || self.fold(x, y, pixels, zero, &take, &finish)));
     }
 
     #[inline(always)]
@@ -161,16 +169,17 @@ impl Pool {
         &self,
         x: &[T],
         y: &mut [A],
+        pixels: Range<usize>,
         zero: A,
         take: impl Fn(A, T) -> A,
         finish: impl Fn(A, usize) -> A,
     ) {
-        let [n, h, w, c] = self.input;
+        let [_, h, w, c] = self.input;
         let [oh, ow] = self.output;
         if c == 0 {
             return;
         }
-        for (at, y) in y.chunks_exact_mut(c).take(n * oh * ow).enumerate() {
+        for (at, y) in pixels.zip(y.chunks_exact_mut(c)) {
             let (ox, oy, image) = (at % ow, at / ow % oh, at / ow / oh);
             y.fill(zero);
             let mut count = 0;
@@ -189,6 +198,7 @@ impl Pool {
 fn integers<T: Quantized + Ord>(
     pool: Pool,
     tier: Tier,
+    shares: Shares,
     kind: PoolKind,
     (min, max): (i32, i32),
 ) -> Option<Step> {
@@ -196,7 +206,7 @@ fn integers<T: Quantized + Ord>(
     if kind == PoolKind::Max {
         return Some(Step::map("max_pool2d.int", move |x: &[T], y: &mut [T]| {
             let larger = |a, x| if x > a { x } else { a };
-            pool.run(tier, x, y, T::narrow(T::MIN), larger, |y, _| cut(y.wide()));
+            pool.run((tier, &shares), x, y, T::narrow(T::MIN), larger, |y, _| cut(y.wide()));
         }));
     }
     let [_, _, _, c] = pool.input;

@@ -2,7 +2,7 @@
 
 use super::{Operand, Operator, Prepare, arity, broadcast};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::nest::{Nest, map2};
+use crate::builtin::kernels::nest::{Nest, SharedNest, map2};
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -31,6 +31,7 @@ impl Operator for Prelu {
             return Ok(None);
         }
         let nest = Nest::broadcast(&out.shape, [&x.shape, &slope.shape]);
+        let nest = SharedNest::new(nest, out.len(), on.threads);
         let tier = on.tier;
         Ok(Some(Step::map2("prelu.f32", move |x: &[f32], slope: &[f32], y: &mut [f32]| {
             map2(tier, &nest, (x, slope), y, |x, s| if x < 0.0 { x * s } else { x });

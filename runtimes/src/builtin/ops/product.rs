@@ -4,7 +4,7 @@
 use super::conv2d::Dynamic;
 use super::{Clamp, Prepare};
 use crate::builtin::kernels::Tier;
-use crate::builtin::kernels::conv::{Activation, Layout, Rows, conv_f32, conv_i8};
+use crate::builtin::kernels::conv::{Activation, Layout, Rows, Then, conv_f32, conv_i8};
 use crate::builtin::kernels::dynamic::{Groups, Method};
 use crate::builtin::kernels::gemm::{PackedF32, block_columns};
 use crate::builtin::kernels::gemm_i8::{Columns, PackedI8, ToBytes, ToF32};
@@ -32,6 +32,15 @@ pub(crate) struct Product {
     pub(crate) fully_connected: bool,
     /// Kernels to use.
     pub(crate) tier: Tier,
+}
+
+/// What follows an f32 product of one group, before its range and after it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct After {
+    /// The operand that is added.
+    pub(crate) summand: Option<usize>,
+    /// What is below zero is multiplied by, per channel; none where empty.
+    pub(crate) slopes: Vec<f32>,
 }
 
 /// Constant weights: int8 around zero, with a scale for all or for each output channel.
@@ -126,7 +135,9 @@ impl Product {
         let packed = self.packed_bytes(w.dtype.size())?;
         let weights = Weights::of(on, 0)?;
         let step = match (x.dtype, x.quant.is_some(), weights, out.dtype, out.quant.is_some()) {
-            (DType::F32, false, None, DType::F32, false) if w.dtype == DType::F32 => self.float(on)?,
+            (DType::F32, false, None, DType::F32, false) if w.dtype == DType::F32 => {
+                self.float(on, &After::default())?
+            }
             (DType::F32, false, Some(w), DType::F32, false) => self.hybrid(on, &w)?,
             (DType::I8, true, Some(w), DType::I8, true) => self.bytes::<i8, i8>(on, &w)?,
             (DType::U8, true, Some(w), DType::U8, true) => self.bytes::<u8, u8>(on, &w)?,
@@ -159,7 +170,13 @@ impl Product {
         (0..self.groups).map(layout).collect()
     }
 
-    fn float(&self, on: &Prepare<'_>) -> Result<Option<Step>> {
+    /// The step for f32, with what follows it.
+    pub(crate) fn prepare_f32(&self, on: &Prepare<'_>, after: &After) -> Result<Option<Step>> {
+        let packed = self.packed_bytes(size_of::<f32>())?;
+        Ok(self.float(on, after)?.map(|step| step.packed(packed)))
+    }
+
+    fn float(&self, on: &Prepare<'_>, after: &After) -> Result<Option<Step>> {
         let weights = on.inputs[1].constant.map(Tensor::elements::<f32>).transpose()?.unwrap_or(&[]);
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
         let columns = self.channels / self.groups;
@@ -173,14 +190,21 @@ impl Product {
             parts.push((layout, packed));
         }
         let range = (self.clamp.min, self.clamp.max);
+        let (channels, summand, mut slopes) = (self.channels, after.summand, after.slopes.clone());
+        if !slopes.is_empty() {
+            slopes.resize(columns.next_multiple_of(block_columns(tier)), 0.0);
+        }
         let over = self.over(size_of::<f32>(), self.geometry.has_border(), on.threads);
         let bytes = over.scratch(1)?;
         let step = Step::new(
             self.label(["conv2d.f32", "fully_connected.f32"]),
             move |inputs, mut outputs, scratch| {
                 let x = inputs.get::<f32>(0);
+                let summand = summand.map(|operand| inputs.get::<f32>(operand));
                 over.run(outputs.get::<f32>(0), scratch, |strip, threads, y, scratch| {
                     let from = over.from(strip, x);
+                    let summand = summand.map(|s| &s[strip.first_pixel * channels..][..y.len()]);
+                    let then = Then { range, summand, slopes: &slopes };
                     let image =
                         memory::elements_mut::<f32>(scratch).expect("scratch memory of whole elements");
                     let image = if over.copied {
@@ -192,7 +216,7 @@ impl Product {
                     let rows = Rows { tier, threads, walk: &strip.walk };
                     parts
                         .iter()
-                        .for_each(|(layout, packed)| conv_f32(rows, layout, packed.view(), range, image, y));
+                        .for_each(|(layout, packed)| conv_f32(rows, layout, packed.view(), then, image, y));
                 });
             },
         );

@@ -4,7 +4,7 @@
 use super::binary::{Binary, BinaryKind};
 use super::{Dialect, Prepare};
 use crate::builtin::kernels::Tier;
-use crate::builtin::kernels::nest::{Nest, map2};
+use crate::builtin::kernels::nest::{Nest, SharedNest, map2};
 use crate::builtin::kernels::quant::{Quantized, Requant};
 use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
@@ -18,6 +18,7 @@ pub(crate) fn prepare(op: Binary, on: &Prepare<'_>, nest: Nest<2>) -> Option<Ste
         b: on.inputs[1].fact.per_tensor()?,
         y: out.per_tensor()?,
     };
+    let nest = SharedNest::new(nest, out.len(), on.threads);
     match (out.dtype, on.dialect) {
         (DType::I8, Dialect::Tflite) => bytes::<i8>(op, all, nest, on.tier),
         (DType::U8, Dialect::Tflite) => bytes::<u8>(op, all, nest, on.tier),
@@ -38,16 +39,16 @@ struct Scales {
 
 fn step<T: Quantized>(
     label: &'static str,
-    nest: Nest<2>,
+    nest: SharedNest<2>,
     tier: Tier,
-    f: impl Fn(i32, i32) -> i32 + Copy + Send + 'static,
+    f: impl Fn(i32, i32) -> i32 + Copy + Send + Sync + 'static,
 ) -> Option<Step> {
     Some(Step::map2(label, move |a: &[T], b: &[T], y: &mut [T]| {
         map2(tier, &nest, (a, b), y, |a: T, b: T| T::narrow(f(a.wide(), b.wide())));
     }))
 }
 
-fn bytes<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Option<Step> {
+fn bytes<T: Quantized>(op: Binary, s: Scales, nest: SharedNest<2>, tier: Tier) -> Option<Step> {
     let ((a, za), (b, zb), (y, zy)) = (s.a, s.b, s.y);
     let (min, max) = op.clamp.quantized::<T>(y, zy);
     match op.kind {
@@ -132,7 +133,7 @@ impl Square {
     }
 }
 
-fn reals<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Option<Step> {
+fn reals<T: Quantized>(op: Binary, s: Scales, nest: SharedNest<2>, tier: Tier) -> Option<Step> {
     let ((a, za), (b, zb), (y, zy)) = (s.a, s.b, s.y);
     let (min, max) = op.clamp.quantized::<T>(y, zy);
     let requant = Requant::new(min, max, zy);
@@ -152,7 +153,7 @@ fn reals<T: Quantized>(op: Binary, s: Scales, nest: Nest<2>, tier: Tier) -> Opti
     }
 }
 
-fn words(op: Binary, s: Scales, nest: Nest<2>) -> Option<Step> {
+fn words(op: Binary, s: Scales, nest: SharedNest<2>) -> Option<Step> {
     let ((a, 0), (b, 0), (y, 0)) = (s.a, s.b, s.y) else { return None };
     let largest = 2.0 * f64::from(a.max(b));
     let (ma, mb) = (Multiplier::new(f64::from(a) / largest), Multiplier::new(f64::from(b) / largest));

@@ -4,9 +4,12 @@ use super::{Dialect, Operand, Operator, Prepare, arity};
 use crate::Result;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::Element;
+use crate::builtin::kernels::nest::map1;
 use crate::builtin::kernels::quant::{Quantized, Requant};
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::kernels::wide::Multiplier;
 use crate::builtin::step::Step;
+use half::slice::HalfFloatSliceExt;
 use protocol::DType;
 
 /// Operand: f32 (also f16) or quantised. The result's type and quantisation are given with
@@ -32,19 +35,17 @@ impl Operator for Requantize {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         Ok(match (x.dtype, x.quant.is_some(), out.dtype, out.quant.is_some()) {
             (DType::F32, false, DType::F32, false) => Some(Step::alias("requantize")),
-            (DType::F32, false, DType::I8, true) => quantize::<i8>(on.dialect, out),
-            (DType::F32, false, DType::U8, true) => quantize::<u8>(on.dialect, out),
-            (DType::F32, false, DType::I16, true) => quantize::<i16>(on.dialect, out),
-            (DType::F32, false, DType::U16, true) => quantize::<u16>(on.dialect, out),
-            (DType::I8, true, DType::F32, false) => dequantize::<i8>(x),
-            (DType::U8, true, DType::F32, false) => dequantize::<u8>(x),
-            (DType::I16, true, DType::F32, false) => dequantize::<i16>(x),
-            (DType::U16, true, DType::F32, false) => dequantize::<u16>(x),
+            (DType::F32, false, DType::I8, true) => quantize::<i8>(on),
+            (DType::F32, false, DType::U8, true) => quantize::<u8>(on),
+            (DType::F32, false, DType::I16, true) => quantize::<i16>(on),
+            (DType::F32, false, DType::U16, true) => quantize::<u16>(on),
+            (DType::I8, true, DType::F32, false) => dequantize::<i8>(on),
+            (DType::U8, true, DType::F32, false) => dequantize::<u8>(on),
+            (DType::I16, true, DType::F32, false) => dequantize::<i16>(on),
+            (DType::U16, true, DType::F32, false) => dequantize::<u16>(on),
             (DType::I32, true, DType::F32, false) => Some(dequantize_wide(x)),
             (DType::F16, false, DType::F32, false) => {
-                Some(Step::map("dequantize.f16", |x: &[half::f16], y: &mut [f32]| {
-                    x.iter().zip(y).for_each(|(x, y)| *y = x.to_f32());
-                }))
+                Some(Step::map("dequantize.f16", |x: &[half::f16], y: &mut [f32]| x.convert_to_f32_slice(y)))
             }
             (_, true, _, true) if super::same_elements(x, out) => Some(Step::alias("requantize")),
             (DType::I8, true, DType::I8, true) if on.dialect == Dialect::Onnx => retable::<i8>(x, out),
@@ -57,16 +58,17 @@ impl Operator for Requantize {
     }
 }
 
-fn quantize<T: Quantized>(dialect: Dialect, out: &Fact) -> Option<Step> {
-    let (scale, zero) = out.per_tensor()?;
+fn quantize<T: Quantized>(on: &Prepare<'_>) -> Option<Step> {
+    let (scale, zero) = on.outputs[0].per_tensor()?;
     let requant = Requant::new(T::MIN, T::MAX, zero);
     let inverse = 1.0 / scale;
-    Some(match dialect {
-        Dialect::Tflite => Step::map("quantize", move |x: &[f32], y: &mut [T]| {
-            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x * inverse)));
+    let (tier, shares) = (on.tier, Shares::new(on.threads, on.outputs[0].len(), 1));
+    Some(match on.dialect {
+        Dialect::Tflite => Step::each("quantize", shares, move |x: &[f32], y: &mut [T]| {
+            map1(tier, x, y, |x| T::narrow(requant.apply(x * inverse)));
         }),
-        Dialect::Onnx => Step::map("quantize", move |x: &[f32], y: &mut [T]| {
-            x.iter().zip(y).for_each(|(x, y)| *y = T::narrow(requant.apply(x / scale)));
+        Dialect::Onnx => Step::each("quantize", shares, move |x: &[f32], y: &mut [T]| {
+            map1(tier, x, y, |x| T::narrow(requant.apply(x / scale)));
         }),
     })
 }
@@ -99,7 +101,14 @@ impl Channels {
     }
 }
 
-fn dequantize<T: Quantized>(x: &Fact) -> Option<Step> {
+fn dequantize<T: Quantized>(on: &Prepare<'_>) -> Option<Step> {
+    let x = on.inputs[0].fact;
+    if let Some((scale, zero)) = x.per_tensor() {
+        let (tier, shares) = (on.tier, Shares::new(on.threads, x.len(), 1));
+        return Some(Step::each("dequantize", shares, move |x: &[T], y: &mut [f32]| {
+            map1(tier, x, y, |x: T| (x.wide() - zero) as f32 * scale);
+        }));
+    }
     let channels = Channels::of(x);
     Some(Step::map("dequantize", move |x: &[T], y: &mut [f32]| {
         channels.each(x, y, |x, zero, scale| (x.wide() - zero) as f32 * scale);

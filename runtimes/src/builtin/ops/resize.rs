@@ -3,6 +3,8 @@
 use super::conv2d::dims4;
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::memory::copy_row;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::limits;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
@@ -50,6 +52,9 @@ pub struct Resize {
     pub mode: ResizeMode,
 }
 
+/// Elementary operations of an element that is mixed.
+const MIXING: usize = 4;
+
 /// Weight of one in the fixed point that int8 pixels are mixed with: 11 bits, as XNNPACK has it.
 const ONE: f32 = 2048.0;
 
@@ -84,7 +89,8 @@ impl Operator for Resize {
         let (x, out) = (on.inputs[0].fact, &on.outputs[0]);
         let [n, h, w, c] = dims4(x)?;
         let (rows, columns) = (self.axis(0, h), self.axis(1, w));
-        let grid = Grid { images: n, size: [h, w], channels: c, rows, columns };
+        let shares = Shares::new(on.threads, n * self.output[0], self.output[1] * c * MIXING);
+        let grid = Grid { size: [h, w], channels: c, rows, columns, shares };
         if self.mode != ResizeMode::Linear {
             return Ok((x.as_output() == out.as_output()).then(|| nearest(grid, x.dtype)));
         }
@@ -209,38 +215,48 @@ impl Resize {
 /// Output pixels over input pixels.
 #[derive(Debug)]
 struct Grid {
-    images: usize,
     size: [usize; 2],
     channels: usize,
     rows: Vec<Between>,
     columns: Vec<Between>,
+    /// Lines of all results.
+    shares: Shares,
 }
 
 impl Grid {
     /// Mixes the four pixels around each output pixel; `weight` prepares a part for `mix`.
-    fn mix<T: Copy, W: Copy>(
+    fn mix<T: Copy + Send + Sync, W: Copy>(
         &self,
         x: &[T],
         y: &mut [T],
-        weight: impl Fn(f32) -> W,
-        mix: impl Fn([T; 4], W, W) -> T,
+        weight: impl Fn(f32) -> W + Sync,
+        mix: impl Fn([T; 4], W, W) -> T + Sync,
     ) {
-        let [h, w] = self.size;
         let c = self.channels;
-        let mut results = y.chunks_exact_mut(c.max(1));
-        for image in 0..self.images {
-            let pixel = |row: usize, column: usize| &x[((image * h + row) * w + column) * c..][..c];
-            for row in &self.rows {
-                for (column, y) in self.columns.iter().zip(&mut results) {
-                    let (top, bottom) = (pixel(row.low, column.low), pixel(row.high, column.low));
-                    let (top2, bottom2) = (pixel(row.low, column.high), pixel(row.high, column.high));
-                    let (vertical, horizontal) = (weight(row.part), weight(column.part));
-                    for (k, y) in y.iter_mut().enumerate() {
-                        *y = mix([top[k], top2[k], bottom[k], bottom2[k]], vertical, horizontal);
-                    }
+        self.lines(y, c, |[low, high], part, y| {
+            let pixel = |line: usize, column: usize| &x[(line + column) * c..][..c];
+            for (column, y) in self.columns.iter().zip(y.chunks_exact_mut(c)) {
+                let (top, bottom) = (pixel(low, column.low), pixel(high, column.low));
+                let (top2, bottom2) = (pixel(low, column.high), pixel(high, column.high));
+                let (vertical, horizontal) = (weight(part), weight(column.part));
+                let corners = top.iter().zip(top2).zip(bottom.iter().zip(bottom2));
+                for (((a, b), (c, d)), y) in corners.zip(y) {
+                    *y = mix([*a, *b, *c, *d], vertical, horizontal);
                 }
             }
-        }
+        });
+    }
+
+    /// Calls `work` for every line of the result, of pixels of `size` elements, with the numbers of the pixels that the
+    /// two input lines start with, and how far it is from the first.
+    fn lines<T: Send>(&self, y: &mut [T], size: usize, work: impl Fn([usize; 2], f32, &mut [T]) + Sync) {
+        let ([h, w], length) = (self.size, self.columns.len() * size);
+        self.shares.run(y, &|lines, y| {
+            for (line, y) in lines.zip(y.chunks_exact_mut(length.max(1))) {
+                let (image, row) = (line / self.rows.len(), self.rows[line % self.rows.len()]);
+                work([row.low, row.high].map(|row| (image * h + row) * w), row.part, y);
+            }
+        });
     }
 }
 
@@ -249,16 +265,11 @@ fn nearest(grid: Grid, dtype: DType) -> Step {
     let size = dtype.size() * grid.channels;
     Step::new("resize_nearest", move |inputs, mut outputs, _| {
         let x = inputs.bytes(0);
-        let [h, w] = grid.size;
-        let mut results = outputs.bytes(0).chunks_exact_mut(size.max(1));
-        for image in 0..grid.images {
-            for row in &grid.rows {
-                let line = &x[(image * h + row.low) * w * size..][..w * size];
-                for (column, y) in grid.columns.iter().zip(&mut results) {
-                    y.copy_from_slice(&line[column.low * size..][..size]);
-                }
+        grid.lines(outputs.bytes(0), size, |[low, _], _, y| {
+            for (column, y) in grid.columns.iter().zip(y.chunks_exact_mut(size)) {
+                copy_row(&x[(low + column.low) * size..][..size], y);
             }
-        }
+        });
     })
 }
 

@@ -2,6 +2,9 @@
 
 use super::{Operand, quantized_softmax, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
+use crate::builtin::kernels::math::exp;
+use crate::builtin::kernels::nest::on_tier;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -37,24 +40,34 @@ impl Operator for Softmax {
         if x.dtype != DType::F32 || out.dtype != DType::F32 {
             return Ok(None);
         }
-        let columns = on.outputs[0].shape.last().copied().unwrap_or(1).max(1);
-        let (beta, log) = (self.beta, self.log);
+        let columns = out.shape.last().copied().unwrap_or(1).max(1);
+        let shares = Shares::new(on.threads, out.len() / columns, columns.saturating_mul(EXPONENTIAL));
+        let (op, tier) = (*self, on.tier);
         Ok(Some(Step::map("softmax.f32", move |x: &[f32], y: &mut [f32]| {
-            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
-                let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let mut sum = 0.0;
-                for (x, y) in x.iter().zip(y.iter_mut()) {
-                    *y = (x - top) * beta;
-                    sum += y.exp();
-                }
-                if log {
-                    let shift = sum.ln();
-                    y.iter_mut().for_each(|y| *y -= shift);
-                } else {
-                    y.iter_mut().for_each(|y| *y = y.exp() / sum);
-                }
-            }
+            shares.run(y, &|rows, y| {
+                let x = x[rows.start * columns..rows.end * columns].chunks_exact(columns);
+                on_tier(tier, || x.zip(y.chunks_exact_mut(columns)).for_each(|(x, y)| op.row(x, y)));
+            });
         })))
+    }
+}
+
+/// Elementary operations of an exponential.
+const EXPONENTIAL: usize = 8;
+
+impl Softmax {
+    #[inline(always)]
+    fn row(self, x: &[f32], y: &mut [f32]) {
+        let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let scaled = |x: f32| (x - top) * self.beta;
+        x.iter().zip(&mut *y).for_each(|(x, y)| *y = exp(scaled(*x)));
+        let sum: f32 = y.iter().sum();
+        if self.log {
+            let shift = sum.ln();
+            x.iter().zip(y).for_each(|(x, y)| *y = scaled(*x) - shift);
+        } else {
+            y.iter_mut().for_each(|y| *y /= sum);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::product::Bias;
 use super::window::MAX_ATTRIBUTE;
 use super::{Clamp, Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
-use crate::builtin::kernels::conv::{Layout, Rows, conv_f32};
+use crate::builtin::kernels::conv::{Layout, Rows, Then, conv_f32};
 use crate::builtin::kernels::gemm::{PackedF32, Segments};
 use crate::builtin::kernels::memory;
 use crate::builtin::kernels::pixels::Walk;
@@ -90,7 +90,7 @@ impl Operator for TransposeConv2d {
             for at in 0..n * h {
                 let x = &x[at / h * image + at % h * width * c..][..width * c];
                 let rows = Rows { tier, threads: &threads, walk: &walk };
-                conv_f32(rows, &line, packed.view(), (f32::NEG_INFINITY, f32::INFINITY), x, sums);
+                conv_f32(rows, &line, packed.view(), Then::NOTHING, x, sums);
                 scatter.add(at % h, sums, &mut y[at / h * size..][..size]);
             }
             if !clamp.is_none() {

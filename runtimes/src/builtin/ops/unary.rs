@@ -6,6 +6,7 @@ use protocol::DType;
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::Element;
 use crate::builtin::kernels::nest::map1;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::kernels::{Tier, math};
 use crate::builtin::step::Step;
 
@@ -156,7 +157,7 @@ impl Operator for Unary {
             return Ok(quantized_unary::prepare(self.kind, on));
         }
         Ok(match x.dtype {
-            DType::F32 => floats(self.kind, on.tier),
+            DType::F32 => floats(self.kind, on),
             DType::F64 if self.kind != UnaryKind::Not => {
                 let kind = self.kind;
                 Some(Step::map("unary.f64", move |x: &[f64], y: &mut [f64]| {
@@ -175,40 +176,50 @@ impl Operator for Unary {
     }
 }
 
-fn floats(kind: UnaryKind, tier: Tier) -> Option<Step> {
-    fn step(label: &'static str, tier: Tier, f: impl Fn(f32) -> f32 + Copy + Send + 'static) -> Option<Step> {
-        Some(Step::map(label, move |x: &[f32], y: &mut [f32]| map1(tier, x, y, f)))
+/// Elementary operations of a function that is a polynomial, and of one that is a call.
+const POLYNOMIAL: usize = 8;
+const CALL: usize = 32;
+
+fn floats(kind: UnaryKind, on: &Prepare<'_>) -> Option<Step> {
+    /// Where a step runs, and how much work there is for it.
+    #[derive(Clone)]
+    struct Over(Tier, Shares);
+    fn step(label: &'static str, on: Over, f: impl Fn(f32) -> f32 + Copy + Send + Sync + 'static) -> Option<Step> {
+        let Over(tier, shares) = on;
+        Some(Step::each(label, shares, move |x: &[f32], y: &mut [f32]| map1(tier, x, y, f)))
     }
+    let over = |work| Over(on.tier, Shares::new(on.threads, on.outputs[0].len(), work));
+    let (cheap, dear) = (over(1), over(POLYNOMIAL));
     match kind {
-        UnaryKind::Abs => step("abs.f32", tier, |x| x.abs()),
-        UnaryKind::Neg => step("neg.f32", tier, |x| -x),
-        UnaryKind::Square => step("square.f32", tier, |x| x * x),
-        UnaryKind::Reciprocal => step("reciprocal.f32", tier, |x| 1.0 / x),
-        UnaryKind::Sqrt => step("sqrt.f32", tier, |x| x.sqrt()),
-        UnaryKind::Rsqrt => step("rsqrt.f32", tier, |x| 1.0 / x.sqrt()),
+        UnaryKind::Abs => step("abs.f32", cheap, |x| x.abs()),
+        UnaryKind::Neg => step("neg.f32", cheap, |x| -x),
+        UnaryKind::Square => step("square.f32", cheap, |x| x * x),
+        UnaryKind::Reciprocal => step("reciprocal.f32", cheap, |x| 1.0 / x),
+        UnaryKind::Sqrt => step("sqrt.f32", cheap, |x| x.sqrt()),
+        UnaryKind::Rsqrt => step("rsqrt.f32", cheap, |x| 1.0 / x.sqrt()),
         UnaryKind::LeakyRelu { slope } => {
-            step("leaky_relu.f32", tier, move |x| if x < 0.0 { x * slope } else { x })
+            step("leaky_relu.f32", cheap, move |x| if x < 0.0 { x * slope } else { x })
         }
-        UnaryKind::Exp => step("exp.f32", tier, math::exp),
-        UnaryKind::Tanh => step("tanh.f32", tier, math::tanh),
-        UnaryKind::Logistic => step("logistic.f32", tier, math::logistic),
-        UnaryKind::Silu => step("silu.f32", tier, |x| x * math::logistic(x)),
-        UnaryKind::Erf => step("erf.f32", tier, math::erf),
-        UnaryKind::Gelu => step("gelu.f32", tier, |x| {
+        UnaryKind::Exp => step("exp.f32", dear, math::exp),
+        UnaryKind::Tanh => step("tanh.f32", dear, math::tanh),
+        UnaryKind::Logistic => step("logistic.f32", dear, math::logistic),
+        UnaryKind::Silu => step("silu.f32", dear, |x| x * math::logistic(x)),
+        UnaryKind::Erf => step("erf.f32", dear, math::erf),
+        UnaryKind::Gelu => step("gelu.f32", dear, |x| {
             0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
         }),
-        UnaryKind::GeluTanh => step("gelu.f32", tier, |x| {
+        UnaryKind::GeluTanh => step("gelu.f32", dear, |x| {
             0.5 * x * (1.0 + math::tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))
         }),
-        UnaryKind::HardSwish => step("hard_swish.f32", tier, |x| x * (cut(x + 3.0, 6.0) / 6.0)),
+        UnaryKind::HardSwish => step("hard_swish.f32", cheap, |x| x * (cut(x + 3.0, 6.0) / 6.0)),
         UnaryKind::HardSigmoid { alpha, beta } => {
-            step("hard_sigmoid.f32", tier, move |x| cut(alpha * x + beta, 1.0))
+            step("hard_sigmoid.f32", cheap, move |x| cut(alpha * x + beta, 1.0))
         }
         UnaryKind::Elu { alpha } => {
-            step("elu.f32", tier, move |x| if x < 0.0 { alpha * math::exp_m1(x) } else { x })
+            step("elu.f32", dear, move |x| if x < 0.0 { alpha * math::exp_m1(x) } else { x })
         }
         UnaryKind::Not => None,
-        other => Some(Step::map("unary.f32", move |x: &[f32], y: &mut [f32]| {
+        other => Some(Step::each("unary.f32", over(CALL).1, move |x: &[f32], y: &mut [f32]| {
             x.iter().zip(y).for_each(|(x, y)| *y = other.real(*x));
         })),
     }

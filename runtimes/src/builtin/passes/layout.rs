@@ -10,6 +10,7 @@ use crate::Result;
 use crate::builtin::graph::{Fact, Graph, Node, NodeId, OutputType, ValueId};
 use crate::builtin::ops::{Concat, Gather, Op, Pad, Reduce, Reshape, Slice, Transpose};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The pass.
@@ -132,15 +133,15 @@ impl Layout<'_> {
         Ok(true)
     }
 
-    /// A reshape does not mind a transpose that only moves dimensions of length 1, and one that only adds or
-    /// removes such dimensions can come before the transpose.
+    /// A reshape does not mind a transpose that only moves dimensions of length 1, and one that takes apart or together
+    /// dimensions which lie beside each other there can come before the transpose.
     fn reshape(&mut self, node: &Node) -> Result<bool> {
         let (&[input], &[output]) = (node.inputs.as_slice(), node.outputs.as_slice()) else {
             return Ok(false);
         };
         let Some(View { new, perm }) = self.view(input).cloned() else { return Ok(false) };
         let fact = self.rewriter.new.fact(new);
-        if !per_tensor(fact) {
+        if !per_tensor(fact) || self.rewriter.is_known(input) {
             return Ok(false);
         }
         if keeps_order(&fact.shape, &perm) {
@@ -148,8 +149,14 @@ impl Layout<'_> {
             return Ok(true);
         }
         let (from, to) = (&self.rewriter.fact(input).shape, &self.rewriter.fact(output).shape);
-        let Some((shape, perm)) = before_transpose(from, to, &perm) else { return Ok(false) };
-        let new = self.rewriter.new.add(self.rewriter.name(output), Reshape { shape }, &[new])?;
+        let Some(Before { order, shape, perm }) = before_transpose(from, to, &perm) else { return Ok(false) };
+        let name = self.rewriter.name(output);
+        let moved = if keeps_order(&fact.shape, &order) {
+            new
+        } else {
+            self.rewriter.new.add(name, Transpose { perm: order }, &[new])?
+        };
+        let new = self.rewriter.new.add(name, Reshape { shape }, &[moved])?;
         self.set_view(output, new, perm);
         Ok(true)
     }
@@ -232,27 +239,74 @@ fn carried(op: &Op, perm: &[usize], old: &Graph, rest: &[ValueId]) -> Option<(Op
     }
 }
 
-/// Shape before the transpose, and the transpose then needed, for a reshape `from` → `to` that only adds or
-/// removes dimensions of length 1, of a value that is a transpose by `perm`.
-fn before_transpose(from: &[usize], to: &[usize], perm: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
+/// A reshape before a transpose and not after it.
+#[derive(Debug, PartialEq)]
+struct Before {
+    /// The order of dimensions that the reshape needs: no element moves but for those that it takes together.
+    order: Vec<usize>,
+    /// Its shape.
+    shape: Vec<usize>,
+    /// The transpose then needed.
+    perm: Vec<usize>,
+}
+
+/// For a reshape `from` → `to` of a value that is a transpose by `perm`; `None` where it takes dimensions together
+/// between which others lie before the transpose.
+fn before_transpose(from: &[usize], to: &[usize], perm: &[usize]) -> Option<Before> {
     let long = |shape: &[usize]| (0..shape.len()).filter(|axis| shape[*axis] != 1).collect::<Vec<_>>();
     let (old, new) = (long(from), long(to));
-    if !old.iter().map(|axis| from[*axis]).eq(new.iter().map(|axis| to[*axis])) {
-        return None;
+    let position = |index: usize| perm[old[index]];
+    let mut positions: Vec<usize> = (0..old.len()).map(position).collect();
+    positions.sort_unstable();
+    let mut pieces = Vec::new();
+    for (old, new) in pieces_of(&old, from, &new, to)? {
+        let ranks: Vec<usize> =
+            old.clone().filter_map(|i| positions.binary_search(&position(i)).ok()).collect();
+        let (first, last) = (*ranks.iter().min()?, *ranks.iter().max()?);
+        if last - first + 1 != old.len() {
+            return None;
+        }
+        pieces.push((first, old, new));
     }
-    // long dimensions in their order before the transpose, after all the short ones
-    let mut order: Vec<usize> = (0..old.len()).collect();
-    order.sort_by_key(|index| perm[old[*index]]);
-    let short = to.len() - new.len();
-    let mut shape = vec![1; short];
-    let mut after: Vec<usize> = vec![0; to.len()];
+    pieces.sort_by_key(|(first, ..)| *first);
+    let mut order: Vec<usize> = (0..perm.len()).filter(|at| !positions.contains(at)).collect();
+    let mut shape = vec![1; to.len() - new.len()];
+    let mut after = vec![0; to.len()];
     let ones = (0..to.len()).filter(|axis| to[*axis] == 1);
     ones.enumerate().for_each(|(position, axis)| after[axis] = position);
-    for index in order {
-        after[new[index]] = shape.len();
-        shape.push(to[new[index]]);
+    for (_, old, target) in pieces {
+        order.extend(old.map(position));
+        for axis in target.map(|i| new[i]) {
+            after[axis] = shape.len();
+            shape.push(to[axis]);
+        }
     }
-    Some((shape, after))
+    Some(Before { order, shape, perm: after })
+}
+
+/// The smallest pieces of two lists of dimensions, by their indices, that have as many elements as each other.
+fn pieces_of(
+    old: &[usize],
+    from: &[usize],
+    new: &[usize],
+    to: &[usize],
+) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    let (mut pieces, mut i, mut j) = (Vec::new(), 0, 0);
+    while i < old.len() || j < new.len() {
+        let (first_old, first_new) = (i, j);
+        let (mut a, mut b) = (1usize, 1usize);
+        while a != b || i == first_old {
+            if a <= b {
+                a = a.checked_mul(from[*old.get(i)?])?;
+                i += 1;
+            } else {
+                b = b.checked_mul(to[*new.get(j)?])?;
+                j += 1;
+            }
+        }
+        pieces.push((first_old..i, first_new..j));
+    }
+    Some(pieces)
 }
 
 /// One item per dimension, put where `perm` says the dimension is.
@@ -306,7 +360,7 @@ fn permuted(kind: OutputType, perm: &[usize]) -> OutputType {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{after, constant, conv, graph, input, keeping, ops};
+    use super::super::testing::{after, constant, conv, graph, input, keeping, ops, run as results};
     use super::*;
     use crate::builtin::ops::{
         Binary, BinaryKind, PadMode, ReduceKind, SliceRange, Softmax, Unary, UnaryKind,
@@ -401,11 +455,40 @@ mod tests {
     #[test]
     fn short_dimensions_come_and_go_before_a_transpose() {
         // [1, 64, 1, 48] is [1, 1, 48, 64] transposed
+        let before = |order: &[usize], shape: &[usize], perm: &[usize]| {
+            let [order, shape, perm] = [order, shape, perm].map(<[usize]>::to_vec);
+            Some(Before { order, shape, perm })
+        };
         let got = before_transpose(&[1, 64, 1, 48], &[1, 64, 48], &[0, 3, 1, 2]);
-        assert_eq!(got, Some((vec![1, 48, 64], vec![0, 2, 1])));
+        assert_eq!(got, before(&[0, 1, 2, 3], &[1, 48, 64], &[0, 2, 1]));
         let got = before_transpose(&[64, 48], &[64, 1, 48], &[1, 0]);
-        assert_eq!(got, Some((vec![1, 48, 64], vec![2, 0, 1])));
-        assert_eq!(before_transpose(&[64, 48], &[48, 64], &[1, 0]), None);
+        assert_eq!(got, before(&[0, 1], &[1, 48, 64], &[2, 0, 1]));
+    }
+
+    #[test]
+    fn dimensions_are_taken_apart_and_together_before_a_transpose() {
+        let got = before_transpose(&[2, 12, 5, 7], &[2, 3, 4, 35], &TO_NCHW).unwrap();
+        assert_eq!((&got.shape[..], &got.perm[..]), (&[2, 35, 3, 4][..], &[0, 2, 3, 1][..]));
+        assert_eq!(before_transpose(&[5, 3, 7], &[15, 7], &[1, 2, 0]).unwrap().order, [0, 1, 2]);
+        assert_eq!(before_transpose(&[5, 3, 7], &[5, 21], &[0, 2, 1]).unwrap().order, [0, 2, 1]);
+        assert_eq!(before_transpose(&[5, 3, 7], &[15, 7], &[0, 2, 1]), None, "7 lies between 5 and 3");
+        assert_eq!(before_transpose(&[5, 3], &[4, 4], &[1, 0]), None);
+    }
+
+    #[test]
+    fn channels_are_shuffled_where_they_lie() {
+        let mut g = graph();
+        let x = input(&mut g, &[2, 4, 5, 6]);
+        let t = transpose(&mut g, "t", &TO_NCHW, x);
+        let apart = g.add("a", Reshape { shape: vec![2, 3, 2, 4, 5] }, &[t]).unwrap();
+        let shuffled = transpose(&mut g, "s", &[0, 2, 1, 3, 4], apart);
+        let together = g.add("b", Reshape { shape: vec![2, 6, 4, 5] }, &[shuffled]).unwrap();
+        let y = transpose(&mut g, "y", &TO_NHWC, together);
+        let z = g.add("z", Unary { kind: UnaryKind::Abs }, &[y]).unwrap();
+        g.output(z);
+        let after = after(run, &g);
+        assert_eq!(ops(&after), ["Reshape", "Transpose", "Reshape", "Abs"]);
+        assert_eq!(results(&after), results(&g));
     }
 
     #[test]

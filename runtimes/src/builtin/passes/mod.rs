@@ -6,6 +6,7 @@
 
 mod activation;
 mod affine;
+mod fuse;
 mod layout;
 mod pad;
 mod qdq;
@@ -45,6 +46,15 @@ pub fn optimize(graph: &Graph, keep: &[String]) -> Result<Graph> {
         done = Some(next);
     }
     done.map_or_else(|| constants(graph, &keep), Ok)
+}
+
+/// Takes operators together that kernels of the processor do at once. Tensors named in `keep` stay what they are.
+///
+/// # Errors
+/// A limit of the graph.
+pub fn fuse(graph: &Graph, keep: &[String]) -> Result<Graph> {
+    let keep: HashSet<&str> = keep.iter().map(String::as_str).collect();
+    fuse::run(graph, &keep).map_err(|e| e.at("pass fuse"))
 }
 
 /// Computes what has become constant, among it dequantised weights that no pass wanted as they were, and

@@ -439,7 +439,7 @@ mod tests {
             ("[health]\nmin-battery = 101", "0 to 100"),
             ("[health]\nmax-celsius = 500.0", "1 to 120"),
             ("[[limits]]\ndevices = \"all\"\nblackout = [\"sometimes\"]", "mon-fri"),
-            ("[changes]\nbudget = 5", "budget"),
+            ("[changes]\nbudget = 5", "expected"),
             ("[notify]\nwebhook = \"ftp://x\"", "https://"),
             ("[notify]\nwhen = \"never\"", "never"),
         ] {

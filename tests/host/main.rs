@@ -12,6 +12,8 @@ mod files;
 #[cfg(test)]
 mod interruptions;
 #[cfg(test)]
+mod nightly;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod scene;

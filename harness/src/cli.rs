@@ -2,7 +2,8 @@
 
 use crate::{
     commands::{
-        agents, compare, completions, devices, diff, doctor, export, gate, inspect, nightly, open, profile,
+        agents, compare, completions, devices, diff, doctor, export, gate, history, inspect, nightly, open,
+        profile,
         recheck, report, run, runtimes, selftest, spec, suites,
     },
     exit::CommandResult,
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Open(open::Args),
     /// Write a run in formats that other tools read: Parquet, CSV, JSON, pictures, traces
     Export(export::Args),
+    /// What was measured night after night: series, trends, changes of level and their alarms
+    History(history::Args),
     /// Check that the reports of a run follow from its record, and that nobody changed the record
     Recheck(recheck::Args),
     /// Say what a model file really holds
@@ -145,6 +148,7 @@ impl Cli {
             Command::Report(args) => report::work(&args, config),
             Command::Open(args) => open::work(&args, config),
             Command::Export(args) => export::work(&args, config),
+            Command::History(args) => history::work(args, config),
             Command::Recheck(args) => recheck::work(&args, config),
             Command::Inspect(args) => inspect::work(&args, config),
             Command::Suites(args) => suites::work(&args),

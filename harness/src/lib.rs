@@ -12,6 +12,7 @@ mod dispatch;
 mod elf;
 mod exit;
 mod gate;
+mod history;
 mod interrupt;
 mod libraries;
 mod link;

@@ -83,6 +83,9 @@ pub(crate) struct Layer {
     /// Folder with agents for devices, bench-agent-ARCH [default: agents in the cache folder]
     #[arg(long, env = "BENCH_AGENT_DIR", value_name = "DIR")]
     pub(crate) agent_dir: Option<PathBuf>,
+    /// Folder or s3://bucket/prefix of the history; a flag of the commands that use it [default: history, beside `out`]
+    #[arg(skip)]
+    pub(crate) history: Option<String>,
     /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
     #[arg(long)]
     #[serde(skip)]
@@ -110,6 +113,7 @@ impl Layer {
             cache: self.cache.or(below.cache),
             cache_limit: self.cache_limit.or(below.cache_limit),
             agent_dir: self.agent_dir.or(below.agent_dir),
+            history: self.history.or(below.history),
             accept_new_host_key: self.accept_new_host_key,
         }
     }
@@ -120,6 +124,7 @@ impl Layer {
         self.cache = self.cache.map(|p| folder.join(p));
         self.devices = self.devices.map(|p| folder.join(p));
         self.agent_dir = self.agent_dir.map(|p| folder.join(p));
+        self.history = self.history.map(|place| place_from(folder, place));
         self
     }
 
@@ -172,6 +177,8 @@ pub(crate) struct Settings {
     pub(crate) cache_limit: Size,
     /// Folder with agents; `None`: the usual ones.
     pub(crate) agent_dir: Option<PathBuf>,
+    /// Where the history is kept: a folder, or `s3://bucket/prefix`.
+    pub(crate) history: String,
     /// Keys of hosts that were never seen are taken on trust.
     pub(crate) accept_new_host_key: bool,
 }
@@ -199,7 +206,10 @@ impl Settings {
             Some(path) => path,
             None => default_cache()?,
         };
+        let out = here.join(all.out.unwrap_or_else(|| PathBuf::from("runs")));
+        let beside = || out.with_file_name("history").display().to_string();
         Ok(Self {
+            history: all.history.map_or_else(beside, |place| place_from(&here, place)),
             devices: each_once(all.device.unwrap_or_else(|| vec!["local".to_owned()])),
             devices_file: all.devices.map(|p| here.join(p)),
             runtimes: each_once(all.runtime.unwrap_or_default()),
@@ -213,7 +223,7 @@ impl Settings {
             margin: all.margin.unwrap_or_default(),
             accuracy_margin: all.accuracy_margin,
             canaries: all.canaries.unwrap_or(true),
-            out: here.join(all.out.unwrap_or_else(|| PathBuf::from("runs"))),
+            out,
             cache: here.join(cache),
             cache_limit: all.cache_limit.unwrap_or(CACHE_LIMIT),
             agent_dir: all.agent_dir.map(|p| here.join(p)),
@@ -234,6 +244,11 @@ impl Settings {
     pub(crate) fn agents(&self) -> Agents {
         Agents::new(self.agent_dir.as_deref(), &self.cache)
     }
+}
+
+/// A folder is meant from another one, a URL from nowhere.
+fn place_from(folder: &Path, place: String) -> String {
+    if place.contains("://") { place } else { folder.join(place).display().to_string() }
 }
 
 fn each_once<T: PartialEq>(list: Vec<T>) -> Vec<T> {
@@ -301,6 +316,21 @@ mod tests {
         assert_eq!((got.threads, got.seed, got.margin.all), (Some(4), Some(7), Some(0.05)));
         assert_eq!((got.out, got.cache), (folder.path().join("kept"), PathBuf::from("/c")));
         assert_eq!(got.devices, ["local"]);
+    }
+
+    #[test]
+    fn the_history_lies_beside_the_runs_or_where_it_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |text: &str, flag: Option<&str>| {
+            let path = file(folder.path(), text);
+            let flags = Layer { history: flag.map(str::to_owned), ..Layer::default() };
+            Settings::resolve(flags, Some(&path)).unwrap().history
+        };
+        let here = |name: &str| folder.path().join(name).display().to_string();
+        assert_eq!(place("out = \"kept/runs\"", None), here("kept/history"));
+        assert_eq!(place("history = \"nights\"", None), here("nights"));
+        assert_eq!(place("history = \"nights\"", Some("/else")), "/else");
+        assert_eq!(place("history = \"s3://farm/x\"", None), "s3://farm/x");
     }
 
     #[test]

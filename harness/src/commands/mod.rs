@@ -8,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod gate;
+pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod nightly;
 pub(crate) mod open;

@@ -80,7 +80,7 @@ fn field<'a>(value: &'a AnyValue<'_>, kind: Kind) -> Cow<'a, str> {
 }
 
 /// Text that no spreadsheet takes for a formula.
-fn harmless(cell: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(cell: &str) -> Cow<'_, str> {
     let shown = text::visible(cell);
     let formula = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     if shown.trim_start().starts_with(formula) { Cow::Owned(format!("'{shown}")) } else { shown }

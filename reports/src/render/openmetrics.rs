@@ -19,7 +19,7 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// Labels and a value.
-type Point = (Vec<(&'static str, String)>, f64);
+pub(crate) type Point = (Vec<(&'static str, String)>, f64);
 
 fn render(source: Source<'_>, _: &Options, out: &mut dyn Write) -> Result<(), RenderError> {
     let view = View::new(source.record, source.verdicts);
@@ -122,7 +122,7 @@ fn severity(verdict: Verdict) -> f64 {
 
 /// One family; nothing where there is no point. What is no finite number is no point, and of points that are called the
 /// same only the first is one: a reader would refuse the whole file.
-fn family(
+pub(crate) fn family(
     out: &mut dyn Write,
     name: &str,
     help: &str,

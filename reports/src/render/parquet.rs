@@ -31,7 +31,7 @@ parquet_format!(SAMPLES, "samples", Kept::OnRequest, "every timed sample, a row 
 /// Rows of a row group: a dozen columns of it are a dozen megabytes.
 const GROUP_ROWS: usize = 1 << 17;
 
-const OPTIONS: WriteOptions = WriteOptions {
+pub(crate) const OPTIONS: WriteOptions = WriteOptions {
     statistics: StatisticsOptions {
         min_value: true,
         max_value: true,

@@ -16,6 +16,7 @@ mod reason;
 mod score;
 mod sequential;
 mod units;
+mod value;
 
 #[cfg(test)]
 mod document;
@@ -31,6 +32,7 @@ pub use case::{CaseSummary, LatencySummary, PercentileRow};
 pub use reason::{Reason, Side};
 pub use sequential::next_step;
 pub use units::UnitPair;
+pub use value::{CaseValue, Relative, case_values};
 
 use crate::record::{CaseIndex, Contrast, RunRecord, Task};
 use protocol::{Metric, metric};

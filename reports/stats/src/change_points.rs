@@ -79,7 +79,13 @@ fn median_of(mut values: Vec<f64>) -> f64 {
     median_sorted(&values)
 }
 
-/// sd of one value, from the differences of neighbours: a few changes of level hardly touch it.
+/// Standard deviation of one value, from the differences of neighbours: a few changes of level hardly touch it. 0 for
+/// fewer than two values. The σ of [`Pelt::penalty`].
+pub fn neighbour_noise(values: &[f64]) -> Result<f64, StatsError> {
+    check_values("noise between neighbours", values, 0)?;
+    Ok(noise(values))
+}
+
 fn noise(values: &[f64]) -> f64 {
     let steps: Vec<f64> = values.windows(2).map(|w| w[1] - w[0]).collect();
     if steps.is_empty() {

@@ -39,7 +39,7 @@ mod special;
 pub use allocation::{Halved, LEAST_ITERATIONS, Levels, MOST_ITERATIONS};
 pub use autocorrelation::{autocorrelation, effective_sample_size};
 pub use bootstrap::{Bootstrap, Clusters, Resampled};
-pub use change_points::Pelt;
+pub use change_points::{Pelt, neighbour_noise};
 pub use delong::{Auc, PairedAuc, delong};
 pub use descriptive::{Summary, coefficient_of_variation, mad, mean, median, standard_deviation};
 pub use dist::{

@@ -3,8 +3,7 @@
 use crate::{
     commands::{
         agents, compare, completions, devices, diff, doctor, export, gate, history, inspect, nightly, open,
-        profile,
-        recheck, report, run, runtimes, selftest, spec, suites,
+        profile, recheck, report, run, runtimes, selftest, spec, suites,
     },
     exit::CommandResult,
 };

@@ -4,11 +4,8 @@
 pub mod accuracy;
 mod brief;
 pub mod diff;
-<<<<<<< HEAD
-pub mod page;
-=======
 pub mod history;
->>>>>>> b711e87 (The history of nights: rows by series in Parquet files that are written once, changes of level, alarms, and bench history)
+pub mod page;
 mod profile;
 mod recheck;
 pub mod record;

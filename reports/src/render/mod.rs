@@ -18,13 +18,10 @@ mod side;
 mod terminal;
 mod trace;
 
-<<<<<<< HEAD
-pub use markdown::escaped as markdown_text;
-=======
 pub(crate) use csv::harmless;
+pub use markdown::escaped as markdown_text;
 pub(crate) use openmetrics::{Point, family};
 pub(crate) use parquet::OPTIONS as PARQUET_OPTIONS;
->>>>>>> b711e87 (The history of nights: rows by series in Parquet files that are written once, changes of level, alarms, and bench history)
 pub use side::{SideFormat, side_by_side};
 
 use crate::record::RunRecord;

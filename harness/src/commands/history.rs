@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::Timestamp;
 use reports::{
     history::{
         Alarm, Change, Filter, History, Night, Nights, Note, Outcome, RAW_NIGHTS, Reading, Row, SeriesInfo,
@@ -375,7 +375,7 @@ fn acknowledge(history: &History, alarm: &str, reason: &str, who: Option<String>
 }
 
 fn today() -> String {
-    Zoned::new(Timestamp::now(), TimeZone::UTC).date().to_string()
+    Timestamp::now().to_string().chars().take(10).collect()
 }
 
 fn compact(history: &History, month: Option<&str>, raw_nights: u32) -> CommandResult {

@@ -1,28 +1,37 @@
-//! Leads a night: hears what devices do, keeps every result, looks for changes when everything is measured, and writes
-//! the summary. The one owner of the night's record.
+//! Leads a night: hears what devices do, keeps every result, has changes measured again when everything else is, and
+//! writes the summary. The one owner of the night's record.
 
-use super::{file::Farm, notify, shown};
+use super::{
+    confirm::{self, Confirmations, Planning, Source},
+    file::Farm,
+    models::Models,
+    notify, shown,
+};
 use crate::{
     exit::{CommandResult, ExitWith},
     interrupt::Interrupts,
     progress::{Progress, say},
     render::{Concluded, conclude, width},
-    settings::Settings,
     values::human_time,
 };
 use farm::{
     device::{DeviceCard, State},
-    job::{Job, JobId, JobOutcome, JobResult, Record},
+    job::{Job, JobId, JobOutcome, JobResult, Record, Subject},
     night::{
-        self, Ended, NightEntry, NightRecord, NightWriter, RUNS_DIR, RunVerdicts, SUMMARY_FILE, Summary,
+        self, ChangeLine, Ended, NightEntry, NightRecord, NightWriter, RUNS_DIR, RunVerdicts, SUMMARY_FILE,
+        Summary,
     },
     queue::{HEARTBEAT, Queue, QueueError},
     worker::{Stop, Told},
 };
 use jiff::Timestamp;
-use reports::visible;
+use reports::{
+    history::{self, History, HistoryError, Outcome},
+    record, visible,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::{
@@ -41,7 +50,14 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Who leads.
 pub(super) struct Conductor<'a> {
     farm: &'a Farm,
-    settings: &'a Settings,
+    history: History,
+    models: Models,
+    /// Suites that were measured, by name.
+    suites: BTreeMap<String, Source>,
+    /// Changes since earlier nights that this one looked at, once it has looked.
+    alarms: Option<Vec<String>>,
+    /// What a person should know.
+    notes: BTreeSet<String>,
     writer: NightWriter,
     record: NightRecord,
     verdicts: Vec<RunVerdicts>,
@@ -58,17 +74,34 @@ impl<'a> Conductor<'a> {
     /// A run of it cannot be read.
     pub(super) fn new(
         farm: &'a Farm,
-        settings: &'a Settings,
+        history: History,
         writer: NightWriter,
         record: NightRecord,
         progress: &'a mut Progress,
     ) -> CommandResult<Self> {
-        let mut verdicts = Vec::new();
-        for run in record.results.values().filter_map(|(_, run)| run.as_ref()) {
-            verdicts.extend(verdicts_of(&conclude(&writer.dir().join(RUNS_DIR).join(run))?));
+        let mut all = Self {
+            farm,
+            history,
+            models: Models::beside(&farm.out),
+            suites: BTreeMap::new(),
+            alarms: None,
+            notes: BTreeSet::new(),
+            writer,
+            record,
+            verdicts: Vec::new(),
+            at_work: BTreeMap::new(),
+            saved: None,
+            progress,
+        };
+        let runs: Vec<String> = all.record.results.values().filter_map(|(_, run)| run.clone()).collect();
+        for run in runs {
+            let concluded = conclude(&all.run_dir(&run))?;
+            all.learn(&concluded);
         }
-        let at_work = BTreeMap::new();
-        Ok(Self { farm, settings, writer, record, verdicts, at_work, saved: None, progress })
+        let confirming: Vec<String> =
+            all.record.added.iter().flat_map(|job| alarms_of(job).to_vec()).collect();
+        all.alarms = (!confirming.is_empty()).then_some(confirming);
+        Ok(all)
     }
 
     /// Until every job has come to an end, the time is over, or somebody wants it to stop.
@@ -237,30 +270,51 @@ impl<'a> Conductor<'a> {
 
     async fn keep(&mut self, result: JobResult) -> CommandResult<()> {
         self.at_work.remove(&result.device);
-        let subject = self.subject_of(&result.job);
+        let job = result.job.clone();
+        let subject = self.subject_of(&job);
         let took = human_time(Duration::from_millis(result.took_ms));
         let run = run_of(&result);
         let mut said = format!("{subject} {} in {took}", result.outcome.word());
         if let Some(reason) = result.outcome.reason() {
             said.push_str(&format!(": {reason}"));
         }
-        let device =
-            if result.device.is_empty() { self.class_of(&result.job) } else { result.device.clone() };
+        let device = if result.device.is_empty() { self.class_of(&job) } else { result.device.clone() };
         self.append(NightEntry::Result { result, run: run.clone() })?;
+        let mut concluded = None;
         if let Some(run) = run {
-            let dir = self.writer.dir().join(RUNS_DIR).join(&run);
+            let dir = self.run_dir(&run);
             match spawn_blocking(move || conclude(&dir)).await.or_incomplete()? {
-                Ok(concluded) => {
-                    let found = verdicts_of(&concluded);
-                    said.push_str(&counts(&found));
-                    self.verdicts.extend(found);
-                    self.remember(concluded).await?;
+                Ok(found) => {
+                    said.push_str(&counts(self.learn(&found)));
+                    concluded = Some(found);
                 }
                 Err(failure) => said.push_str(&format!("; its record cannot be read: {:#}", failure.error)),
             }
         }
         self.tell(&device, &said);
-        Ok(())
+        let planned = self.record.jobs().find(|known| known.id == job).cloned();
+        match planned {
+            Some(job) if !alarms_of(&job).is_empty() => self.settle(&job, concluded).await,
+            _ => match concluded {
+                Some(concluded) => self.remember(concluded).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn run_dir(&self, run: &str) -> PathBuf {
+        self.writer.dir().join(RUNS_DIR).join(run)
+    }
+
+    /// What is to be known of a run for the rest of the night.
+    fn learn(&mut self, concluded: &Concluded) -> Option<&RunVerdicts> {
+        let plan = &concluded.record.plan;
+        if let record::Subject::Suite { at } = &plan.subject {
+            let source = Source { at: at.clone(), has_data: !plan.dataset.is_random() };
+            self.suites.insert(plan.suite.name.clone(), source);
+        }
+        self.verdicts.push(verdicts_of(concluded)?);
+        self.verdicts.last()
     }
 
     fn subject_of(&self, job: &JobId) -> String {
@@ -316,15 +370,166 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Puts what was measured into the history.
-    async fn remember(&mut self, _concluded: Concluded) -> CommandResult<()> {
-        let _ = self.settings;
+    /// Puts what was measured into the history. When that fails nothing is lost: the run is there, and is put in at the
+    /// end of the night, or when it is resumed.
+    async fn remember(&mut self, concluded: Concluded) -> CommandResult<()> {
+        let run = concluded.record.plan.run.clone();
+        let night = history::Night {
+            date: self.date(),
+            id: Some(self.record.plan.night.clone()),
+            host: Some(self.record.plan.host.clone()),
+        };
+        let history = self.history.clone();
+        let kept = spawn_blocking(move || {
+            let Concluded { record, verdicts } = &concluded;
+            let rows = history::rows(record, verdicts, &night);
+            let appended = if rows.is_empty() { None } else { Some(history.append(&rows)?) };
+            history.append_raw(record, verdicts, &night)?;
+            Ok::<_, HistoryError>(appended.map(|appended| appended.notes).unwrap_or_default())
+        });
+        match kept.await.or_incomplete()? {
+            Ok(notes) => {
+                self.notes.extend(notes.iter().map(ToString::to_string));
+                self.append(NightEntry::Kept { run })
+            }
+            Err(error) => {
+                say(&format!("run {run} is not in the history yet: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// The date that stands for the night: that of its begin, UTC.
+    fn date(&self) -> String {
+        self.record.plan.began.chars().take(10).collect()
+    }
+
+    /// Runs that should be in the history and are not.
+    fn not_kept(&self) -> Vec<String> {
+        let confirming = |job: &JobId| self.record.added.iter().any(|added| added.id == *job);
+        let runs = self
+            .record
+            .results
+            .iter()
+            .filter(|(job, _)| !confirming(job))
+            .filter_map(|(_, (_, run))| run.clone());
+        runs.filter(|run| !self.record.kept.contains(run)).collect()
+    }
+
+    /// Tries again to put everything into the history.
+    async fn remember_the_rest(&mut self) -> CommandResult<()> {
+        for run in self.not_kept() {
+            let dir = self.run_dir(&run);
+            if let Ok(concluded) = spawn_blocking(move || conclude(&dir)).await.or_incomplete()? {
+                self.remember(concluded).await?;
+            }
+        }
+        let lost = self.not_kept();
+        if !lost.is_empty() {
+            let runs: Vec<String> = lost.iter().map(|run| self.run_dir(run).display().to_string()).collect();
+            let place = self.history.place();
+            self.notes.insert(format!("not in the history {place}: bench history import {}", runs.join(" ")));
+        }
         Ok(())
     }
 
-    /// Looks for changes since earlier nights; whether there is something to measure again.
-    async fn look_for_changes<Q: Queue>(&mut self, _queue: &Q) -> CommandResult<bool> {
-        Ok(false)
+    /// Looks for changes since earlier nights, once; whether there is something to measure again.
+    async fn look_for_changes<Q: Queue>(&mut self, queue: &Q) -> CommandResult<bool> {
+        if self.alarms.is_some() {
+            return Ok(false);
+        }
+        self.alarms = Some(Vec::new());
+        self.remember_the_rest().await?;
+        let (history, date, at) = (self.history.clone(), self.date(), Timestamp::now().to_string());
+        let found = spawn_blocking(move || history.propose(&date, &at)).await.or_incomplete()?;
+        let proposals = match found {
+            Ok(reading) => {
+                self.notes.extend(reading.notes.iter().map(ToString::to_string));
+                reading.found
+            }
+            Err(error) => {
+                self.notes.insert(format!("changes were not looked for: {error}"));
+                return Ok(false);
+            }
+        };
+        self.alarms = Some(proposals.iter().map(|proposal| proposal.alarm.clone()).collect());
+        if proposals.is_empty() || !self.farm.changes.confirm {
+            return Ok(false);
+        }
+        self.progress.note(&format!("{} changes since earlier nights are measured again", proposals.len()));
+        let planning = Planning {
+            night: &self.record.plan.night,
+            dir: self.writer.dir(),
+            seed: self.record.plan.jobs.first().map_or(0, |job| job.work.seed),
+            models: &self.models,
+            suites: &self.suites,
+            budget: self.farm.changes.budget,
+        };
+        let Confirmations { jobs, known } = planning.plan(proposals)?;
+        for (proposal, outcome) in known {
+            self.write_outcome(&proposal.alarm, outcome).await?;
+        }
+        if jobs.is_empty() {
+            return Ok(false);
+        }
+        self.append(NightEntry::Added { jobs: jobs.clone() })?;
+        queue.offer(&jobs).await.or_incomplete()?;
+        Ok(true)
+    }
+
+    /// What a run that measured changes again says of them.
+    async fn settle(&mut self, job: &Job, concluded: Option<Concluded>) -> CommandResult<()> {
+        let history = self.history.clone();
+        let known = match spawn_blocking(move || history.alarms()).await.or_incomplete()? {
+            Ok(reading) => reading.found,
+            Err(error) => {
+                self.notes
+                    .insert(format!("what became of {} is not written down: {error}", job.work.subject));
+                return Ok(());
+            }
+        };
+        for id in alarms_of(job) {
+            let Some(alarm) = known.iter().find(|alarm| alarm.id == *id) else { continue };
+            let outcome = match &concluded {
+                Some(Concluded { record, verdicts }) => confirm::outcome(&alarm.change, record, verdicts),
+                None => Outcome::Unconfirmable { why: "it could not be measured again".to_owned() },
+            };
+            self.write_outcome(id, outcome).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_outcome(&mut self, alarm: &str, outcome: Outcome) -> CommandResult<()> {
+        let (history, at, id) = (self.history.clone(), Timestamp::now().to_string(), alarm.to_owned());
+        let written = spawn_blocking(move || history.record(&id, &at, outcome)).await.or_incomplete()?;
+        if let Err(error) = written {
+            self.notes.insert(format!("what became of alarm {alarm} is not written down: {error}"));
+        }
+        Ok(())
+    }
+
+    /// The changes that this night looked at, as they are now.
+    async fn changes(&mut self) -> CommandResult<Vec<ChangeLine>> {
+        let asked = self.alarms.clone().unwrap_or_default();
+        let history = self.history.clone();
+        let known = if asked.is_empty() {
+            None
+        } else {
+            Some(spawn_blocking(move || history.alarms()).await.or_incomplete()?)
+        };
+        match known {
+            Some(Ok(reading)) => Ok(reading
+                .found
+                .iter()
+                .filter(|alarm| asked.contains(&alarm.id))
+                .map(confirm::line)
+                .collect()),
+            Some(Err(error)) => {
+                self.notes.insert(format!("changes cannot be read: {error}"));
+                Ok(Vec::new())
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Writes down how it ended, and tells whoever wants to know.
@@ -338,7 +543,15 @@ impl<'a> Conductor<'a> {
             self.append(NightEntry::Ended { at: Timestamp::now().to_string(), how })?;
         }
         self.save_devices()?;
-        let mut summary = night::summary(&self.record, std::mem::take(&mut self.verdicts), Vec::new());
+        self.remember_the_rest().await?;
+        if finished {
+            // best effort: what is too much today is removed tomorrow
+            self.models.tidy().unwrap_or_default();
+        }
+        let changes = self.changes().await?;
+        let mut summary = night::summary(&self.record, std::mem::take(&mut self.verdicts), changes);
+        summary.unkept = self.not_kept();
+        summary.notes = self.notes.iter().cloned().collect();
         if !finished {
             summary.how = Some(how);
         }
@@ -385,7 +598,7 @@ fn verdicts_of(concluded: &Concluded) -> Option<RunVerdicts> {
 }
 
 /// How many are worse, better and invalid.
-fn counts(found: &Option<RunVerdicts>) -> String {
+fn counts(found: Option<&RunVerdicts>) -> String {
     let lines = || found.iter().flat_map(|run| &run.lines);
     let count = |word: &str| lines().filter(|line| line.verdict == word).count();
     let said: Vec<String> = ["worse", "better", "invalid"]
@@ -393,4 +606,12 @@ fn counts(found: &Option<RunVerdicts>) -> String {
         .filter_map(|word| Some(count(word)).filter(|n| *n > 0).map(|n| format!("{n} {word}")))
         .collect();
     if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) }
+}
+
+/// The changes that a job is to confirm.
+fn alarms_of(job: &Job) -> &[String] {
+    match &job.work.subject {
+        Subject::Versions { alarms, .. } | Subject::Libraries { alarms, .. } => alarms,
+        Subject::Suite { .. } => &[],
+    }
 }

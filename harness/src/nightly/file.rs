@@ -39,7 +39,6 @@ pub(crate) struct Farm {
     /// Folder of the nights.
     pub(crate) out: PathBuf,
     /// Where the history is: a folder, or `s3://bucket/prefix`; `None`: the setting's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "joined with the history next"))]
     pub(crate) history: Option<String>,
     /// The file with the devices; `None`: the setting's.
     pub(crate) devices: Option<PathBuf>,
@@ -54,7 +53,6 @@ pub(crate) struct Farm {
     /// When and how long devices are used.
     pub(crate) limits: Vec<Limit>,
     /// What is done about changes.
-    #[expect(dead_code, reason = "joined with the history next")]
     pub(crate) changes: Changes,
     /// Who is told.
     pub(crate) notify: Notify,

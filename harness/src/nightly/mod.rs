@@ -3,8 +3,10 @@
 //! measures, and the crate `farm` has the queue, the health of devices and the record.
 
 mod conduct;
+mod confirm;
 mod executor;
 mod file;
+mod models;
 mod notify;
 mod plan;
 mod shown;
@@ -12,6 +14,7 @@ mod shown;
 use crate::{
     devices::{Known, Registry},
     exit::{CommandResult, Exit, ExitWith, Failure},
+    history,
     interrupt::Interrupts,
     measure::random_seed,
     progress::{Progress, say},
@@ -31,6 +34,7 @@ use farm::{
 use file::{Farm, Limit};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
+use models::Models;
 use plan::{Estimates, Granted, Terms};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -118,10 +122,11 @@ pub(crate) async fn night(asked: Asked, config: Option<&Path>, progress: &mut Pr
 
 /// 1 where a change for the worse is confirmed, 3 where something could not be measured.
 fn exit_of(summary: &Summary) -> Exit {
-    match (summary.confirmed().any(|change| change.worse), summary.failed().next()) {
+    let incomplete = summary.failed().next().is_some() || !summary.unkept.is_empty();
+    match (summary.confirmed().any(|change| change.worse), incomplete) {
         (true, _) => Exit::GateFailed,
-        (false, Some(_)) => Exit::Incomplete,
-        (false, None) => Exit::Fine,
+        (false, true) => Exit::Incomplete,
+        (false, false) => Exit::Fine,
     }
 }
 
@@ -130,6 +135,8 @@ async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared
     let farm = file::read(&asked.farm)?;
     let mut layer = asked.settings.clone();
     layer.devices = layer.devices.or_else(|| farm.devices.clone());
+    let beside = || farm.out.with_file_name("history").display().to_string();
+    layer.history = Some(layer.history.or_else(|| farm.history.clone()).unwrap_or_else(beside));
     let settings = Settings::resolve(layer, config)?;
     let registry = Registry::read(&settings)?;
     let seed = random_seed();
@@ -298,7 +305,15 @@ async fn on_this_host(
     let queue = LocalQueue::new();
     let open: Vec<Job> = record.open().cloned().collect();
     queue.offer(&open).await.or_incomplete()?;
-    let crew = Crew::new(settings.clone(), registry, &devices, writer.dir().join(night::RUNS_DIR));
+    let history = history::open(&settings)?;
+    let crew = Crew::new(settings, registry, &devices, writer.dir().join(night::RUNS_DIR));
+    let models = Models::beside(&farm.out);
+    for job in &record.plan.jobs {
+        // those of a resumed night may have been read, and changed, since
+        for entrant in crew.selection(&job.work).map(|s| s.entrants.clone()).unwrap_or_default() {
+            models.keep(&entrant.file, entrant.format).context("a model is to be kept").or_incomplete()?;
+        }
+    }
     let (told, heard) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::Run);
     let (gone, all_gone) = oneshot::channel();
@@ -321,7 +336,7 @@ async fn on_this_host(
         gone.send(cards).unwrap_or_default();
     };
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let conductor = Conductor::new(&farm, &settings, writer, record, progress)?;
+    let conductor = Conductor::new(&farm, history, writer, record, progress)?;
     let (summary, ()) = tokio::join!(conductor.lead(&queue, heard, stop, all_gone, interrupts), working);
     summary
 }

@@ -215,7 +215,7 @@ pub(super) fn csv(rows: &[Row], out: &mut dyn Write) -> csv::Result<()> {
 }
 
 /// In the order in which rows are kept: a series is in one piece, and by time.
-pub(super) fn sort(rows: &mut Vec<Row>) {
+pub(super) fn sort(rows: &mut [Row]) {
     rows.sort_by_cached_key(|r| (r.key.id(), r.night.clone(), r.measured_at.clone(), r.run.clone()));
 }
 
@@ -279,7 +279,7 @@ fn encode_sorted(rows: &[Row]) -> PolarsResult<Vec<u8>> {
 /// Puts the hash of the footer into it; it is reckoned with zeros in its own place.
 fn seal(bytes: &mut [u8]) {
     let length = bytes.len().saturating_sub(END_BYTES);
-    let footer = bytes.get(length..).and_then(|end| footer_bytes(end)).and_then(|n| length.checked_sub(n));
+    let footer = bytes.get(length..).and_then(footer_bytes).and_then(|n| length.checked_sub(n));
     if let Some(footer) = footer.and_then(|from| bytes.get_mut(from..length))
         && let Some(place) = place_of_seal(footer)
     {
@@ -289,9 +289,9 @@ fn seal(bytes: &mut [u8]) {
 }
 
 /// Whether a footer is as it was written.
-fn is_sealed(mut footer: Vec<u8>) -> bool {
-    let Some(place) = place_of_seal(&footer) else { return false };
-    let told = footer[place.clone()].to_vec();
+fn is_sealed(footer: &[u8]) -> bool {
+    let Some(place) = place_of_seal(footer) else { return false };
+    let (mut footer, told) = (footer.to_vec(), footer[place.clone()].to_vec());
     footer[place].fill(b'0');
     hash(&footer).as_bytes() == told
 }
@@ -376,7 +376,7 @@ impl Part {
         // before anything of it is believed
         match read_footer(&mut file, bytes).map_err(|e| e.to_string())? {
             None => return Err("it is cut short, or no Parquet file".to_owned()),
-            Some(footer) if !is_sealed(footer) => {
+            Some(footer) if !is_sealed(&footer) => {
                 return Err("its footer is not as it was written, or not of a history".to_owned());
             }
             Some(_) => {}

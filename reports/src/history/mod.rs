@@ -383,8 +383,8 @@ impl History {
     }
 
     /// The files of rows by month, and notes on those that are none.
-    fn months(&self) -> Result<(BTreeMap<String, Vec<FileEntry>>, Vec<Note>), HistoryError> {
-        let (mut months, mut notes) = (BTreeMap::<String, Vec<FileEntry>>::new(), Vec::new());
+    fn months(&self) -> Result<(Months, Vec<Note>), HistoryError> {
+        let (mut months, mut notes) = (Months::new(), Vec::new());
         let listed = self.files.list("").map_err(|e| self.failed("listing", e))?;
         for entry in listed {
             match place_of(&entry.path) {
@@ -418,6 +418,9 @@ impl History {
         HistoryError::Place { place: self.place(), doing: doing.to_owned(), source }
     }
 }
+
+/// The files of rows by month.
+type Months = BTreeMap<String, Vec<FileEntry>>;
 
 /// Why a file was not read.
 enum Trouble {

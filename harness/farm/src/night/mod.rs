@@ -126,6 +126,12 @@ pub struct Summary {
     pub changes: Vec<ChangeLine>,
     /// The devices as they were at the end.
     pub devices: Vec<DeviceCard>,
+    /// Runs that are not in the history, for it could not be written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
+    /// What else a person should know: files that could not be read, a night with the date of an earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A job and what became of it.

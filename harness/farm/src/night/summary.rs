@@ -40,6 +40,8 @@ pub fn summary(record: &NightRecord, runs: Vec<RunVerdicts>, changes: Vec<Change
         verdicts,
         changes,
         devices: record.devices.values().cloned().collect(),
+        unkept: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -138,7 +140,14 @@ pub struct Section {
 impl Summary {
     /// Its parts: what a person has to look at comes first, and what is as it should be is left out.
     pub fn sections(&self) -> Vec<Section> {
-        let mut all = vec![self.changed(), self.not_run(), self.sick_devices(), self.moved(), self.invalid()];
+        let mut all = vec![
+            self.changed(),
+            self.not_run(),
+            self.sick_devices(),
+            self.moved(),
+            self.invalid(),
+            self.noted(),
+        ];
         all.retain(|section| !section.rows.is_empty() || !section.sentence.is_empty());
         all
     }
@@ -207,6 +216,15 @@ impl Summary {
             sentence: format!("{}.", counts.join(", ")),
             columns: &["device", "suite", "variant", "against", "metric", "verdict", "effect"],
             rows: moved.map(row).collect(),
+        }
+    }
+
+    fn noted(&self) -> Section {
+        Section {
+            title: "To know",
+            sentence: String::new(),
+            columns: &["what"],
+            rows: self.notes.iter().map(|note| vec![note.clone()]).collect(),
         }
     }
 

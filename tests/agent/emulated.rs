@@ -17,12 +17,12 @@ fn an_emulated_agent_starts_itself_and_says_so() {
     }
 }
 
-fn starts_itself_and_says_so(Emulated { arch, command }: Emulated) {
+fn starts_itself_and_says_so(Emulated { arch, kernels, command }: Emulated) {
     let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
     let dir = tempdir().unwrap();
     let (mut agent, hello) = Agent::greeted(&command, dir.path());
     let AgentMessage::Hello { device, .. } = hello else { unreachable!() };
-    assert_eq!((device.emulated, device.arch.as_str()), (true, arch));
+    assert_eq!((device.emulated, device.arch.as_str()), (true, arch), "with {kernels} kernels");
     let crash = trial(fake_model(dir.path(), "c", "fault = crash 11 at invoke 0"));
     let unit = alone(vec![trial(fake_model(dir.path(), "m", "busy_us = 100")), crash]);
     let events = agent.run(&unit);

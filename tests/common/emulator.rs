@@ -11,17 +11,39 @@ use std::process::{Command, Stdio};
 pub(crate) struct Emulated {
     /// Its instruction set, as Rust names it.
     pub(crate) arch: &'static str,
+    /// What the processor's best kernels are called.
+    pub(crate) kernels: &'static str,
     /// How it is started.
     pub(crate) command: Vec<String>,
 }
 
-/// Instruction sets, their emulators, and the processors to emulate, the first that the emulator knows.
+/// A kind of processor to emulate.
+struct Foreign {
+    arch: &'static str,
+    emulator: &'static str,
+    /// Names of it, of which the first is taken that the emulator knows.
+    processors: &'static [&'static str],
+    kernels: &'static str,
+}
+
+/// Every kind that has kernels of its own.
 ///
 /// A 32-bit board may have neither NEON nor the upper sixteen registers: an agent that used them would die here.
-const FOREIGN: [(&str, &str, &[&str]); 2] = [
-    ("aarch64", "qemu-aarch64", &["max"]),
-    ("arm", "qemu-arm", &["cortex-a9,neon=off,vfp-d32=off", "cortex-a9,neon=off"]),
+const FOREIGN: [Foreign; 4] = [
+    aarch64(&["cortex-a53"], "neon"),
+    aarch64(&["cortex-a76"], "neon-dotprod"),
+    aarch64(&["max"], "neon-i8mm"),
+    Foreign {
+        arch: "arm",
+        emulator: "qemu-arm",
+        processors: &["cortex-a9,neon=off,vfp-d32=off", "cortex-a9,neon=off"],
+        kernels: "portable",
+    },
 ];
+
+const fn aarch64(processors: &'static [&'static str], kernels: &'static str) -> Foreign {
+    Foreign { arch: "aarch64", emulator: "qemu-aarch64", processors, kernels }
+}
 
 /// The emulated agents there are. Says on stdout for which of them `test` is left out, and why.
 ///
@@ -29,21 +51,24 @@ const FOREIGN: [(&str, &str, &[&str]); 2] = [
 /// One is missing, and `BENCH_TEST_REQUIRE` names its instruction set.
 pub(crate) fn emulated_agents(test: &str) -> Vec<Emulated> {
     let required = std::env::var("BENCH_TEST_REQUIRE").unwrap_or_default();
-    let one = |(arch, emulator, processors)| match find(arch, emulator, processors) {
-        Ok(command) => Some(Emulated { arch, command }),
-        Err(missing) => {
-            assert!(!required.split(',').any(|r| r == arch), "{missing}");
-            println!("left out: {test}, {arch}: {missing}");
-            None
+    let one = |foreign: Foreign| {
+        let Foreign { arch, kernels, .. } = foreign;
+        match find(&foreign) {
+            Ok(command) => Some(Emulated { arch, kernels, command }),
+            Err(missing) => {
+                assert!(!required.split(',').any(|r| r == arch), "{missing}");
+                println!("left out: {test}, {kernels} kernels of {arch}: {missing}");
+                None
+            }
         }
     };
     FOREIGN.into_iter().filter_map(one).collect()
 }
 
-fn find(arch: &str, emulator: &str, processors: &[&str]) -> Result<Vec<String>, String> {
+fn find(Foreign { arch, emulator, processors, .. }: &Foreign) -> Result<Vec<String>, String> {
     let agent = built_agent(arch)?.display().to_string();
     let command = |processor: &&str| {
-        vec![emulator.to_owned(), "-cpu".to_owned(), (*processor).to_owned(), agent.clone()]
+        vec![(*emulator).to_owned(), "-cpu".to_owned(), (*processor).to_owned(), agent.clone()]
     };
     let runs = |command: &Vec<String>| {
         let ran =

@@ -15,13 +15,19 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// What the agent is called among the binaries of the sources.
 const BINARY: &str = "bench-agent";
 
-/// Static, for an agent must start on a device that has no C library of ours. Small, for it is pushed: no tables for
-/// unwinding, which nothing reads where a panic ends the process, and no symbols (cargo's profile cannot say that while
-/// another profile of this package keeps some).
-const FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=+crt-static";
+/// Small, for it is pushed: no tables for unwinding, which nothing reads where a panic ends the process, and no symbols
+/// (cargo's profile cannot say that while another profile of this package keeps some); nothing is inlined that is long
+/// and does not ask for it, as kernels do; loops over strides have no second copy for strides of one, which have loops
+/// of their own.
+const SMALL: &str = "-C force-unwind-tables=no -C strip=symbols -C llvm-args=-inline-threshold=50 \
+    -C llvm-args=-enable-mem-access-versioning=false";
 
-/// Linked to glibc, for libraries can be loaded only so.
-const GLIBC_FLAGS: &str = "-C force-unwind-tables=no -C strip=symbols -C target-feature=-crt-static";
+/// For the linker: what agents leave out that are static, for they must start on devices that have no C library of
+/// ours. A file below the sources.
+const LEFT_OUT: &str = "harness/src/agents/static.ld";
+
+/// The linker of Rust's own toolchain, which is called without a compiler in between.
+const RUST_LLD: &str = "rust-lld";
 
 /// Where cargo builds those, below the sources.
 const GLIBC_DIR: &str = "target/glibc";
@@ -49,6 +55,18 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
+    /// For the compiler.
+    fn flags(&self) -> String {
+        let left_out = match self.linker.as_deref() {
+            _ if self.glibc => String::new(),
+            Some(RUST_LLD) => format!("-C link-arg=-T{LEFT_OUT} -C link-arg=--no-eh-frame-hdr"),
+            _ => format!("-C link-arg=-Wl,-T,{LEFT_OUT},--no-eh-frame-hdr"),
+        };
+        // linked to glibc, for libraries can be loaded only so
+        let features = if self.glibc { "-crt-static" } else { "+crt-static" };
+        format!("{SMALL} {left_out} -C target-feature={features}{}", self.spared)
+    }
+
     /// For people.
     pub(crate) fn text(&self) -> String {
         let rustc =
@@ -103,7 +121,7 @@ impl Builder {
             return Ok(Recipe {
                 target: arch.musl,
                 rustc: None,
-                linker: Some("rust-lld".to_owned()),
+                linker: Some(RUST_LLD.to_owned()),
                 spared,
                 glibc,
                 zig: false,
@@ -153,7 +171,6 @@ impl Builder {
 
     fn cargo(&self, recipe: &Recipe, quiet: bool) -> Command {
         let prefix = format!("CARGO_TARGET_{}", recipe.target.to_uppercase().replace('-', "_"));
-        let flags = if recipe.glibc { GLIBC_FLAGS } else { FLAGS };
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(&self.source)
@@ -171,7 +188,7 @@ impl Builder {
             .arg("--target")
             .arg(if recipe.zig { format!("{}.{OLD_GLIBC}", recipe.target) } else { recipe.target.to_owned() })
             .args(quiet.then_some("--quiet"))
-            .env(format!("{prefix}_RUSTFLAGS"), format!("{flags}{}", recipe.spared))
+            .env(format!("{prefix}_RUSTFLAGS"), recipe.flags())
             // these would take the place of ours
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")

@@ -137,7 +137,7 @@ impl Session for Program {
     fn invoke(&mut self) -> Result<()> {
         let runs = self.entries.iter().filter_map(|e| e.run.as_ref());
         for (index, run) in runs.enumerate() {
-            run(self.memory.io(index))?;
+            run.run(self.memory.io(index))?;
         }
         self.turn();
         Ok(())
@@ -163,7 +163,7 @@ impl Session for Program {
         for (index, entry) in self.entries.iter().enumerate() {
             observer.started(index);
             if let Some(run) = &entry.run {
-                run(self.memory.io(step))?;
+                run.run(self.memory.io(step))?;
                 step += 1;
             }
             let bytes = self.memory.bytes(entry.tap.place).expect("placed when planned");

@@ -180,7 +180,7 @@ fn run_once(step: &Step, inputs: &[Operand<'_>], outputs: &[Fact]) -> Result<Vec
     let reads: Vec<Place> = (0..constants.len()).map(Place::Constant).collect();
     let mut memory = Memory::new(end, constants.into_iter().cloned().collect())?;
     memory.add_step(&reads, &results, scratch)?;
-    run(memory.io(0))?;
+    run.run(memory.io(0))?;
     let tensor = |(fact, place): (&Fact, &Place)| {
         let bytes = memory.bytes(*place).expect("placed above");
         Tensor::from_bytes(fact.dtype, &fact.shape, bytes)

@@ -9,6 +9,7 @@ pub mod limits;
 mod lower;
 pub mod nnapi;
 pub mod ops;
+mod order;
 pub mod passes;
 mod plan;
 mod specialized;

@@ -5,8 +5,24 @@ use super::kernels::memory::Element;
 use super::kernels::threads::Shares;
 use crate::Result;
 
-/// What a step does at every invoke.
-pub(crate) type Run = Box<dyn Fn(Io<'_>) -> Result<()> + Send>;
+/// What a step does at every invoke. No `Fn`: its objects hold the code of a small step twice, the second time for a
+/// call that would use it up.
+pub(crate) trait Work: Send {
+    /// Does it.
+    fn run(&self, io: Io<'_>) -> Result<()>;
+}
+
+/// A step's work, whatever it is.
+pub(crate) type Run = Box<dyn Work>;
+
+struct Worker<F>(F);
+
+impl<F: Fn(Inputs<'_>, Outputs<'_>, &mut [u8]) -> Result<()> + Send> Work for Worker<F> {
+    fn run(&self, io: Io<'_>) -> Result<()> {
+        let (inputs, outputs, scratch) = io.split();
+        self.0(inputs, outputs, scratch)
+    }
+}
 
 /// A prepared operation.
 pub struct Step {
@@ -43,11 +59,7 @@ impl Step {
         label: &'static str,
         run: impl Fn(Inputs<'_>, Outputs<'_>, &mut [u8]) -> Result<()> + Send + 'static,
     ) -> Self {
-        let run = move |io: Io<'_>| {
-            let (inputs, outputs, scratch) = io.split();
-            run(inputs, outputs, scratch)
-        };
-        Self { label, scratch: 0, packed: None, held: 0, run: Some(Box::new(run)) }
+        Self { label, scratch: 0, packed: None, held: 0, run: Some(Box::new(Worker(run))) }
     }
 
     /// A step from one operand to one result.

@@ -8,7 +8,7 @@ use super::graph::Graph;
 use super::tensor::Tensor;
 use crate::{Error, Result};
 pub use onnx::tensor_of_file;
-use protocol::ModelFacts;
+use protocol::{DType, ModelFacts, OpCount, WeightBytes};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -84,4 +84,19 @@ pub fn parse(bytes: Vec<u8>, folder: Option<&Path>) -> Result<Box<dyn Source>> {
             Err(Error::ModelInvalid(format!("none of the formats {}", names.join(", "))))
         }
     }
+}
+
+/// Operators, most frequent first, then by name.
+fn most_frequent(counts: BTreeMap<String, u32>) -> Vec<OpCount> {
+    let mut ops: Vec<OpCount> = counts.into_iter().map(|(op, count)| OpCount { op, count }).collect();
+    ops.sort_by_key(|op| std::cmp::Reverse(op.count));
+    ops
+}
+
+/// Weights by type, most bytes first.
+fn heaviest(bytes: BTreeMap<DType, u64>) -> Vec<WeightBytes> {
+    let mut weights: Vec<WeightBytes> =
+        bytes.into_iter().map(|(dtype, bytes)| WeightBytes { dtype, bytes }).collect();
+    weights.sort_by_key(|weight| std::cmp::Reverse(weight.bytes));
+    weights
 }

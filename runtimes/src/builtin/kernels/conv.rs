@@ -4,8 +4,9 @@
 use super::Tier;
 use super::gemm::{EndF32, MAX_ROWS, Segments, Tile, ViewF32, block_columns, tile_f32};
 use super::gemm_i8::{Dot, Finish, PackedI8, tile_i8};
+use super::gemm_rows::{self, tile_rows};
 use super::pixels::{Small, Starts, Walk};
-use super::simd::{Kernel, QuadKernel, Quads, Simd, dispatch, dispatch_pairs, dispatch_quads};
+use super::simd::{ByteKernel, Kernel, Quads, RowPairs, Simd, dispatch, dispatch_bytes, dispatch_pairs};
 use super::threads::{Start, Threads};
 use std::ops::Range;
 
@@ -224,11 +225,11 @@ impl Activation for i16 {
 
 impl Activation for u8 {
     fn product<E: Finish>(tier: Tier, product: ConvI8<'_, u8, E>) {
-        dispatch_quads(tier, product);
+        dispatch_bytes(tier, product);
     }
 }
 
-/// int8 product of elements as [`Small`] has them. `x` has [`Small::GROUP`] − 1 elements beyond the last.
+/// int8 product of elements as [`Small`] has them. `x` has those of a group, less one, beyond the last.
 pub(crate) fn conv_i8<T: Activation + Sync, E: Finish + Sync>(
     rows: Rows<'_>,
     layout: &Layout,
@@ -238,8 +239,9 @@ pub(crate) fn conv_i8<T: Activation + Sync, E: Finish + Sync>(
     y: &mut [E::Out],
 ) {
     let Rows { tier, walk, .. } = rows;
-    packed.check(tier, T::GROUP, &layout.segments);
-    let spare = layout.segments.length.next_multiple_of(T::GROUP) - layout.segments.length;
+    let group = T::at_once(tier);
+    packed.check(tier, group, &layout.segments);
+    let spare = layout.segments.length.next_multiple_of(group) - layout.segments.length;
     layout.check(walk, x.len(), spare, packed.columns, y.len());
     let y = Start(y.as_mut_ptr());
     rows.share(packed.blocks(), &|blocks| {
@@ -267,11 +269,34 @@ impl<E: Finish> Kernel for ConvI8<'_, i16, E> {
     }
 }
 
-impl<E: Finish> QuadKernel for ConvI8<'_, u8, E> {
+impl<E: Finish> ByteKernel for ConvI8<'_, u8, E> {
     #[inline(always)]
-    unsafe fn run<S: Quads>(self) {
+    unsafe fn quads<S: Quads>(self) {
         // SAFETY: the caller's promise.
         unsafe { self.tiles::<S>() }
+    }
+
+    #[inline(always)]
+    unsafe fn row_pairs<S: RowPairs>(self) {
+        let block_bytes = self.packed.bytes() / self.packed.blocks().max(1);
+        let (walk, blocks) = (self.walk, self.blocks.clone());
+        // SAFETY: the caller's promise.
+        unsafe { each_tile::<S, _>(&InPairs(self), walk, blocks, block_bytes, gemm_rows::ROWS) }
+    }
+}
+
+/// Computed two rows at once.
+struct InPairs<K>(K);
+
+impl<S: RowPairs, E: Finish> Tiles<S> for InPairs<ConvI8<'_, u8, E>> {
+    #[inline(always)]
+    unsafe fn tile(&self, place: &Place, blocks: Range<usize>) {
+        let ConvI8 { layout, packed, finish, x, y, .. } = &self.0;
+        // SAFETY: as for `ConvI8` itself.
+        unsafe {
+            let tile = place.tile(layout, x, *y);
+            tile_rows::<S, E>(&tile, place.first, &layout.segments, packed, blocks, *finish);
+        }
     }
 }
 
@@ -285,7 +310,7 @@ impl<T, E: Finish> ConvI8<'_, T, E> {
     {
         let block_bytes = self.packed.bytes() / self.packed.blocks().max(1);
         // SAFETY: the caller's promise.
-        unsafe { each_tile::<S, _>(&self, self.walk, self.blocks.clone(), block_bytes, S::ROWS_I8) }
+        unsafe { each_tile::<S, _>(&self, self.walk, self.blocks.clone(), block_bytes, T::ROWS) }
     }
 }
 

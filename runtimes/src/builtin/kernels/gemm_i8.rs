@@ -1,6 +1,7 @@
 //! Products of int8 matrices with packed weights and exact 32-bit sums: what `gemm` is for f32. Activations are i16,
 //! less their zero point, two to a dot product; or, where the processor multiplies four bytes at once, the bytes
-//! themselves, and what their zero point adds to a sum is taken off it afterwards.
+//! themselves, and what their zero point adds to a sum is taken off it afterwards. For processors that multiply two rows
+//! at once there is `gemm_rows`.
 
 use super::Tier;
 use super::gemm::{MAX_COLUMNS, ROW_BLOCKS, Segments, Tile, block_columns, each_size};
@@ -12,6 +13,10 @@ use crate::Result;
 
 /// Elements that int8 products read: i16 less their zero point on any tier, bytes on those with [`Quads`].
 pub(crate) trait Dot<S: Simd>: Small {
+    /// Elements of a group.
+    const GROUP: usize;
+    /// Rows of a tile.
+    const ROWS: usize;
     /// A group of elements of a row, for all lanes.
     type Group: Copy;
     /// As many weights for every lane.
@@ -29,6 +34,8 @@ pub(crate) trait Dot<S: Simd>: Small {
 }
 
 impl<S: Simd> Dot<S> for i16 {
+    const GROUP: usize = 2;
+    const ROWS: usize = S::ROWS_I8;
     type Group = S::Pair;
     type Weights = S::Weights;
 
@@ -50,6 +57,8 @@ impl<S: Simd> Dot<S> for i16 {
 }
 
 impl<S: Quads> Dot<S> for u8 {
+    const GROUP: usize = 4;
+    const ROWS: usize = S::ROWS_QUADS;
     type Group = S::Quad;
     type Weights = S::QuadWeights;
 
@@ -74,8 +83,8 @@ impl<S: Quads> Dot<S> for u8 {
 /// of a segment all columns of as many i8. A segment that is no whole number of groups ends with zeros.
 #[derive(Debug)]
 pub(crate) struct PackedI8 {
-    data: Buffer,
-    block: usize,
+    pub(super) data: Buffer,
+    pub(super) block: usize,
     width: usize,
     group: usize,
     /// Columns in all.
@@ -83,7 +92,7 @@ pub(crate) struct PackedI8 {
 }
 
 /// Bytes per column of a block before its weights.
-const HEAD: usize = 16;
+pub(super) const HEAD: usize = 16;
 
 /// Per-column numbers of int8 weights.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,13 +169,13 @@ impl PackedI8 {
 /// What is known of a vector of columns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    at: *const i32,
-    width: usize,
+    pub(super) at: *const i32,
+    pub(super) width: usize,
 }
 
 impl Head {
     #[inline(always)]
-    unsafe fn row(self, index: usize) -> *const i32 {
+    pub(super) unsafe fn row(self, index: usize) -> *const i32 {
         // SAFETY: a block has four rows of so many columns, as the caller of `tile_i8` promises.
         unsafe { self.at.add(index * self.width) }
     }
@@ -285,7 +294,7 @@ pub(crate) unsafe fn tile_i8<S: Simd, T: Dot<S>, E: Finish>(
             let block = packed.data.bytes()[index * packed.block..][..packed.block].as_ptr();
             let columns = (packed.columns - index * width).min(width);
             let tile = Tile { out: tile.out.add(index * width), ..*tile };
-            each_size!(S::ROWS_I8, tile.rows, columns <= S::LANES, |R, V| {
+            each_size!(T::ROWS, tile.rows, columns <= S::LANES, |R, V| {
                 inner_i8::<S, T, E, R, V>(&tile, first, segments, block, columns, finish);
             });
             index += 1;

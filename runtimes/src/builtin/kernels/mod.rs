@@ -11,6 +11,7 @@ pub(crate) mod dynamic;
 pub(crate) mod fixed;
 pub(crate) mod gemm;
 pub(crate) mod gemm_i8;
+pub(crate) mod gemm_rows;
 pub mod io;
 pub(crate) mod math;
 pub mod memory;
@@ -33,6 +34,10 @@ pub enum Tier {
     Avx512,
     /// AArch64 with Advanced SIMD, which is its baseline.
     Neon,
+    /// AArch64 with dot products of four bytes (`sdot`).
+    Dotprod,
+    /// AArch64 with those and products of two rows and two columns of eight bytes (`smmla`).
+    I8mm,
 }
 
 impl Tier {
@@ -50,19 +55,39 @@ impl Tier {
                 return Self::Avx2;
             }
         }
-        if cfg!(target_arch = "aarch64") { Self::Neon } else { Self::Portable }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            return match (has!("dotprod"), has!("i8mm")) {
+                (true, true) => Self::I8mm,
+                (true, false) => Self::Dotprod,
+                (false, _) => Self::Neon,
+            };
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        Self::Portable
     }
 
-    /// Every tier this processor can run, `Portable` first.
+    /// The tier that every processor has for which this is compiled.
+    pub const BASELINE: Self = if cfg!(target_arch = "aarch64") { Self::Neon } else { Self::Portable };
+
+    /// Every tier this processor can run, the baseline first.
     pub fn available() -> Vec<Self> {
         let best = Self::detect();
-        let all = [Self::Portable, Self::Avx2, Self::Avx512, Self::Neon];
+        let all = [Self::Portable, Self::Avx2, Self::Avx512, Self::Neon, Self::Dotprod, Self::I8mm];
         all.into_iter().filter(|tier| best.includes(*tier)).collect()
     }
 
     /// Whether a processor of this tier can run another's kernels.
     pub(crate) fn includes(self, other: Self) -> bool {
-        self == other || other == Self::Portable || (self, other) == (Self::Avx512, Self::Avx2)
+        let below = |tier| match tier {
+            Self::I8mm => Some(Self::Dotprod),
+            Self::Dotprod => Some(Self::Neon),
+            Self::Avx512 => Some(Self::Avx2),
+            Self::Avx2 => Some(Self::Portable),
+            Self::Neon | Self::Portable => None,
+        };
+        std::iter::successors(Some(self), |tier| below(*tier)).any(|tier| tier == other)
     }
 
     /// Lanes of its vectors of f32.
@@ -70,9 +95,13 @@ impl Tier {
         if self == Self::Avx512 { 2 * simd::LANES } else { simd::LANES }
     }
 
-    /// Whether it multiplies and adds four bytes at once.
-    pub(crate) fn quads(self) -> bool {
-        self == Self::Avx512
+    /// How many bytes of a row it multiplies and adds at once, if it multiplies bytes.
+    pub(crate) fn bytes_at_once(self) -> Option<usize> {
+        match self {
+            Self::Avx512 | Self::Dotprod => Some(4),
+            Self::I8mm => Some(8),
+            Self::Portable | Self::Avx2 | Self::Neon => None,
+        }
     }
 
     /// The tier that wastes the least of its lanes on so many channels.
@@ -88,6 +117,8 @@ impl Tier {
             Self::Avx2 => "avx2-fma",
             Self::Avx512 => "avx512-vnni",
             Self::Neon => "neon",
+            Self::Dotprod => "neon-dotprod",
+            Self::I8mm => "neon-i8mm",
         }
     }
 }

@@ -290,8 +290,8 @@ impl<T: Quantized, U: Small> Each<T, U> for Centred {
 
 /// Small numbers that kernels read quantised elements as.
 pub(crate) trait Small: Copy {
-    /// How many of them are multiplied at once.
-    const GROUP: usize;
+    /// How many of them a tier multiplies at once.
+    fn at_once(tier: Tier) -> usize;
     /// What stands for zero, where the elements' zero point is `zero` and their type begins at `lowest`.
     fn origin(zero: i32, lowest: i32) -> i32;
     /// Whether it is what elements of a type that begins at `lowest` are anyway.
@@ -302,7 +302,9 @@ pub(crate) trait Small: Copy {
 
 /// The distance from the zero point.
 impl Small for i16 {
-    const GROUP: usize = 2;
+    fn at_once(_tier: Tier) -> usize {
+        2
+    }
     #[inline(always)]
     fn origin(_zero: i32, _lowest: i32) -> i32 {
         0
@@ -318,7 +320,9 @@ impl Small for i16 {
 
 /// The distance from the zero point.
 impl Small for f32 {
-    const GROUP: usize = 1;
+    fn at_once(_tier: Tier) -> usize {
+        1
+    }
     #[inline(always)]
     fn origin(_zero: i32, _lowest: i32) -> i32 {
         0
@@ -337,7 +341,9 @@ const FIRST_BYTE: i32 = if cfg!(target_arch = "aarch64") { -128 } else { 0 };
 
 /// The element itself, moved to where the processor's bytes begin.
 impl Small for u8 {
-    const GROUP: usize = 4;
+    fn at_once(tier: Tier) -> usize {
+        tier.bytes_at_once().unwrap_or(1)
+    }
     #[inline(always)]
     fn origin(zero: i32, lowest: i32) -> i32 {
         zero - lowest + FIRST_BYTE

@@ -50,7 +50,7 @@ pub(super) fn checked(folder: &Path, info: &DeviceInfo, graph: &Graph, tier: Tie
         host.run(&inputs, &mut outputs)?;
         Ok::<_, Error>(outputs)
     };
-    if tier != Tier::Portable && run(tier)? != run(Tier::Portable)? {
+    if tier != Tier::BASELINE && run(tier)? != run(Tier::BASELINE)? {
         let message = format!("{} kernels give other bits than portable ones on this device", tier.name());
         return Err(Error::Runtime(message));
     }

@@ -83,20 +83,21 @@ impl Operator for Compare {
 }
 
 fn ordered<T: Element + PartialOrd>(kind: CompareKind, nest: Nest<2>) -> Option<Step> {
-    fn step<T: Element>(nest: Nest<2>, f: impl Fn(T, T) -> bool + Send + 'static) -> Option<Step> {
-        Some(Step::map2("compare", move |a: &[T], b: &[T], c: &mut [u8]| {
-            nest.map(a, b, c, |a, b| u8::from(f(a, b)));
-        }))
-    }
-    match kind {
-        CompareKind::Equal => step(nest, |a: T, b: T| a == b),
-        CompareKind::NotEqual => step(nest, |a: T, b: T| a != b),
-        CompareKind::Less => step(nest, |a: T, b: T| a < b),
-        CompareKind::LessEqual => step(nest, |a: T, b: T| a <= b),
-        CompareKind::Greater => step(nest, |a: T, b: T| a > b),
-        CompareKind::GreaterEqual => step(nest, |a: T, b: T| a >= b),
-        CompareKind::And | CompareKind::Or | CompareKind::Xor => None,
-    }
+    // For which of the three it is true, and whether that is turned round: of NaN none of them holds.
+    let (less, equal, greater, turned) = match kind {
+        CompareKind::Equal => (0, 1, 0, 0),
+        CompareKind::NotEqual => (0, 1, 0, 1),
+        CompareKind::Less => (1, 0, 0, 0),
+        CompareKind::LessEqual => (1, 1, 0, 0),
+        CompareKind::Greater => (0, 0, 1, 0),
+        CompareKind::GreaterEqual => (0, 1, 1, 0),
+        CompareKind::And | CompareKind::Or | CompareKind::Xor => return None,
+    };
+    let f = move |a: T, b: T| {
+        let any = less & u8::from(a < b) | equal & u8::from(a == b) | greater & u8::from(a > b);
+        any ^ turned
+    };
+    Some(Step::map2("compare", move |a: &[T], b: &[T], c: &mut [u8]| nest.map(a, b, c, f)))
 }
 
 fn logical(kind: CompareKind, nest: Nest<2>) -> Option<Step> {

@@ -4,6 +4,7 @@
 use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
 use crate::builtin::limits;
+use crate::builtin::order::sort_places;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -123,7 +124,7 @@ impl Detections {
     /// Boxes that do not overlap with a better one, best first.
     fn apart(&self, boxes: &[[f32; 4]], scores: &[f32], most: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..boxes.len()).filter(|i| scores[*i] >= self.score).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        sort_places(&mut order, &|a, b| scores[b].total_cmp(&scores[a]));
         let mut kept: Vec<usize> = Vec::new();
         for i in order {
             if kept.len() >= most {

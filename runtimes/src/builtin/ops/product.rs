@@ -265,7 +265,11 @@ impl Product {
     }
 
     fn bytes<A: Quantized, B: Quantized>(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
-        if self.tier.quads() { self.bytes_as::<A, B, u8>(on, w) } else { self.bytes_as::<A, B, i16>(on, w) }
+        if self.tier.bytes_at_once().is_some() {
+            self.bytes_as::<A, B, u8>(on, w)
+        } else {
+            self.bytes_as::<A, B, i16>(on, w)
+        }
     }
 
     fn bytes_as<A: Quantized, B: Quantized, U: Activation + Element>(
@@ -279,14 +283,15 @@ impl Product {
         let scale = factors(sx, w.scale, sy);
         let origin = U::origin(zx, A::MIN);
         let of = Columns { bias: Some(&bias), scale: &scale, bias_f32: None, origin };
-        let parts = self.pack(U::GROUP, w, of)?;
+        let group = U::at_once(self.tier);
+        let parts = self.pack(group, w, of)?;
         let (min, max) = self.clamp.quantized::<B>(sy, zy);
         let finish = ToBytes(Requant::new(min, max, zy));
         // Bytes that are read as they are need no copy.
-        let whole = parts.iter().all(|(layout, _)| layout.segments.length.is_multiple_of(U::GROUP));
+        let whole = parts.iter().all(|(layout, _)| layout.segments.length.is_multiple_of(group));
         let copied = self.geometry.has_border() || !U::same(A::MIN) || !whole;
         let over = self.over(size_of::<U>(), copied, on.threads);
-        let bytes = over.scratch(U::GROUP)?;
+        let bytes = over.scratch(group)?;
         let tier = self.tier;
         let step = Step::new(
             self.label(["conv2d.i8", "fully_connected.i8"]),
@@ -310,13 +315,18 @@ impl Product {
     }
 
     fn hybrid(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
-        if self.tier.quads() { self.hybrid_as::<u8>(on, w) } else { self.hybrid_as::<i16>(on, w) }
+        if self.tier.bytes_at_once().is_some() {
+            self.hybrid_as::<u8>(on, w)
+        } else {
+            self.hybrid_as::<i16>(on, w)
+        }
     }
 
     fn hybrid_as<U: Activation + Element>(&self, on: &Prepare<'_>, w: &Weights<'_>) -> Result<Option<Step>> {
         let Some(bias) = Bias::of(on)?.reals(self.channels) else { return Ok(None) };
         let of = Columns { bias: None, scale: w.scale, bias_f32: Some(&bias), origin: 0 };
-        let parts = self.pack(U::GROUP, w, of)?;
+        let group = U::at_once(self.tier);
+        let parts = self.pack(group, w, of)?;
         let geometry = self.geometry;
         let (method, piece) = self.piece();
         let count = geometry.input.iter().product::<usize>() / piece.input.iter().product::<usize>().max(1);
@@ -326,7 +336,7 @@ impl Product {
         let work = self.channels.saturating_mul(geometry.kernel[0] * geometry.kernel[1] * geometry.input[3]);
         let threads =
             if geometry.pixels().saturating_mul(work) < MIN_WORK { Threads::one() } else { threads };
-        let elements = self.copied_elements(U::GROUP)?;
+        let elements = self.copied_elements(group)?;
         let image_bytes = limits::bytes(&[elements], size_of::<U>())?;
         let factors_at = image_bytes.next_multiple_of(ALIGN);
         let label = self.label(["conv2d.dynamic", "fully_connected.dynamic"]);
@@ -336,7 +346,7 @@ impl Product {
             let (factors, origins) = rest.split_at_mut(count * 4);
             let factors = memory::elements_mut::<f32>(factors).expect("whole elements");
             let origins = memory::elements_mut::<i32>(origins).expect("whole elements");
-            let origins = if U::GROUP == i16::GROUP { &mut [] } else { origins };
+            let origins = if tier.bytes_at_once().is_none() { &mut [] } else { origins };
             let (x, spread) = (inputs.get(0), Spread::none(geometry.input[3]));
             let (y, scales) = (&mut *image, &mut *factors);
             Groups { piece: &piece, spread, method, x, y, scales, origins: &mut *origins }.quantize(tier);
@@ -370,7 +380,7 @@ impl Product {
         let (layouts, columns) = (self.layouts(), self.channels / self.groups);
         let walk = self.geometry.walk(self.geometry.input[3]);
         let (geometry, tier, channels, values) = (self.geometry, self.tier, self.channels, w.values);
-        let elements = self.copied_elements(i16::GROUP)?;
+        let elements = self.copied_elements(i16::at_once(self.tier))?;
         let label = self.label(["conv2d.i16", "fully_connected.i16"]);
         let step = Step::new(label, move |inputs, mut outputs, scratch| {
             let image = memory::elements_mut::<i16>(scratch).expect("scratch memory of whole elements");

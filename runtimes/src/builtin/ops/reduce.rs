@@ -234,11 +234,9 @@ struct Over {
 }
 
 fn extremes<T: Quantized + Ord>(kind: ReduceKind, over: Over) -> Step {
-    if kind == ReduceKind::Max {
-        fold("reduce_max.int", over, T::narrow(T::MIN), |a: T, x| if x > a { x } else { a }, |_| {})
-    } else {
-        fold("reduce_min.int", over, T::narrow(T::MAX), |a: T, x| if x < a { x } else { a }, |_| {})
-    }
+    let max = kind == ReduceKind::Max;
+    let (label, zero) = if max { ("reduce_max.int", T::MIN) } else { ("reduce_min.int", T::MAX) };
+    fold(label, over, T::narrow(zero), move |a: T, x| if (x > a) == max { x } else { a }, |_| {})
 }
 
 fn byte_mean(scale: f32, zero: i32, min: i32, max: i32) -> impl Fn(i32) -> i32 + Send + 'static {
@@ -260,33 +258,48 @@ fn mean<T: Quantized>(over: Over, shift: i32, finish: impl Fn(i32) -> i32 + Send
     step.with_scratch(outputs * 4)
 }
 
-macro_rules! floats {
-    ($name:ident, $t:ident) => {
-        fn $name(kind: ReduceKind, over: Over, count: usize) -> Step {
-            let none = |_: &mut [$t]| {};
-            let scale = 1.0 / count as $t;
-            let mean = move |y: &mut [$t]| y.iter_mut().for_each(|y| *y *= scale);
-            let root = |y: &mut [$t]| y.iter_mut().for_each(|y| *y = y.sqrt());
-            let (low, high) = ($t::NEG_INFINITY, $t::INFINITY);
-            match kind {
-                ReduceKind::Sum => fold(concat!("reduce_sum.", stringify!($t)), over, 0.0, |a: $t, x| a + x, none),
-                ReduceKind::Mean => fold(concat!("reduce_mean.", stringify!($t)), over, 0.0, |a: $t, x| a + x, mean),
-                ReduceKind::Max => fold(
-                    concat!("reduce_max.", stringify!($t)), over, low, |a: $t, x| if x > a { x } else { a }, none,
-                ),
-                ReduceKind::Min => fold(
-                    concat!("reduce_min.", stringify!($t)), over, high, |a: $t, x| if x < a { x } else { a }, none,
-                ),
-                ReduceKind::Prod => fold(concat!("reduce_prod.", stringify!($t)), over, 1.0, |a: $t, x| a * x, none),
-                ReduceKind::L1 => fold(concat!("reduce_l1.", stringify!($t)), over, 0.0, |a: $t, x: $t| a + x.abs(), none),
-                ReduceKind::L2 => fold(concat!("reduce_l2.", stringify!($t)), over, 0.0, |a: $t, x| a + x * x, root),
-                _ => fold(concat!("reduce_sum_square.", stringify!($t)), over, 0.0, |a: $t, x| a + x * x, none),
-            }
-        }
-    };
+fn floats(kind: ReduceKind, over: Over, count: usize) -> Step {
+    let none = |_: &mut [f32]| {};
+    let scale = 1.0 / count as f32;
+    let mean = move |y: &mut [f32]| y.iter_mut().for_each(|y| *y *= scale);
+    let root = |y: &mut [f32]| y.iter_mut().for_each(|y| *y = y.sqrt());
+    let (low, high) = (f32::NEG_INFINITY, f32::INFINITY);
+    match kind {
+        ReduceKind::Sum => fold("reduce_sum.f32", over, 0.0, |a: f32, x| a + x, none),
+        ReduceKind::Mean => fold("reduce_mean.f32", over, 0.0, |a: f32, x| a + x, mean),
+        ReduceKind::Max => fold("reduce_max.f32", over, low, |a: f32, x| if x > a { x } else { a }, none),
+        ReduceKind::Min => fold("reduce_min.f32", over, high, |a: f32, x| if x < a { x } else { a }, none),
+        ReduceKind::Prod => fold("reduce_prod.f32", over, 1.0, |a: f32, x| a * x, none),
+        ReduceKind::L1 => fold("reduce_l1.f32", over, 0.0, |a: f32, x: f32| a + x.abs(), none),
+        ReduceKind::L2 => fold("reduce_l2.f32", over, 0.0, |a: f32, x| a + x * x, root),
+        _ => fold("reduce_sum_square.f32", over, 0.0, |a: f32, x| a + x * x, none),
+    }
 }
-floats!(floats, f32);
-floats!(doubles, f64);
+
+/// Rare enough to be chosen element by element.
+fn doubles(kind: ReduceKind, over: Over, count: usize) -> Step {
+    let zero = match kind {
+        ReduceKind::Max => f64::NEG_INFINITY,
+        ReduceKind::Min => f64::INFINITY,
+        ReduceKind::Prod => 1.0,
+        _ => 0.0,
+    };
+    let take = move |a: f64, x: f64| match kind {
+        ReduceKind::Max => if x > a { x } else { a },
+        ReduceKind::Min => if x < a { x } else { a },
+        ReduceKind::Prod => a * x,
+        ReduceKind::L1 => a + x.abs(),
+        ReduceKind::L2 | ReduceKind::SumSquare => a + x * x,
+        _ => a + x,
+    };
+    let scale = 1.0 / count as f64;
+    let finish = move |y: &mut [f64]| match kind {
+        ReduceKind::Mean => y.iter_mut().for_each(|y| *y *= scale),
+        ReduceKind::L2 => y.iter_mut().for_each(|y| *y = y.sqrt()),
+        _ => {}
+    };
+    fold("reduce.f64", over, zero, take, finish)
+}
 
 trait Integer: Element {
     const LOWEST: Self;

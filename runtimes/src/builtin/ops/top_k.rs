@@ -69,9 +69,9 @@ impl TopK {
                 let (outer, rest) = (row / inner.max(1), row % inner.max(1));
                 let at = |i: u64| &x[(outer * length + i as usize) * inner + rest];
                 ranks.iter_mut().enumerate().for_each(|(i, rank)| *rank = i as u64);
-                ranks.sort_unstable_by(|a, b| {
-                    let by_value = order(at(*a), at(*b));
-                    (if largest { by_value.reverse() } else { by_value }).then(a.cmp(b))
+                sort(ranks, &|a, b| {
+                    let by_value = order(at(a), at(b));
+                    (if largest { by_value.reverse() } else { by_value }).then(a.cmp(&b))
                 });
                 for (place, index) in ranks[..k].iter().enumerate() {
                     let to = (outer * k + place) * inner + rest;
@@ -82,6 +82,11 @@ impl TopK {
         })
         .with_scratch(length * 8)
     }
+}
+
+/// One copy for all types of elements.
+fn sort(ranks: &mut [u64], order: &dyn Fn(u64, u64) -> Ordering) {
+    ranks.sort_unstable_by(|a, b| order(*a, *b));
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //!
 //! Nothing is imported or folded here, so that a model with operators we do not run can still be described.
 
+use super::super::{heaviest, most_frequent};
 use super::proto::{Dim, Graph, Model, Node, ValueInfo, same_domain};
 use super::tensor::{Tensor, element_type, element_type_name};
 use crate::{Error, Result};
-use protocol::{DType, Format, ModelFacts, OpCount, Precision, Quantization, TensorInfo, WeightBytes};
+use protocol::{DType, Format, ModelFacts, OpCount, Precision, Quantization, TensorInfo};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A model has the precision that this share of its weights has; otherwise it is mixed.
@@ -27,9 +28,6 @@ pub(super) fn facts(data: &[u8]) -> Result<ModelFacts> {
             *weights.entry(dtype).or_default() += elements(tensor).saturating_mul(dtype.size() as u64);
         }
     }
-    let mut weights: Vec<_> =
-        weights.into_iter().map(|(dtype, bytes)| WeightBytes { dtype, bytes }).collect();
-    weights.sort_by_key(|w| std::cmp::Reverse(w.bytes));
     let parameters = index.not_weights();
     let parameters = constants.iter().filter(|tensor| is_weight(tensor) && !parameters.contains(tensor.name));
     Ok(ModelFacts {
@@ -38,7 +36,7 @@ pub(super) fn facts(data: &[u8]) -> Result<ModelFacts> {
         file_bytes: data.len() as u64,
         precision: index.precision(),
         parameters: parameters.map(|tensor| elements(tensor)).sum(),
-        weights,
+        weights: heaviest(weights),
         inputs: index.inputs()?,
         outputs: model.graph.outputs.iter().map(|info| index.info(info)).collect::<Result<_>>()?,
         ops: op_counts(&model.graph)?,
@@ -55,9 +53,7 @@ fn producer(model: &Model<'_>) -> String {
 fn op_counts(graph: &Graph<'_>) -> Result<Vec<OpCount>> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     count_ops(graph, 0, &mut counts)?;
-    let mut ops: Vec<_> = counts.into_iter().map(|(op, count)| OpCount { op, count }).collect();
-    ops.sort_by_key(|op| std::cmp::Reverse(op.count));
-    Ok(ops)
+    Ok(most_frequent(counts))
 }
 
 fn count_ops(graph: &Graph<'_>, depth: usize, counts: &mut BTreeMap<String, u32>) -> Result<()> {
@@ -317,6 +313,7 @@ impl Node<'_> {
 mod tests {
     use super::super::testing::{Message, floats, ints, model, node, tensor, value_info};
     use super::*;
+    use protocol::WeightBytes;
 
     fn graph(nodes: Vec<Message>, initializers: Vec<Message>) -> Message {
         let mut graph = Message::new();

@@ -1,6 +1,7 @@
 //! What a TFLite file holds, read from its tensors and operators (never from its name): the answer to
 //! `bench inspect`. Builds no graph, so it also answers for files that the importer refuses.
 
+use super::super::{heaviest, most_frequent};
 use super::schema::{Model, Operator, Quantization as Stored, SubGraph, Tensor};
 use crate::Error;
 use protocol::{DType, Format, ModelFacts, OpCount, Precision, Quantization, TensorInfo, WeightBytes};
@@ -85,21 +86,16 @@ fn weights(model: &Model<'_>) -> (u64, Vec<WeightBytes>) {
             *by_type.entry(dtype).or_default() += bytes;
         }
     }
-    let mut weights: Vec<WeightBytes> =
-        by_type.into_iter().map(|(dtype, bytes)| WeightBytes { dtype, bytes }).collect();
-    weights.sort_by_key(|w| std::cmp::Reverse(w.bytes));
-    (parameters, weights)
+    (parameters, heaviest(by_type))
 }
 
-/// Operators of all subgraphs, most frequent first, then by name.
+/// Operators of all subgraphs.
 fn operators(model: &Model<'_>) -> Vec<OpCount> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for operator in model.subgraphs.iter().flat_map(|g| &g.operators) {
         *counts.entry(model.operator_name(operator)).or_default() += 1;
     }
-    let mut ops: Vec<OpCount> = counts.into_iter().map(|(op, count)| OpCount { op, count }).collect();
-    ops.sort_by_key(|o| std::cmp::Reverse(o.count));
-    ops
+    most_frequent(counts)
 }
 
 /// Precision of the operators that have weights, from the type of what flows into them and the type in

@@ -1,6 +1,6 @@
 //! Sixteen lanes as one AVX-512 register.
 
-use super::{Kernel, QuadKernel, Quads, Simd};
+use super::{ByteKernel, Kernel, Quads, Simd};
 use std::arch::x86_64::*;
 
 /// AVX-512 with VNNI.
@@ -22,9 +22,9 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) {
 /// # Safety
 /// The processor has all that is enabled here.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(crate) unsafe fn run_quads<K: QuadKernel>(kernel: K) {
+pub(crate) unsafe fn run_quads<K: ByteKernel>(kernel: K) {
     // SAFETY: the caller's promise.
-    unsafe { kernel.run::<Avx512>() }
+    unsafe { kernel.quads::<Avx512>() }
 }
 
 // SAFETY of every block below: the processor has what `run` enables and pointers are valid for what is read or
@@ -144,6 +144,8 @@ impl Simd for Avx512 {
 }
 
 impl Quads for Avx512 {
+    const ROWS_QUADS: usize = 8;
+
     type Quad = __m512i;
     type QuadWeights = __m512i;
 

@@ -7,14 +7,16 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
 
 use super::Tier;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+use neon::Neon as Baseline;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 use sse2::Sse2 as Baseline;
@@ -85,6 +87,9 @@ pub(crate) trait Simd: Copy {
 /// # Safety
 /// As [`Simd`].
 pub(crate) trait Quads: Simd {
+    /// Rows of a tile of two vectors.
+    const ROWS_QUADS: usize;
+
     /// Four bytes of one operand of a dot product, for all lanes.
     type Quad: Copy;
     /// Four i8 per lane, the other operand.
@@ -98,14 +103,44 @@ pub(crate) trait Quads: Simd {
     unsafe fn dot_quads(sum: Self::I, a: Self::Quad, w: Self::QuadWeights) -> Self::I;
 }
 
-/// Something to compute with the vectors of tiers that have [`Quads`].
-pub(crate) trait QuadKernel {
-    /// As [`Kernel::run`].
+/// Vectors on processors that multiply two rows of eight bytes with two columns of them at once.
+///
+/// # Safety
+/// As [`Simd`].
+pub(crate) trait RowPairs: Simd {
+    /// Eight bytes of two rows.
+    type Rows: Copy;
+    /// Eight i8 per lane.
+    type RowWeights: Copy;
+    /// Sums of two rows, one per lane each.
+    type Sums: Copy;
+
+    /// Eight bytes of each.
+    unsafe fn rows(first: *const u8, second: *const u8) -> Self::Rows;
+    /// Eight i8 per lane, lane after lane.
+    unsafe fn row_weights(p: *const i8) -> Self::RowWeights;
+    /// The same sums for both rows.
+    unsafe fn join(sums: Self::I) -> Self::Sums;
+    /// Adds the dot product of eight to every lane of both rows; exact but for overflow of the sum.
+    unsafe fn dot_rows(sums: Self::Sums, a: Self::Rows, w: Self::RowWeights) -> Self::Sums;
+    /// The sums of each row.
+    unsafe fn part(sums: Self::Sums) -> [Self::I; 2];
+}
+
+/// Something to compute with the vectors of tiers that multiply bytes.
+pub(crate) trait ByteKernel {
+    /// As [`Kernel::run`], four at once.
     ///
     /// # Safety
     /// The processor has the instructions of `S`.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no tier of others has it yet"))]
-    unsafe fn run<S: Quads>(self);
+    unsafe fn quads<S: Quads>(self);
+
+    /// As [`Kernel::run`], eight at once, of two rows.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `S`.
+    #[cfg_attr(not(target_arch = "aarch64"), expect(dead_code, reason = "no tier of others has it"))]
+    unsafe fn row_pairs<S: RowPairs>(self);
 }
 
 /// Something to compute with whatever vectors there are.
@@ -130,17 +165,12 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
             // SAFETY: the processor has AVX2 and FMA, as just detected.
             unsafe { avx2::run(kernel) }
         }
-        #[cfg(target_arch = "aarch64")]
-        Tier::Neon => {
-            // SAFETY: every AArch64 processor this can be built for has Advanced SIMD.
-            unsafe { kernel.run::<neon::Neon>() }
-        }
         // SAFETY: needs nothing beyond the target's baseline.
         _ => unsafe { kernel.run::<Baseline>() },
     }
 }
 
-/// As [`dispatch`], for kernels that are not for tiers with [`Quads`], which have better ones.
+/// As [`dispatch`], for kernels that are not for tiers that multiply bytes, which have better ones.
 ///
 /// # Panics
 /// The tier is one of those.
@@ -151,12 +181,7 @@ pub(crate) fn dispatch_pairs<K: Kernel>(tier: Tier, kernel: K) {
             // SAFETY: the processor has AVX2 and FMA, as just detected.
             unsafe { avx2::run(kernel) }
         }
-        #[cfg(target_arch = "aarch64")]
-        Tier::Neon => {
-            // SAFETY: every AArch64 processor this can be built for has Advanced SIMD.
-            unsafe { kernel.run::<neon::Neon>() }
-        }
-        Tier::Avx512 => unreachable!("{} multiplies four bytes at once", tier.name()),
+        _ if tier.bytes_at_once().is_some() => unreachable!("{} multiplies bytes", tier.name()),
         // SAFETY: needs nothing beyond the target's baseline.
         _ => unsafe { kernel.run::<Baseline>() },
     }
@@ -171,29 +196,35 @@ pub(crate) fn dispatch_loops<K: Kernel>(tier: Tier, kernel: K) {
             // SAFETY: the processor has AVX2 and FMA, as just detected.
             unsafe { avx2::run(kernel) }
         }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: every AArch64 processor this can be built for has Advanced SIMD.
-        _ => unsafe { kernel.run::<neon::Neon>() },
         // SAFETY: needs nothing beyond the target's baseline.
-        #[cfg(not(target_arch = "aarch64"))]
         _ => unsafe { kernel.run::<Baseline>() },
     }
 }
 
-/// Runs a kernel compiled for a tier for which [`Tier::quads`] is true.
+/// Runs a kernel compiled for a tier that has [`Tier::bytes_at_once`].
 ///
 /// # Panics
-/// It is not, or the processor lacks the tier.
-pub(crate) fn dispatch_quads<K: QuadKernel>(tier: Tier, kernel: K) {
+/// It has not, or the processor lacks the tier.
+pub(crate) fn dispatch_bytes<K: ByteKernel>(tier: Tier, kernel: K) {
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx512 if Tier::detect() == Tier::Avx512 => {
             // SAFETY: the processor has what the tier names, as just detected.
             unsafe { avx512::run_quads(kernel) }
         }
+        #[cfg(target_arch = "aarch64")]
+        Tier::Dotprod if Tier::detect().includes(Tier::Dotprod) => {
+            // SAFETY: the processor has what the tier names, as just detected.
+            unsafe { neon::run_quads(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Tier::I8mm if Tier::detect() == Tier::I8mm => {
+            // SAFETY: the processor has what the tier names, as just detected.
+            unsafe { neon::run_row_pairs(kernel) }
+        }
         _ => {
             let _unused = &kernel;
-            unreachable!("{} does not multiply four bytes at once", tier.name())
+            unreachable!("{} does not multiply bytes here", tier.name())
         }
     }
 }

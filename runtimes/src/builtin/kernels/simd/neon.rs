@@ -1,11 +1,32 @@
-//! Eight lanes as two Advanced SIMD registers.
+//! Eight lanes as two Advanced SIMD registers. The products of bytes that later processors have are instructions
+//! spelled out, for Rust has no stable functions for them.
 
-use super::Simd;
-use std::arch::aarch64::*;
+use super::{ByteKernel, Quads, RowPairs, Simd};
+use std::arch::{aarch64::*, asm};
 
 /// Advanced SIMD, the baseline of AArch64.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
+
+/// Runs a kernel in code compiled for dot products of bytes.
+///
+/// # Safety
+/// The processor has them.
+#[target_feature(enable = "dotprod")]
+pub(crate) unsafe fn run_quads<K: ByteKernel>(kernel: K) {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.quads::<Neon>() }
+}
+
+/// Runs a kernel in code compiled for products of matrices of bytes.
+///
+/// # Safety
+/// The processor has them.
+#[target_feature(enable = "i8mm")]
+pub(crate) unsafe fn run_row_pairs<K: ByteKernel>(kernel: K) {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.row_pairs::<Neon>() }
+}
 
 /// Two i16 of every lane, apart: lanes 0 to 3 and 4 to 7 of the first, then of the second.
 type Apart = [int16x4_t; 4];
@@ -132,4 +153,114 @@ impl Simd for Neon {
             [low, high]
         }
     }
+}
+
+impl Quads for Neon {
+    /// 24 accumulators, four registers of weights and those of a group fit into 32.
+    const ROWS_QUADS: usize = 6;
+
+    /// In the first lane: `sdot` takes it for all.
+    type Quad = int32x4_t;
+    type QuadWeights = [int8x16_t; 2];
+
+    #[inline(always)]
+    unsafe fn quad(p: *const u8) -> int32x4_t {
+        // SAFETY: see above; four bytes are read.
+        unsafe { vsetq_lane_s32::<0>(p.cast::<i32>().read_unaligned(), vdupq_n_s32(0)) }
+    }
+    #[inline(always)]
+    unsafe fn quad_weights(p: *const i8) -> [int8x16_t; 2] {
+        // SAFETY: see above; 32 bytes are read.
+        unsafe { [vld1q_s8(p), vld1q_s8(p.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn dot_quads(sum: Self::I, a: int32x4_t, w: [int8x16_t; 2]) -> Self::I {
+        // SAFETY: the processor has the instruction, by the contract of the trait.
+        unsafe { [sdot(sum[0], w[0], a), sdot(sum[1], w[1], a)] }
+    }
+}
+
+/// Adds the dot products of every four bytes with the first four of `a`.
+///
+/// # Safety
+/// The processor has dot products of bytes.
+#[inline(always)]
+unsafe fn sdot(mut sum: int32x4_t, w: int8x16_t, a: int32x4_t) -> int32x4_t {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {w:v}.16b, {a:v}.4b[0]",
+            sum = inout(vreg) sum, w = in(vreg) w, a = in(vreg) a,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+impl RowPairs for Neon {
+    type Rows = int8x16_t;
+    /// Two lanes each.
+    type RowWeights = [int8x16_t; 4];
+    /// Two lanes of the first row and of the second each.
+    type Sums = [int32x4_t; 4];
+
+    #[inline(always)]
+    unsafe fn rows(first: *const u8, second: *const u8) -> int8x16_t {
+        // SAFETY: see above; eight bytes of each are read.
+        unsafe { vcombine_s8(vld1_s8(first.cast()), vld1_s8(second.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn row_weights(p: *const i8) -> Self::RowWeights {
+        // SAFETY: see above; 64 bytes are read.
+        unsafe { [0, 1, 2, 3].map(|i| vld1q_s8(p.add(16 * i))) }
+    }
+    #[inline(always)]
+    unsafe fn join(sums: Self::I) -> Self::Sums {
+        // SAFETY: see above.
+        let twice = |v| unsafe {
+            let v = vreinterpretq_s64_s32(v);
+            [vreinterpretq_s32_s64(vzip1q_s64(v, v)), vreinterpretq_s32_s64(vzip2q_s64(v, v))]
+        };
+        let ([a, b], [c, d]) = (twice(sums[0]), twice(sums[1]));
+        [a, b, c, d]
+    }
+    #[inline(always)]
+    unsafe fn dot_rows(sums: Self::Sums, a: int8x16_t, w: Self::RowWeights) -> Self::Sums {
+        // SAFETY: the processor has the instruction, by the contract of the trait.
+        unsafe {
+            [
+                smmla(sums[0], a, w[0]),
+                smmla(sums[1], a, w[1]),
+                smmla(sums[2], a, w[2]),
+                smmla(sums[3], a, w[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn part(sums: Self::Sums) -> [Self::I; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let [a, b, c, d] = sums.map(|v| vreinterpretq_s64_s32(v));
+            let first = [vzip1q_s64(a, b), vzip1q_s64(c, d)];
+            let second = [vzip2q_s64(a, b), vzip2q_s64(c, d)];
+            [first.map(|v| vreinterpretq_s32_s64(v)), second.map(|v| vreinterpretq_s32_s64(v))]
+        }
+    }
+}
+
+/// Adds the dot products of two rows of eight bytes with two columns of them: first row, then second.
+///
+/// # Safety
+/// The processor has products of matrices of bytes.
+#[inline(always)]
+unsafe fn smmla(mut sum: int32x4_t, a: int8x16_t, w: int8x16_t) -> int32x4_t {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "smmla {sum:v}.4s, {a:v}.16b, {w:v}.16b",
+            sum = inout(vreg) sum, a = in(vreg) a, w = in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
 }

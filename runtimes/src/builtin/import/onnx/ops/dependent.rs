@@ -3,6 +3,7 @@
 
 use super::super::call::Call;
 use super::Import;
+use crate::builtin::order::sort_places;
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
 use std::cmp::Ordering;
@@ -48,7 +49,7 @@ fn unique(call: &mut Call<'_, '_>) -> Result<()> {
         pairs.fold(Ordering::Equal, Ordering::then)
     };
     let mut all: Vec<usize> = (0..length).collect();
-    all.sort_by(|a, b| order(*a, *b).then(a.cmp(b)));
+    sort_places(&mut all, &order);
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for at in all {
         match groups.last_mut() {
@@ -144,7 +145,7 @@ fn non_max_suppression(call: &mut Call<'_, '_>) -> Result<()> {
         let corners = |at: usize| Corners::new(&boxes[(image * count + at) * 4..][..4], center);
         let mut order: Vec<usize> =
             (0..count).filter(|at| least_score.is_none_or(|least| score[*at] > least)).collect();
-        order.sort_by(|a, b| score[*b].total_cmp(&score[*a]).then(a.cmp(b)));
+        sort_places(&mut order, &|a, b| score[b].total_cmp(&score[a]));
         let mut own: Vec<Corners> = Vec::new();
         for at in order {
             if own.len() >= most {

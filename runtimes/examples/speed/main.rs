@@ -9,7 +9,8 @@
 //! With `cap=avx2` the libraries do not see the processor's AVX-512, see `cap.rs`.
 //!
 //! The two sessions take turns in bursts, in random order, on the same core when there is one thread. A burst is one
-//! invoke that does not count and then some milliseconds of them; its value is the median. The ratio is the median over
+//! invoke that does not count and then some milliseconds of them; its value is the median. With more threads it begins with
+//! a pause, until those of the other side sleep, and some milliseconds that do not count. The ratio is the median over
 //! the pairs of bursts, its interval that of the median by ranks (95 %, no distribution assumed). Start-up and memory are
 //! medians of processes that hold one side only: what `fresh` says, half of them each.
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Shortest time of the invokes of a burst.
 const BURST: Duration = Duration::from_millis(4);
+/// Threads of the other side wait busily for so long at most: they would have the core that this side's threads need.
+const PAUSE: Duration = Duration::from_millis(60);
 /// Invokes shorter than this are timed several at once.
 const SHORT: Duration = Duration::from_micros(50);
 
@@ -17,7 +19,8 @@ pub(super) fn measure(case: &Case, settings: &Settings) -> Result<String> {
     pin(settings)?;
     let (mut ours, precision) = session(case, settings, Side::Ours)?;
     let (mut theirs, _) = session(case, settings, Side::Theirs)?;
-    let (mut ours, mut theirs) = (Timed::new(&mut *ours)?, Timed::new(&mut *theirs)?);
+    let pause = if settings.threads > 1 { PAUSE } else { Duration::ZERO };
+    let (mut ours, mut theirs) = (Timed::new(&mut *ours, pause)?, Timed::new(&mut *theirs, pause)?);
     if ours.session.proof().kernels.contains("made for the values of") {
         return Err(super::wrong(
             "ours is made for the values of the inputs: an invoke would do nothing anew",
@@ -60,10 +63,12 @@ struct Timed<'a> {
     batch: u32,
     /// Batches of a burst.
     batches: u32,
+    /// Before a burst.
+    pause: Duration,
 }
 
 impl<'a> Timed<'a> {
-    fn new(session: &'a mut dyn Session) -> Result<Self> {
+    fn new(session: &'a mut dyn Session, pause: Duration) -> Result<Self> {
         let mut one = Duration::MAX;
         for _ in 0..5 {
             let start = Instant::now();
@@ -73,12 +78,17 @@ impl<'a> Timed<'a> {
         let nanos = |d: Duration| d.as_nanos().max(1);
         let batch = (nanos(SHORT) / nanos(one) + 1) as u32;
         let batches = (nanos(BURST) / (nanos(one) * u128::from(batch)) + 1) as u32;
-        Ok(Self { session, batch, batches: batches.max(3) })
+        Ok(Self { session, batch, batches: batches.max(3), pause })
     }
 
     /// Nanoseconds of an invoke.
     fn burst(&mut self) -> Result<f64> {
+        std::thread::sleep(self.pause);
+        let start = Instant::now();
         self.session.invoke()?;
+        while start.elapsed() < self.pause / 20 {
+            self.session.invoke()?;
+        }
         let mut all = Vec::new();
         for _ in 0..self.batches {
             let start = Instant::now();

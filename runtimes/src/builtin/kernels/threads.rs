@@ -20,6 +20,9 @@ const ALONE: u32 = 200;
 /// More threads than any model gains from.
 const MAX_THREADS: usize = 16;
 
+/// More parts than any step has.
+const MAX_PARTS: usize = 1 << 30;
+
 /// Bit of [`Shared::state`]: workers may join the job. Below it is the number of workers inside, above that of the job.
 const OPEN: u64 = 1 << 16;
 /// One job more.
@@ -38,18 +41,12 @@ struct Pool {
 /// A part by its number, on a thread by its number.
 type Work = dyn Fn(usize, usize) + Sync;
 
-#[derive(Clone, Copy)]
-struct Job {
-    work: *const Work,
-    parts: usize,
-}
-
 struct Shared {
     state: AtomicU64,
-    /// The next part that nobody has taken.
-    next: AtomicUsize,
+    /// By thread.
+    left: Vec<Left>,
     /// Written by the caller while the job is closed and nobody inside, read by those inside.
-    job: UnsafeCell<Option<Job>>,
+    job: UnsafeCell<Option<*const Work>>,
     sleepers: AtomicUsize,
     ended: AtomicBool,
     failed: AtomicBool,
@@ -83,6 +80,31 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// Parts of a job that nobody has taken, of those that a thread begins with: the first in the lower half, the end in the
+/// upper. The same thread begins with the same share of every job, so that it finds in its cache what it made of the
+/// step before.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Left(AtomicU64);
+
+impl Left {
+    fn set(&self, parts: Range<usize>) {
+        self.0.store(parts.start as u64 | (parts.end as u64) << 32, Ordering::Relaxed);
+    }
+
+    /// Takes a part: the first, or the last for others than the thread itself.
+    fn take(&self, first: bool) -> Option<usize> {
+        let halves = |v: u64| (v & u64::from(u32::MAX), v >> 32);
+        let less = |v: u64| {
+            let (start, end) = halves(v);
+            (start < end).then_some(if first { v + 1 } else { v - (1 << 32) })
+        };
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        let (start, end) = halves(before);
+        Some(if first { start } else { end - 1 } as usize)
+    }
+}
+
 impl Shared {
     /// One turn of waiting; whether there were enough of them.
     fn wait(&self, turns: &mut u32) -> bool {
@@ -102,14 +124,13 @@ impl Shared {
     /// The job stays what it is meanwhile.
     unsafe fn take_parts(&self, thread: usize) {
         // SAFETY: the caller's promise.
-        let Some(job) = (unsafe { *self.job.get() }) else { return };
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= job.parts {
-                return;
+        let Some(work) = (unsafe { *self.job.get() }) else { return };
+        for other in 0..self.left.len() {
+            let left = &self.left[(thread + other) % self.left.len()];
+            while let Some(part) = left.take(other == 0) {
+                // SAFETY: `Threads::each` does not return before everybody has left the job.
+                unsafe { (*work)(part, thread) };
             }
-            // SAFETY: `Threads::each` does not return before everybody has left the job.
-            unsafe { (*job.work)(part, thread) };
         }
     }
 
@@ -185,7 +206,7 @@ impl Threads {
         }
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            left: (0..count).map(|_| Left(AtomicU64::new(0))).collect(),
             job: UnsafeCell::new(None),
             sleepers: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -215,7 +236,7 @@ impl Threads {
     /// # Panics
     /// A part panicked.
     pub(crate) fn each(&self, parts: usize, work: &(dyn Fn(usize, usize) + Sync)) {
-        let shared = self.0.as_deref().map(|pool| &*pool.shared).filter(|_| parts > 1);
+        let shared = self.0.as_deref().map(|pool| &*pool.shared).filter(|_| parts > 1 && parts <= MAX_PARTS);
         // Where somebody is at it already, the threads have enough to do.
         let Some(shared) = shared.filter(|shared| !shared.busy.swap(true, Ordering::Acquire)) else {
             (0..parts).for_each(|part| work(part, 0));
@@ -224,8 +245,10 @@ impl Threads {
         // SAFETY: only the lifetime changes, and nobody calls it after the end of this function, see `Close`.
         let work = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
         // SAFETY: the last job was closed and left by everybody before `busy` was taken back, and it is ours now.
-        unsafe { *shared.job.get() = Some(Job { work, parts }) };
-        shared.next.store(0, Ordering::Relaxed);
+        unsafe { *shared.job.get() = Some(work) };
+        let count = shared.left.len();
+        let begin = |thread: usize| thread * parts / count;
+        shared.left.iter().enumerate().for_each(|(thread, left)| left.set(begin(thread)..begin(thread + 1)));
         shared.cores.clear();
         shared.state.fetch_add(ROUND | OPEN, Ordering::SeqCst);
         shared.call();
@@ -272,7 +295,7 @@ impl Threads {
 }
 
 /// Elementary operations below which a part is not worth handing over.
-const PART_WORK: usize = 16 * 1024;
+const PART_WORK: usize = 8 * 1024;
 /// Parts per thread, so that none waits long for another.
 const PER_THREAD: usize = 3;
 

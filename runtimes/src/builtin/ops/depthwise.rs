@@ -20,6 +20,9 @@ use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
 use protocol::DType;
 
+/// Multiplications of a product that take as long as one here, where nothing is read twice.
+const COST: usize = 4;
+
 /// A depthwise convolution with everything but types.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depthwise {
@@ -99,7 +102,7 @@ impl Depthwise {
     /// How it runs over strips of its image, of which a copy has f32.
     fn over(&self, copied: bool, threads: &Threads) -> Over {
         let Geometry { kernel: [kh, kw], input: [.., c], .. } = self.geometry;
-        let (spread, work) = (self.spread(), self.channels * kh * kw);
+        let (spread, work) = (self.spread(), self.channels * kh * kw * COST);
         let strips = Strips::new(self.geometry, spread.padded, size_of::<f32>(), copied, work, threads);
         Over::new(strips, threads, copied, size_of::<f32>(), [c, self.channels])
     }

@@ -4,6 +4,7 @@ use super::{Operand, Operator, Prepare, arity};
 use crate::builtin::graph::Fact;
 use crate::builtin::kernels::memory::copy_row;
 use crate::builtin::kernels::nest::dense_strides;
+use crate::builtin::kernels::threads::Shares;
 use crate::builtin::step::Step;
 use crate::{Error, Result};
 use protocol::DType;
@@ -61,8 +62,13 @@ impl Operator for Pad {
             _ => Vec::new(),
         };
         let strides = dense_strides(&x.shape);
-        let mut axes = Vec::new();
-        for (d, pads) in self.pads.iter().enumerate() {
+        // Dimensions without a border in front are rows that threads share.
+        let lead = self.pads.iter().take_while(|pads| **pads == [0, 0]).count();
+        let rows: usize = x.shape[..lead].iter().product();
+        let shares = Shares::new(on.threads, rows, out.len() / rows.max(1));
+        let row: usize = x.shape[lead..].iter().product();
+        let mut axes = vec![Axis { length: rows, before: 0, after: 0, stride: row }];
+        for (d, pads) in self.pads.iter().enumerate().skip(lead) {
             axes.push(Axis { length: x.shape[d], before: pads[0], after: pads[1], stride: strides[d] as usize });
         }
         let (mode, size) = (self.mode, x.dtype.size());
@@ -70,18 +76,28 @@ impl Operator for Pad {
             let (x, y) = (inputs.bytes(0), outputs.bytes(0));
             if value.is_empty() {
                 fill(mode, size, &axes, x, y);
-            } else {
-                surround(&value, &axes, x, y);
+                return;
             }
+            shares.run(y, &|rows, y| {
+                let x = &x[rows.start * row * size..rows.end * row * size];
+                surround(&value, &Axis { length: rows.len(), ..axes[0] }, &axes[1..], x, y);
+            });
         })))
     }
 }
 
+#[derive(Clone, Copy)]
 struct Axis {
     length: usize,
     before: usize,
     after: usize,
     stride: usize,
+}
+
+impl Axis {
+    fn pads(&self) -> bool {
+        self.before > 0 || self.after > 0
+    }
 }
 
 /// The bytes of a real number in the operand's type.
@@ -119,12 +135,8 @@ fn write(value: &[u8], y: &mut [u8]) {
     }
 }
 
-/// Fills the part of `y` that belongs to all `axes`: a border of the value around the same part of `x`.
-fn surround(value: &[u8], axes: &[Axis], x: &[u8], y: &mut [u8]) {
-    let Some((axis, inner)) = axes.split_first() else {
-        y.copy_from_slice(x);
-        return;
-    };
+/// Fills the part of `y` that belongs to an axis and those inside it: a border of the value around the same part of `x`.
+fn surround(value: &[u8], axis: &Axis, inner: &[Axis], x: &[u8], y: &mut [u8]) {
     let total = axis.before + axis.length + axis.after;
     let row = y.len() / total.max(1);
     let (before, rest) = y.split_at_mut(axis.before * row);
@@ -133,11 +145,12 @@ fn surround(value: &[u8], axes: &[Axis], x: &[u8], y: &mut [u8]) {
     write(value, after);
     let from = axis.stride * value.len();
     let [last] = inner else {
-        if inner.iter().all(|a| a.before == 0 && a.after == 0) {
-            copy_row(&x[..middle.len()], middle);
-        } else if row > 0 {
-            let rows = middle.chunks_exact_mut(row).enumerate();
-            rows.for_each(|(i, y)| surround(value, inner, &x[i * from..][..from], y));
+        match inner {
+            [axis, inner @ ..] if row > 0 && (axis.pads() || inner.iter().any(Axis::pads)) => {
+                let rows = middle.chunks_exact_mut(row).enumerate();
+                rows.for_each(|(i, y)| surround(value, axis, inner, &x[i * from..][..from], y));
+            }
+            _ => copy_row(&x[..middle.len()], middle),
         }
         return;
     };

@@ -252,10 +252,10 @@ pub(crate) fn map2<A: Copy + Sync, B: Copy + Sync, C: Send>(
     over: &SharedNest<2>,
     (a, b): (&[A], &[B]),
     c: &mut [C],
-    f: impl Fn(A, B) -> C + Sync,
+    // A copy for every part: what lies behind a reference may change with every result, for all the compiler knows.
+    f: impl Fn(A, B) -> C + Copy + Sync,
 ) {
-    over.shares
-        .run(c, &|lines, c| dispatch_loops(tier, Map2 { part: over.nest.part(lines), a, b, c, f: &f }));
+    over.shares.run(c, &|lines, c| dispatch_loops(tier, Map2 { part: over.nest.part(lines), a, b, c, f }));
 }
 
 struct Map2<'a, A, B, C, F> {

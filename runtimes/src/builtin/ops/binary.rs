@@ -121,7 +121,7 @@ fn floats(kind: BinaryKind, over: Over) -> Step {
         if clamp.is_none() {
             Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, f))
         } else {
-            Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, |a, b| clamp.apply(f(a, b))))
+            Step::map2(label, move |a, b, c| map2(tier, &nest, (a, b), c, move |a, b| clamp.apply(f(a, b))))
         }
     }
     match kind {

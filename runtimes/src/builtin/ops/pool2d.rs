@@ -63,7 +63,7 @@ impl Operator for Pool2d {
             return Ok(Some(match kind {
                 PoolKind::Max => Step::map("max_pool2d.f32", move |x: &[f32], y: &mut [f32]| {
                     let larger = |a, x| if x > a { x } else { a };
-                    pool.run((tier, &shares), x, y, f32::NEG_INFINITY, larger, |y, _| clamp.apply(y));
+                    pool.run((tier, &shares), x, y, f32::NEG_INFINITY, larger, move |y, _| clamp.apply(y));
                 }),
                 PoolKind::Average | PoolKind::AverageWithPadding => {
                     let all = (kind == PoolKind::AverageWithPadding).then_some(self.kernel[0] * self.kernel[1]);
@@ -158,10 +158,10 @@ impl Pool {
         x: &[T],
         y: &mut [A],
         zero: A,
-        take: impl Fn(A, T) -> A + Sync,
-        finish: impl Fn(A, usize) -> A + Sync,
+        take: impl Fn(A, T) -> A + Copy + Sync,
+        finish: impl Fn(A, usize) -> A + Copy + Sync,
     ) {
-        shares.run(y, &|pixels, y| on_tier(tier, || self.fold(x, y, pixels, zero, &take, &finish)));
+        shares.run(y, &|pixels, y| on_tier(tier, || self.fold(x, y, pixels, zero, take, finish)));
     }
 
     #[inline(always)]
@@ -206,7 +206,7 @@ fn integers<T: Quantized + Ord>(
     if kind == PoolKind::Max {
         return Some(Step::map("max_pool2d.int", move |x: &[T], y: &mut [T]| {
             let larger = |a, x| if x > a { x } else { a };
-            pool.run((tier, &shares), x, y, T::narrow(T::MIN), larger, |y, _| cut(y.wide()));
+            pool.run((tier, &shares), x, y, T::narrow(T::MIN), larger, move |y, _| cut(y.wide()));
         }));
     }
     let [_, _, _, c] = pool.input;

@@ -44,7 +44,7 @@ fn step<T: Quantized>(
     f: impl Fn(i32, i32) -> i32 + Copy + Send + Sync + 'static,
 ) -> Option<Step> {
     Some(Step::map2(label, move |a: &[T], b: &[T], y: &mut [T]| {
-        map2(tier, &nest, (a, b), y, |a: T, b: T| T::narrow(f(a.wide(), b.wide())));
+        map2(tier, &nest, (a, b), y, move |a: T, b: T| T::narrow(f(a.wide(), b.wide())));
     }))
 }
 

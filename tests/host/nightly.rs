@@ -231,3 +231,41 @@ fn whoever_wants_to_know_is_told() {
     scene.write("tell", "#!/bin/sh\nexit 7\n");
     night(&scene, &[]).expect(0, &["nobody was told", "exit status: 7"]);
 }
+
+#[test]
+fn a_slower_model_is_measured_again_and_confirmed_and_an_equal_one_is_not() {
+    let scene = farm(&(job("imagined", "good", "") + "[changes]\nbudget = \"2m\"\n"));
+    night(&scene, &[]).expect(0, &["no confirmed change"]);
+    // another file that is as fast
+    scene.model("b", "busy_us = 100 # the outer");
+    night(&scene, &[]).expect(0, &["no confirmed change"]);
+    // and one that takes 5 % longer
+    let slower = fs::read(scene.model("b", "busy_us = 100 # the lower")).unwrap();
+    let sha256 = protocol::Sha256Hex::of_bytes(&slower);
+    scene.write("scripts/good.toml", format!("[[model]]\nsha256 = \"{sha256}\"\nlatency-ns = 1050000\n"));
+    let done = night(&scene, &[]).expect(1, &["3 confirmed changes", "latency of", "m@b on good", "model"]);
+    assert!(done.stderr.contains("two versions of a model") && done.stdout.contains("+5.0 %"), "{done:#?}");
+    let changes =
+        scene.run(&["history", "changes", "--history", "history"]).expect(0, &["confirmed", "latency_ns"]);
+    assert!(!changes.stdout.contains("m@a"), "{changes:#?}");
+    // it is known now, and nobody is told again
+    night(&scene, &[]).expect(0, &["no confirmed change"]);
+}
+
+#[test]
+fn a_history_that_cannot_be_written_loses_nothing() {
+    let scene = farm(&(job("imagined", "good", "")));
+    scene.write("history", "a file where a folder is wanted");
+    night(&scene, &[]).expect(2, &["name a folder"]);
+    assert!(!scene.path("nights").exists(), "a night was begun");
+    fs::remove_file(scene.path("history")).unwrap();
+    scene.write("history/schema=1", "a file where a folder is wanted");
+    let done = night(&scene, &[]).expect(3, &["bench history import", "1 of 1 job measured"]);
+    fs::remove_file(scene.path("history/schema=1")).unwrap();
+    let summary = json(&nights(&scene)[0].join("summary.json"));
+    let run = nights(&scene)[0].join("runs").join(summary["unkept"][0].as_str().unwrap());
+    let run = run.display().to_string();
+    assert!(done.stdout.contains(&run) || done.stdout.contains("import"), "{done:#?}");
+    scene.run(&["history", "import", "--history", "history", &run]).expect(0, &[]);
+    scene.run(&["history", "ls", "--history", "history", "--format", "csv"]).expect(0, &["latency_ns"]);
+}

@@ -10,7 +10,7 @@ use farm::{
     job::{Job, Subject, Work},
     night::ChangeLine,
 };
-use protocol::{Contrast, RuntimeId};
+use protocol::{Contrast, RuntimeId, Unit, metric};
 use reports::{
     history::{Alarm, Change, Effect, Outcome, Proposal},
     record::RunRecord,
@@ -93,13 +93,16 @@ impl Planning<'_> {
 
     fn kind(&self, proposal: &Proposal) -> Kind {
         let Proposal { before, after, change, .. } = proposal;
-        if !proposal.to_measure {
+        let same_model = before.model_sha256 == after.model_sha256;
+        // a score is the same every night, and still says little where it rests on few examples: both models on the
+        // same ones say more
+        if !proposal.to_measure && (same_model || !is_score(&change.key.metric)) {
             return Kind::Exact;
         }
         if !self.suites.contains_key(&change.key.suite) {
             return Kind::Not(format!("the suite {} was not measured tonight", change.key.suite));
         }
-        if before.model_sha256 != after.model_sha256 {
+        if !same_model {
             let missing = [&before.model_sha256, &after.model_sha256]
                 .into_iter()
                 .find(|m| self.models.find(m).is_none());
@@ -178,6 +181,11 @@ impl Planning<'_> {
     }
 }
 
+/// Whether it says how well the task is done.
+fn is_score(name: &str) -> bool {
+    metric(name).is_some_and(|metric| !matches!(metric.unit, Unit::Ns | Unit::Bytes))
+}
+
 enum Kind {
     /// It is known without error.
     Exact,
@@ -227,23 +235,50 @@ pub(super) fn outcome(change: &Change, record: &RunRecord, verdicts: &Verdicts) 
     if row.verdict == Some(Verdict::Invalid) {
         return unknown(format!("measured again, and invalid: {}", why()));
     }
-    let Evidence::Ratio(evidence) = &row.evidence else { return unknown(why()) };
-    let Some(interval) = evidence.decision else {
-        return unknown(format!("measured again, and undecided: {}", why()));
-    };
-    let (ratio, low, high) = match turned {
-        false => (evidence.ratio, interval.low, interval.high),
-        true => (1.0 / evidence.ratio, 1.0 / interval.high, 1.0 / interval.low),
-    };
     let run = record.plan.run.clone();
+    match &row.evidence {
+        Evidence::Ratio(evidence) => match evidence.decision {
+            Some(interval) => {
+                let [ratio, low, high] = turn([evidence.ratio, interval.low, interval.high], turned);
+                of_cost(change, run, [ratio, low, high])
+                    .unwrap_or_else(|| unknown(format!("still open: {}", why())))
+            }
+            None => unknown(format!("measured again, and undecided: {}", why())),
+        },
+        Evidence::Score(evidence) => {
+            let (Some(old), interval) =
+                (row.reference.filter(|old| *old != 0.0), evidence.difference.interval)
+            else {
+                return unknown(why());
+            };
+            let over = |difference: f64| (old + difference) / old;
+            let all = [over(evidence.difference.point), over(interval.low), over(interval.high)];
+            let [ratio, low, high] = turn(all, turned);
+            match row.verdict {
+                Some(Verdict::Worse | Verdict::Better) => Outcome::Confirmed { run, ratio, low, high },
+                Some(Verdict::Equivalent) => Outcome::Refuted { run, ratio, low, high },
+                _ => unknown(format!("still open on so many examples: {}", why())),
+            }
+        }
+        Evidence::None | Evidence::Exact | Evidence::Share(_) => unknown(why()),
+    }
+}
+
+/// A ratio with its interval, the other way round where the sides are.
+fn turn([ratio, low, high]: [f64; 3], turned: bool) -> [f64; 3] {
+    if turned { [1.0 / ratio, 1.0 / high, 1.0 / low] } else { [ratio, low, high] }
+}
+
+/// Beyond chance in the direction that was seen, or less than half of it for certain.
+fn of_cost(change: &Change, run: String, [ratio, low, high]: [f64; 3]) -> Option<Outcome> {
     let (seen, ..) = ratio_of(change);
-    // half of what was seen, on the scale on which both ways are as far
+    // half on the scale on which both directions are as far
     let half = seen.sqrt();
     let (there, absent) = if seen > 1.0 { (low > 1.0, high < half) } else { (high < 1.0, low > half) };
     match (there, absent) {
-        (true, _) => Outcome::Confirmed { run, ratio, low, high },
-        (false, true) => Outcome::Refuted { run, ratio, low, high },
-        (false, false) => unknown(format!("measured again, and still open: {}", why())),
+        (true, _) => Some(Outcome::Confirmed { run, ratio, low, high }),
+        (false, true) => Some(Outcome::Refuted { run, ratio, low, high }),
+        (false, false) => None,
     }
 }
 

@@ -36,6 +36,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use models::Models;
 use plan::{Estimates, Granted, Terms};
+use reports::history::History;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -65,6 +66,7 @@ struct Prepared {
     farm: Farm,
     settings: Settings,
     registry: Registry,
+    history: History,
     devices: Vec<Known>,
     cards: Vec<DeviceCard>,
     terms: BTreeMap<String, Terms>,
@@ -173,7 +175,8 @@ async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared
     let jobs = plan::jobs(&granted, &night, seed, &estimates(&farm.out));
     plan::check(&jobs, &cards, &terms, now)?;
     drop(granted);
-    Ok(Prepared { farm, settings, registry, devices, cards, terms, jobs, night })
+    let history = history::open(&settings)?;
+    Ok(Prepared { farm, settings, registry, history, devices, cards, terms, jobs, night })
 }
 
 /// How long jobs took in the latest night that has a summary.
@@ -301,11 +304,10 @@ async fn on_this_host(
     record: NightRecord,
     progress: &mut Progress,
 ) -> CommandResult<Summary> {
-    let Prepared { farm, settings, registry, devices, cards, mut terms, .. } = ready;
+    let Prepared { farm, settings, registry, history, devices, cards, mut terms, .. } = ready;
     let queue = LocalQueue::new();
     let open: Vec<Job> = record.open().cloned().collect();
     queue.offer(&open).await.or_incomplete()?;
-    let history = history::open(&settings)?;
     let crew = Crew::new(settings, registry, &devices, writer.dir().join(night::RUNS_DIR));
     let models = Models::beside(&farm.out);
     for job in &record.plan.jobs {

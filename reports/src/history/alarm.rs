@@ -2,7 +2,7 @@
 //! step is a file of its own that is never changed; the state of an alarm is what its steps add up to, in whatever order
 //! they are read.
 
-use super::change::{Change, trend};
+use super::change::{Change, new_build, trend};
 use super::row::{SeriesId, SeriesKey};
 use super::{History, HistoryError, Nights, Note, Reading, Trouble};
 use jiff::Timestamp;
@@ -353,10 +353,9 @@ impl History {
         notes.extend(more);
         let mut proposals = Vec::new();
         for rows in found.values() {
-            let last = trend(rows, Pelt::PROPOSE).changes.pop();
-            let Some(change) = last.filter(|c| c.since >= recent && is_large(&c.key, c.effect.size())) else {
-                continue;
-            };
+            let last = trend(rows, Pelt::PROPOSE).changes.pop().filter(|change| change.since >= recent);
+            let last = last.or_else(|| new_build(rows).filter(|change| change.since >= recent));
+            let Some(change) = last.filter(|c| is_large(&c.key, c.effect.size())) else { continue };
             let alarm = known.iter().find(|alarm| alarm.is_about(&change));
             if alarm.is_none() {
                 self.record(&name_of(&change), at, Outcome::Proposed { change: Box::new(change.clone()) })?;

@@ -21,6 +21,8 @@ const MAX_MOVED: usize = 20;
 /// sd of a normal distribution over its median absolute deviation, and standard error of a median over that of a mean.
 const MAD_TO_SD: f64 = 1.482_602_218_505_602;
 const MEDIAN_ERROR: f64 = 1.253_314_137_315_5;
+/// A new build is looked at when it is off by so many times the noise between nights.
+const NEW_BUILD_NOISE: f64 = 3.0;
 /// Strongest dependence of neighbours that is reckoned with.
 const MAX_DEPENDENCE: f64 = 0.9;
 
@@ -194,6 +196,28 @@ pub fn trend(rows: &[Row], pelt: Pelt) -> Trend {
     let found = pelt.change_points(&signal.values).unwrap_or_default();
     let changes = signal.changes(&key, rows, &found, pelt);
     Trend { key, points, changes, invalid: rows.len() - signal.at.len() }
+}
+
+/// The step to the present level where the model or the runtime is a new one, before there are nights enough to find it
+/// by: with the place known, one night on each side says whether it is worth measuring both again. `None`: nothing is
+/// new, or it is not beyond the noise of the nights before.
+pub(super) fn new_build(rows: &[Row]) -> Option<Change> {
+    let key = &rows.first()?.key;
+    let signal = Signal::of(key, rows);
+    let build =
+        |at: &usize| rows.get(*at).map(|row| (&row.model_sha256, &row.library_sha256, &row.runtime_version));
+    let to = signal.at.len();
+    let newest = build(signal.at.last()?);
+    let at = to - signal.at.iter().rev().take_while(|at| build(at) == newest).count();
+    if at == 0 {
+        return None;
+    }
+    let older = build(signal.at.get(at - 1)?);
+    let from = at - signal.at[..at].iter().rev().take_while(|at| build(at) == older).count();
+    let (before, after) = (median(&signal.values[from..at]).ok()?, median(&signal.values[at..to]).ok()?);
+    let noise = neighbour_noise(&signal.values[from..at]).unwrap_or_default();
+    let beyond = (after - before).abs() > NEW_BUILD_NOISE * noise;
+    beyond.then(|| signal.change(key, rows, [from, at, to], signal.basis(from, at, to)))?
 }
 
 /// What changes are looked for in.
@@ -561,5 +585,31 @@ mod tests {
         }
         println!("{found} of 400 steps of 6 % found, {held} intervals held the truth");
         assert!(found > 380 && f64::from(held) >= 0.9 * f64::from(found), "{held} of {found}");
+    }
+
+    #[test]
+    fn a_new_build_is_looked_at_in_its_first_night() {
+        let level = |step: f64, nights: u32| {
+            let mut all = rows(|day| Night {
+                level: if day + 1 >= nights { step } else { 0.0 },
+                device: 0.0,
+                reference: Some("pinned"),
+            });
+            all.truncate(nights as usize);
+            if let Some(last) = all.last_mut() {
+                last.model_sha256 = "new".to_owned();
+            }
+            all
+        };
+        for nights in [2, 8, 40] {
+            let change = new_build(&level(0.05, nights)).unwrap();
+            assert!(change.worse && change.since == night(nights - 1), "{change:?}");
+            assert_eq!((change.after.points, change.before.points), (1, nights as usize - 1));
+            assert!(change.moved.iter().any(|moved| moved.what == "model"));
+        }
+        assert_eq!(new_build(&level(0.0, 40)), None, "within the noise");
+        let same = level(0.05, 40).into_iter().map(|row| Row { model_sha256: "old".to_owned(), ..row });
+        assert_eq!(new_build(&same.collect::<Vec<_>>()), None, "nothing is new");
+        assert_eq!(new_build(&level(0.05, 1)), None);
     }
 }

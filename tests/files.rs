@@ -1,12 +1,16 @@
 //! The files of a real run, read by what others read them with: a browser, and Python's readers of Parquet, JUnit and
-//! metrics. What is missing here is named on stdout, and the test left out; with `browser` or `readers` in
+//! metrics; and the dashboard of a farm, as `bench serve` shows it, in that browser. What is missing here is named on stdout, and the test left out; with `browser` or `readers` in
 //! `BENCH_TEST_REQUIRE` it fails instead.
 #![cfg(test)]
 
+#[path = "../harness/farm/tests/common/fixture.rs"]
+mod fixture;
+
 use std::{
     env, fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
 };
 
@@ -65,14 +69,30 @@ fn bench(folder: &Path, args: &[&str]) {
     assert!(done.status.success(), "{args:?}: {done:?}");
 }
 
-#[test]
-fn a_browser_finds_nothing_wrong_with_the_pages() {
-    let test = "a_browser_finds_nothing_wrong_with_the_pages";
+/// The browser, node, and the folder with the modules of the check.
+fn browser(test: &str) -> Option<[PathBuf; 3]> {
     let browser = BROWSERS.into_iter().find_map(on_path).ok_or("no chromium on the path: install chromium");
     let node = on_path("node").ok_or("no node on the path: install nodejs and npm");
     let modules = installed("target/browser/node_modules", "tests/browser/install.sh");
-    let all = browser.map_err(str::to_owned).and_then(|b| Ok((b, node.map_err(str::to_owned)?, modules?)));
-    let Some((browser, node, modules)) = need(test, "browser", all) else { return };
+    let all = browser.map_err(str::to_owned).and_then(|b| Ok([b, node.map_err(str::to_owned)?, modules?]));
+    need(test, "browser", all)
+}
+
+/// Opens pages, and takes no complaint.
+fn check([browser, node, modules]: &[PathBuf; 3], pages: &[String]) {
+    let checked = Command::new(node)
+        .arg(root().join("tests/browser/check.mjs"))
+        .args([modules.parent().unwrap(), browser, &root().join("target/browser/screenshots")])
+        .args(pages)
+        .output()
+        .unwrap();
+    println!("{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+    assert!(checked.status.success());
+}
+
+#[test]
+fn a_browser_finds_nothing_wrong_with_the_pages() {
+    let Some(programs) = browser("a_browser_finds_nothing_wrong_with_the_pages") else { return };
     let run = run();
     // the page of several runs: the same run, kept under two names
     let twice = tempfile::tempdir().unwrap();
@@ -81,14 +101,49 @@ fn a_browser_finds_nothing_wrong_with_the_pages() {
         assert!(copied.success());
     }
     bench(twice.path(), &["report", "a", "b", "--out", "."]);
-    let checked = Command::new(node)
-        .arg(root().join("tests/browser/check.mjs"))
-        .args([modules.parent().unwrap(), &browser, &root().join("target/browser/screenshots")])
-        .args([run.join("report.html"), twice.path().join("side-by-side.html")])
-        .output()
+    let pages = [run.join("report.html"), twice.path().join("side-by-side.html")];
+    check(&programs, &pages.map(|page| page.display().to_string()));
+}
+
+/// `bench serve`, until it is dropped.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+    }
+}
+
+#[test]
+fn a_browser_finds_nothing_wrong_with_the_dashboard() {
+    let Some(programs) = browser("a_browser_finds_nothing_wrong_with_the_dashboard") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let farm = fixture::make(place.path(), &fs::read(run().join("report.html")).unwrap());
+    let mut served = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--out"])
+        .args([&farm.nights, Path::new("--history"), &farm.history])
+        .env_remove("BENCH_SERVE_TOKEN")
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Served)
         .unwrap();
-    println!("{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
-    assert!(checked.status.success());
+    let mut address = String::new();
+    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let address = address.trim().trim_end_matches('/').to_owned();
+    let last = &farm.names[farm.names.len() - 1];
+    let encoded = |id: &str| id.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
+    let mut pages = ["--served", &address, "/", "/nights/", "/trends/"].map(str::to_owned).to_vec();
+    pages.push(format!("/nights/{last}"));
+    pages.push(format!("/nights/{}", farm.names[farm.names.len() - 6]));
+    pages.push(format!("/nights/{last}/runs/{}", farm.run));
+    pages.push("/devices/galaxy-s23".to_owned());
+    pages.extend(fixture::HOSTILE.map(|id| format!("/devices/{}", encoded(id))));
+    pages.push(format!("/trends/{}", farm.moved.id()));
+    pages.push("/login".to_owned());
+    check(&programs, &pages);
+    let process = rustix::process::Pid::from_child(&served.0);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    assert!(served.0.wait().unwrap().success(), "it ends in good order when it is told to");
 }
 
 #[test]

@@ -29,7 +29,7 @@ const GRAPH: &[(&str, &[&str], &[&str])] = &[
     ("reports", &["protocol", "stats"], &["tokio", "clap", "ssh2", "adb_client"]),
     (
         "harness/farm",
-        &["protocol", "datasets", "reports"],
+        &["protocol", "datasets", "reports", "stats"],
         &["polars", "plotters", "clap", "ssh2", "adb_client"],
     ),
     ("harness", &["protocol", "suites", "datasets", "reports", "stats", "farm"], &["polars", "plotters"]),

@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         agents, compare, completions, devices, diff, doctor, export, gate, history, inspect, nightly, open,
-        profile, recheck, report, run, runtimes, selftest, spec, suites,
+        profile, recheck, report, run, runtimes, selftest, serve, spec, suites,
     },
     exit::CommandResult,
 };
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Spec(spec::Args),
     /// Measure how often this machine calls equal models different, and what it finds of a known slowdown
     Selftest(selftest::Args),
+    /// Show the nightly farm in a browser: devices, last night, trends
+    Serve(serve::Args),
     /// Check that this machine can measure, and say what to do where it cannot
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -158,6 +160,7 @@ impl Cli {
             Command::Runtimes(args) => runtimes::work(args, config),
             Command::Spec(args) => spec::work(args, config),
             Command::Selftest(args) => selftest::work(args, config, quiet),
+            Command::Serve(args) => serve::work(&args),
             Command::Doctor(args) => doctor::work(&args, config),
             Command::Completions(args) => completions::work(&args),
         }

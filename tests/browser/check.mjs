@@ -1,4 +1,6 @@
-// Opens pages in a real browser: node check.mjs MODULES BROWSER OUT PAGE...
+// Opens pages in a real browser: node check.mjs MODULES BROWSER OUT PAGE... [--served ADDRESS PATH...]
+//
+// A page is a file, a report; what follows --served are pages of a dashboard, at an address.
 //
 // In light and dark, on a first screen of 1000 x 800, on a phone and on paper: nothing may be requested, no error may
 // reach the console, axe must find no violation, text must have contrast, and the first screen must answer. Keeps
@@ -9,12 +11,15 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [modules, browserPath, out, ...pages] = process.argv.slice(2);
+const [modules, browserPath, out, ...named] = process.argv.slice(2);
+const cut = named.includes('--served') ? named.indexOf('--served') : named.length;
+const [pages, [address, ...paths]] = [named.slice(0, cut), named.slice(cut + 1)];
 const require = createRequire(pathToFileURL(join(resolve(modules), 'x.js')));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 const SCREEN = { width: 1000, height: 800 };
+const WIDE = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
@@ -28,11 +33,11 @@ function say(page, theme, what, wrong) {
   wrong.slice(0, 20).forEach((line) => console.log(`         ${line}`));
 }
 
-// What a page asks for beyond itself, and what it complains about.
-function watch(page, url) {
+// What a page asks for beyond itself and what belongs to it, and what it complains about.
+function watch(page, url, own = []) {
   const seen = { requests: [], errors: [] };
   page.on('request', (request) => {
-    if (request.url() !== url && !request.url().startsWith('data:')) seen.requests.push(request.url());
+    if (![url, ...own].includes(request.url()) && !request.url().startsWith('data:')) seen.requests.push(request.url());
   });
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) seen.errors.push(message.text());
@@ -88,13 +93,8 @@ function contrasts(least) {
   return [...found.values()];
 }
 
-async function inTheme(browser, file, theme) {
-  const [name, url] = [basename(file, '.html'), pathToFileURL(resolve(file)).href];
-  const context = await browser.newContext({ viewport: SCREEN, colorScheme: theme });
-  const page = await context.newPage();
-  const seen = watch(page, url);
-  await page.goto(url, { waitUntil: 'load' });
-  say(name, theme, 'the first screen has headline, table of verdicts and forest plot', await page.evaluate(firstScreen, SCREEN.height));
+// What holds for every page, whatever it shows.
+async function whole(page, name, theme) {
   await page.screenshot({ path: join(out, `${name}-${theme}.png`) });
   await page.evaluate(openAll);
   await page.screenshot({ path: join(out, `${name}-${theme}-whole.png`), fullPage: true });
@@ -107,7 +107,39 @@ async function inTheme(browser, file, theme) {
   await page.setViewportSize(PHONE);
   say(name, theme, 'as wide as a phone', await page.evaluate(overflow));
   await page.screenshot({ path: join(out, `${name}-${theme}-phone.png`) });
+}
+
+async function inTheme(browser, file, theme) {
+  const [name, url] = [basename(file, '.html'), pathToFileURL(resolve(file)).href];
+  const context = await browser.newContext({ viewport: SCREEN, colorScheme: theme });
+  const page = await context.newPage();
+  const seen = watch(page, url);
+  await page.goto(url, { waitUntil: 'load' });
+  say(name, theme, 'the first screen has headline, table of verdicts and forest plot', await page.evaluate(firstScreen, SCREEN.height));
+  await whole(page, name, theme);
   say(name, theme, 'no request', seen.requests);
+  say(name, theme, 'no error in the console', seen.errors);
+  await context.close();
+}
+
+// A page of the dashboard: its style and icon belong to it; nothing in it is clicked that is not there for a keyboard.
+async function served(browser, path, theme) {
+  const name = `farm${path.replace(/\W+/g, '-').slice(0, 60).replace(/-$/, '') || '-fleet'}`;
+  const context = await browser.newContext({ viewport: WIDE, colorScheme: theme });
+  const page = await context.newPage();
+  const url = address + path;
+  const seen = watch(page, url, ['/style.css', '/icon.svg'].map((own) => address + own));
+  const answer = await page.goto(url, { waitUntil: 'load' });
+  say(name, theme, `${path} is there`, answer.status() === 200 ? [] : [`status ${answer.status()}`]);
+  say(name, theme, 'names that were chosen to do harm are text', (await page.title()) === 'taken' ? ['a script ran'] : []);
+  if (!path.includes('/runs/')) {
+    await page.keyboard.press('Tab');
+    const first = await page.evaluate(() => [document.activeElement.textContent, document.activeElement.getBoundingClientRect().left >= 0]);
+    say(name, theme, 'the first key leads to the content', first[0].includes('content') && first[1] ? [] : [String(first)]);
+    await page.evaluate(() => document.activeElement.blur());
+  }
+  await whole(page, name, theme);
+  say(name, theme, 'no request beyond its own', seen.requests);
   say(name, theme, 'no error in the console', seen.errors);
   await context.close();
 }
@@ -136,6 +168,9 @@ try {
   for (const file of pages) {
     for (const theme of ['light', 'dark']) await inTheme(browser, file, theme);
     await onPaper(browser, file);
+  }
+  for (const path of paths) {
+    for (const theme of ['light', 'dark']) await served(browser, path, theme);
   }
 } finally {
   await browser.close();

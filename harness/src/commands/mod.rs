@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runtimes;
 pub(crate) mod selftest;
+pub(crate) mod serve;
 pub(crate) mod spec;
 pub(crate) mod suites;
 

@@ -14,6 +14,7 @@
 mod store;
 mod summary;
 
+pub(crate) use store::{DEVICES_FILE, JOURNAL_FILE, PLAN_FILE};
 pub use store::{
     NightError, NightRecord, NightWriter, RUNS_DIR, SUMMARY_FILE, list, load, load_devices, save_devices,
 };

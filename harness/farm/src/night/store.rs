@@ -17,9 +17,9 @@ use std::{
 pub const RUNS_DIR: &str = "runs";
 /// The night in short.
 pub const SUMMARY_FILE: &str = "summary.json";
-const PLAN_FILE: &str = "plan.json";
-const JOURNAL_FILE: &str = "journal.jsonl";
-const DEVICES_FILE: &str = "devices.json";
+pub(crate) const PLAN_FILE: &str = "plan.json";
+pub(crate) const JOURNAL_FILE: &str = "journal.jsonl";
+pub(crate) const DEVICES_FILE: &str = "devices.json";
 
 /// Longest file of a night that is read.
 const MAX_BYTES: u64 = 1 << 30;

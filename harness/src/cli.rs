@@ -160,7 +160,7 @@ impl Cli {
             Command::Runtimes(args) => runtimes::work(args, config),
             Command::Spec(args) => spec::work(args, config),
             Command::Selftest(args) => selftest::work(args, config, quiet),
-            Command::Serve(args) => serve::work(&args),
+            Command::Serve(args) => serve::work(&args, config),
             Command::Doctor(args) => doctor::work(&args, config),
             Command::Completions(args) => completions::work(&args),
         }

@@ -3,13 +3,14 @@
 use super::block_on;
 use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
+    history,
     interrupt::Interrupts,
     progress::say,
+    settings::{Layer, Settings},
     stdout::print,
 };
 use anyhow::Context;
 use farm::dashboard::{Access, Dashboard, Token, router, serve};
-use reports::history::History;
 use std::{
     env,
     fs::File,
@@ -30,9 +31,9 @@ pub(crate) struct Args {
     /// Folder in which the farm keeps its nights
     #[arg(long, value_name = "DIR", default_value = "nights")]
     out: PathBuf,
-    /// Folder of the history
-    #[arg(long, value_name = "DIR", default_value = "history")]
-    history: PathBuf,
+    /// Folder of the history, or s3://bucket/prefix [default: history, beside the runs]
+    #[arg(long, env = "BENCH_HISTORY", value_name = "PLACE")]
+    history: Option<String>,
     /// Address and port to listen on; port 0 takes one that is free. Beyond this machine only with a token
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8765")]
     listen: SocketAddr,
@@ -42,10 +43,11 @@ pub(crate) struct Args {
 }
 
 /// Prints the address and serves until SIGINT or SIGTERM.
-pub(crate) fn work(args: &Args) -> CommandResult {
+pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
     let token = token(args.token_file.as_deref())?;
     let access = Access::new(args.listen, token).or_usage()?;
-    let dashboard = Dashboard::new(&args.out, Some(History::folder(&args.history)));
+    let settings = Settings::resolve(Layer { history: args.history.clone(), ..Layer::default() }, config)?;
+    let dashboard = Dashboard::new(&args.out, Some(history::open(&settings)?));
     block_on(async {
         let mut interrupts = Interrupts::listen().or_incomplete()?;
         let listener = TcpListener::bind(args.listen)
@@ -109,12 +111,12 @@ mod tests {
     fn others_are_refused_before_anything_is_listened_on() {
         let args = Args {
             out: "nights".into(),
-            history: "history".into(),
+            history: None,
             listen: "0.0.0.0:0".parse().unwrap(),
             token_file: None,
         };
         if env::var_os(TOKEN).is_none() {
-            let failure = work(&args).unwrap_err();
+            let failure = work(&args, None).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.error.to_string().contains("--token-file"));
         }

@@ -37,6 +37,7 @@ const GRAPH: &[(&str, &[&str], &[&str])] = &[
 
 /// Packages that may be used in one room only.
 const ROOMS: &[(&str, &str)] = &[
+    ("async_nats", "harness/farm/src/queue/nats/"),
     ("polars", "reports/src/"),
     ("plotters", "reports/src/"),
     ("ssh2", "harness/src/transport/"),

@@ -170,6 +170,21 @@ pub(crate) enum Kind<'a> {
 }
 
 impl DatasetSpec {
+    /// Every file and folder that it names, as it names them.
+    pub fn paths(&self) -> Vec<&Path> {
+        let npz = self.npz.iter().map(|npz| &npz.path);
+        let npy = self
+            .npy
+            .iter()
+            .flat_map(|npy| npy.inputs.iter().chain(&npy.labels).chain(&npy.names).chain(&npy.groups));
+        let images =
+            self.images.iter().flat_map(|images| std::iter::once(&images.path).chain(&images.labels));
+        let audio = self.audio.iter().flat_map(|audio| std::iter::once(&audio.path).chain(&audio.labels));
+        let csv = self.csv.iter().map(|csv| &csv.path);
+        let all = self.classes_file.iter().chain(npz).chain(npy).chain(images).chain(audio).chain(csv);
+        all.map(PathBuf::as_path).collect()
+    }
+
     /// Whether labels are declared. A folder of images or recordings counts as labelled: what lies in it
     /// is only seen when it is read.
     pub fn declares_labels(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         agents, compare, completions, devices, diff, doctor, export, gate, history, inspect, nightly, open,
-        profile, recheck, report, run, runtimes, selftest, serve, spec, suites,
+        profile, recheck, report, run, runtimes, selftest, serve, spec, suites, worker,
     },
     exit::CommandResult,
 };
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Measure everything that a farm file asks for, keep a history, and say what moved
     Nightly(nightly::Args),
+    /// Do jobs of a farm on many hosts with the devices of this one
+    Worker(worker::Args),
     /// Show where a model's time goes, node by node, on one runtime beside another
     Profile(profile::Args),
     /// List, show and check suites
@@ -155,6 +157,7 @@ impl Cli {
             Command::Suites(args) => suites::work(&args),
             Command::Devices(args) => devices::work(args, config, quiet),
             Command::Nightly(args) => nightly::work(args, config, quiet),
+            Command::Worker(args) => worker::work(args, config),
             Command::Profile(args) => profile::work(args, config, quiet),
             Command::Agents(args) => agents::work(args, config, quiet),
             Command::Runtimes(args) => runtimes::work(args, config),

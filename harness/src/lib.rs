@@ -17,6 +17,7 @@ mod interrupt;
 mod libraries;
 mod link;
 mod measure;
+mod nats;
 mod nightly;
 mod pictures;
 mod plan;

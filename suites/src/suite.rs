@@ -3,8 +3,11 @@
 use crate::{Compare, Measure, SuiteError};
 use datasets::{DataError, Dataset, DatasetSpec, FileRef, Root};
 use protocol::{Format, Precision, RuntimeId, Sha256Hex, Task, Unit, VariantId};
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    path::{Component, Path, PathBuf},
+};
 
 /// Number of seeded random examples when neither data nor `max_examples` is given.
 const RANDOM_EXAMPLES: u64 = 64;
@@ -85,6 +88,37 @@ impl Suite {
         Ok(Some(dataset))
     }
 
+    /// Every file on disk that it is made of: its definition, its models, its data, of folders all that lies in them.
+    /// Absolute, without `..`, each once. Empty for what is part of the program.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or more files than `most`.
+    pub fn files(&self, most: usize) -> Result<Vec<PathBuf>, SuiteError> {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        paths.extend(Some(PathBuf::from(&self.origin)).filter(|path| path.is_absolute()));
+        let on_disk = self.variants.iter().filter(|variant| variant.file.shipped_bytes().is_none());
+        paths.extend(on_disk.map(|variant| variant.file.path().to_owned()));
+        if let (Some(spec), Root::Folder(root)) = (&self.dataset, &self.root) {
+            paths.extend(spec.paths().into_iter().map(|path| root.join(path)));
+        }
+        let mut files = BTreeSet::new();
+        while let Some(path) = paths.pop() {
+            let unreadable = |e| DataError::new(path.display(), format_args!("cannot be read: {e}"));
+            if path.is_dir() {
+                for entry in path.read_dir().map_err(unreadable)? {
+                    paths.push(entry.map_err(unreadable)?.path());
+                }
+            } else {
+                files.insert(plain(&std::path::absolute(&path).map_err(unreadable)?));
+            }
+            if files.len() + paths.len() > most {
+                let problem = format!("is made of more than {most} files");
+                return Err(DataError::new(&self.origin, problem).into());
+            }
+        }
+        Ok(files.into_iter().collect())
+    }
+
     /// Drop of the task score that is still acceptable, in its unit: as the suite says, else one percentage
     /// point, or a tenth of a dB.
     pub fn accuracy_margin(&self) -> f64 {
@@ -96,6 +130,17 @@ impl Suite {
     pub fn random_examples(&self) -> u64 {
         self.measure.max_examples.unwrap_or(RANDOM_EXAMPLES)
     }
+}
+
+/// `/a/b/../c` as `/a/c`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+        plain
+    })
 }
 
 /// Format of a model file: TFLite says so in its first bytes, ONNX only in its name.

@@ -135,3 +135,19 @@ fn the_files_on_disk_define_the_same_suites() {
         assert_eq!((from_disk.origin, built_in.origin.as_str()), (path.display().to_string(), builtin.name));
     }
 }
+
+#[test]
+fn all_files_of_a_suite_on_disk_are_known() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let on_disk = lookup(&root.join("vision.toml").display().to_string()).unwrap();
+    let files = on_disk.files(100).unwrap();
+    assert!(files.contains(&root.join("vision.toml")));
+    assert_eq!(files.iter().filter(|path| path.extension().is_some_and(|e| e == "tflite")).count(), 4);
+    for path in &files {
+        assert!(path.is_file() && path.is_absolute(), "{}", path.display());
+    }
+    // models and data beside the definition
+    assert!(files.len() > 1 + on_disk.variants.len());
+    assert!(on_disk.files(3).unwrap_err().to_string().contains("more than 3 files"));
+    assert_eq!(suite("vision").files(0).unwrap(), Vec::<std::path::PathBuf>::new());
+}

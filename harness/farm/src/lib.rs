@@ -3,10 +3,12 @@
 //! measure is an [`worker::Executor`].
 
 pub mod dashboard;
+pub mod archive;
 pub mod device;
 pub mod health;
 pub mod job;
 pub mod night;
 pub mod queue;
+pub mod remote;
 pub mod times;
 pub mod worker;

@@ -21,6 +21,7 @@ pub(crate) mod selftest;
 pub(crate) mod serve;
 pub(crate) mod spec;
 pub(crate) mod suites;
+pub(crate) mod worker;
 
 use crate::{
     exit::{CommandResult, ExitWith},

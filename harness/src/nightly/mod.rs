@@ -2,6 +2,7 @@
 //! from the file to the summary; `plan.rs` decides what is measured, `conduct.rs` leads the night, `executor.rs`
 //! measures, and the crate `farm` has the queue, the health of devices and the record.
 
+mod attend;
 mod conduct;
 mod confirm;
 mod executor;
@@ -22,6 +23,7 @@ use crate::{
     values::human_time,
 };
 use anyhow::Context;
+pub(crate) use attend::{Attending, attend};
 use conduct::Conductor;
 use executor::Crew;
 use farm::{
@@ -166,7 +168,7 @@ async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared
     }
     let mut seen = BTreeSet::new();
     devices.retain(|known| seen.insert(known.id.clone()));
-    let cards = cards(&farm, &devices, &asked.release)?;
+    let cards = cards(&farm.out, &devices, &asked.release)?;
     let limits = limits(&farm, &registry, &devices).await?;
     let terms: BTreeMap<String, Terms> =
         devices.iter().map(|known| (known.id.clone(), plan::terms(&farm, &limits, &known.id))).collect();
@@ -190,14 +192,12 @@ fn read_summary(dir: &Path) -> Option<Summary> {
 }
 
 /// The devices as earlier nights left them; those that were found well by a person are.
-fn cards(farm: &Farm, devices: &[Known], release: &[String]) -> CommandResult<Vec<DeviceCard>> {
-    let earlier = night::load_devices(&farm.out).or_usage()?;
+pub(super) fn cards(out: &Path, devices: &[Known], release: &[String]) -> CommandResult<Vec<DeviceCard>> {
+    let earlier = night::load_devices(out).or_usage()?;
     let earlier: BTreeMap<String, DeviceCard> =
         earlier.into_iter().map(|card| (card.id.clone(), card)).collect();
     if let Some(unknown) = release.iter().find(|id| !devices.iter().any(|known| known.id == **id)) {
-        return Err(Failure::usage(format!(
-            "--release {unknown}: no job of the farm is for a device of that name"
-        )));
+        return Err(Failure::usage(format!("--release {unknown}: no device that is meant has that name")));
     }
     let (host, at) = (host(), Timestamp::now().to_string());
     let card = |known: &Known| {

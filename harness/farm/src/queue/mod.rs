@@ -3,9 +3,10 @@
 //!
 //! A job is handed to one taker at a time, under a lease that ends when it is not extended: then somebody else gets
 //! it. Its result counts once, however often it is handed over. Jobs of a class are handed out in the order in which
-//! they were offered; one that is given back goes behind.
+//! they were offered; one that is given back comes again when its delay is over.
 
 mod local;
+pub mod nats;
 
 pub use local::LocalQueue;
 

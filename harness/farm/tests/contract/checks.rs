@@ -77,7 +77,7 @@ pub(crate) fn job(number: u64, class: &str) -> Job {
     }
 }
 
-fn result(job: &Job, attempt: u32) -> JobResult {
+pub(crate) fn result(job: &Job, attempt: u32) -> JobResult {
     JobResult {
         job: job.id.clone(),
         night: job.night.clone(),
@@ -91,7 +91,7 @@ fn result(job: &Job, attempt: u32) -> JobResult {
     }
 }
 
-fn class(name: &str) -> Vec<String> {
+pub(crate) fn class(name: &str) -> Vec<String> {
     vec![name.to_owned()]
 }
 

@@ -86,9 +86,9 @@ pub(crate) async fn attend(asked: Attending, config: Option<&Path>) -> CommandRe
         |card| Seat { card, blackout: Blackout::new(&[], TimeZone::UTC), budget: None, rest: Duration::ZERO };
     let mut board = Board { home, cards: cards.iter().map(|card| (card.id.clone(), card.clone())).collect() };
     let working: FuturesUnordered<_> = cards.into_iter().map(|card| work(&shop, seat(card))).collect();
-    let refused = lead(&queue, &mut board, heard, &stop, &mut interrupts, working.collect::<Vec<_>>()).await;
+    lead(&mut board, heard, &stop, &mut interrupts, working.collect::<Vec<_>>()).await;
     board.save();
-    refused.map_or(Ok(Exit::Fine), |error| Err(failure(error)))
+    Ok(Exit::Fine)
 }
 
 /// Connects, as often as it takes; `None`: somebody said to stop first.
@@ -133,17 +133,15 @@ struct Board {
     cards: BTreeMap<String, DeviceCard>,
 }
 
-/// Until everybody has stopped; says why, when nobody asked for it.
+/// Until everybody has stopped.
 async fn lead(
-    queue: &NatsQueue,
     board: &mut Board,
     mut heard: mpsc::UnboundedReceiver<Told>,
     stop: &watch::Sender<Stop>,
     interrupts: &mut Interrupts,
     working: impl Future<Output = Vec<DeviceCard>>,
-) -> Option<QueueError> {
+) {
     tokio::pin!(working);
-    let mut refused = None;
     loop {
         tokio::select! {
             cards = &mut working => {
@@ -151,13 +149,9 @@ async fn lead(
                     board.hear(told);
                 }
                 board.cards.extend(cards.into_iter().map(|card| (card.id.clone(), card)));
-                return refused;
+                return;
             }
             Some(told) = heard.recv() => board.hear(told),
-            error = queue.refused(), if refused.is_none() => {
-                refused = Some(error);
-                stop.send_replace(Stop::Cut);
-            }
             () = interrupts.next() => {
                 let first = *stop.borrow() == Stop::Run;
                 stop.send_replace(if first { Stop::Drain } else { Stop::Cut });

@@ -139,20 +139,25 @@ impl<'a, E> Remote<'a, E> {
         device: &str,
         job: &Job,
         cancel: &mut watch::Receiver<u32>,
-    ) -> Result<Job, Execution> {
+    ) -> Result<Job, Box<Execution>> {
         loop {
             let reason = match self.mirror.fetch(self.queue, job).await {
                 Ok(job) => return Ok(job),
                 Err(ObjectError::Queue(error)) => error.to_string(),
                 Err(error @ ObjectError::Disk { .. }) => {
-                    return Err(ended(JobOutcome::DeviceTrouble { reason: format!("its host: {error}") }));
+                    return Err(Box::new(ended(JobOutcome::DeviceTrouble {
+                        reason: format!("its host: {error}"),
+                    })));
                 }
-                Err(ObjectError::Wrong(reason)) => return Err(ended(JobOutcome::NotRun { reason })),
+                Err(ObjectError::Wrong(reason)) => {
+                    return Err(Box::new(ended(JobOutcome::NotRun { reason })));
+                }
             };
             self.note(device, format!("files of job {} are waited for: {reason}", job.id));
             if cancelled(cancel, AGAIN).await {
                 let reason = format!("its files did not come: {reason}");
-                return Err(Execution { cancelled: true, ..ended(JobOutcome::DeviceTrouble { reason }) });
+                let ended = ended(JobOutcome::DeviceTrouble { reason });
+                return Err(Box::new(Execution { cancelled: true, ..ended }));
             }
         }
     }
@@ -198,7 +203,7 @@ impl<E: Executor> Executor for Remote<'_, E> {
     async fn measure(&self, device: &str, job: &Job, mut cancel: watch::Receiver<u32>) -> Execution {
         let job = match self.fetch(device, job, &mut cancel).await {
             Ok(job) => job,
-            Err(ended) => return ended,
+            Err(ended) => return *ended,
         };
         let mut done = self.inner.measure(device, &job, cancel.clone()).await;
         if let Some(Record::Folder { path }) = done.record.take() {

@@ -107,10 +107,7 @@ fn collector(options: NatsOptions, board: Rc<Board>) -> JoinHandle<()> {
         let Ok(queue) = NatsQueue::connect(&options).await else { return };
         while !board.over.get() {
             let Ok(Some(result)) = queue.result("n1", Duration::from_secs(1)).await else { continue };
-            let now = Instant::now();
-            let mut collected = board.collected.borrow_mut();
-            collected.entry(result.job.clone()).or_insert((now, 0)).1 += 1;
-            drop(collected);
+            board.collected.borrow_mut().entry(result.job.clone()).or_insert((Instant::now(), 0)).1 += 1;
             board.changed.notify_waiters();
             queue.collected(&result.job).await.unwrap_or_default();
         }
@@ -201,9 +198,21 @@ async fn scenario(server: &mut NatsServer, fault: Fault, farm: &str, lease: Dura
             Err(error) => assert!(error.is_cancelled(), "{error}"),
         }
     }
+    line(&board, &jobs, since, hit_job, fault, took)
+}
+
+/// What the board says in the end.
+fn line(
+    board: &Board,
+    jobs: &[Job],
+    since: Instant,
+    hit: Option<JobId>,
+    fault: Fault,
+    took: Duration,
+) -> Line {
     let (collected, counted) = (board.collected.borrow(), board.counted.borrow());
     let first = collected.values().map(|(at, _)| *at).filter(|at| *at > since).min();
-    let of_hit = hit_job.and_then(|job| collected.get(&job)).map(|(at, _)| *at).filter(|at| *at > since);
+    let of_hit = hit.and_then(|job| collected.get(&job)).map(|(at, _)| *at).filter(|at| *at > since);
     let recovered = match fault {
         Fault::Server | Fault::Collector => first,
         _ => of_hit.or(first),

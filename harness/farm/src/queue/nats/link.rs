@@ -4,7 +4,7 @@
 use super::options::{Identity, NatsOptions};
 use crate::queue::QueueError;
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError,
+    Client, ClientError, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError,
     connection::State,
     jetstream::{Context, ErrorCode, context::ContextBuilder},
     rustls::crypto,
@@ -20,9 +20,6 @@ const PING: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_secs(4);
 /// Largest file with keys, credentials or certificates: as a system trusts hundreds.
 const MAX_KEY_BYTES: u64 = 4 << 20;
-
-/// Why a connection ends for good.
-const FORGOTTEN: &str = "the server was connected to again, and does not know our credentials any more";
 
 /// Codes of the server that mean: no room.
 const NO_ROOM: [ErrorCode; 8] = [
@@ -45,8 +42,7 @@ const NOT_ALLOWED: [ErrorCode; 3] =
 /// A connection.
 pub(super) struct Link {
     pub(super) context: Context,
-    /// The last right that the server said we have not. It is told by the connection: when nobody is left to tell, the
-    /// connection has ended for good, and there is one reason for that.
+    /// Why the server refused us the last time, since it was last connected to.
     denied: watch::Receiver<Option<String>>,
 }
 
@@ -75,10 +71,20 @@ impl Link {
                 if tries <= 1 { Duration::ZERO } else { doubled.min(RECONNECT) }
             })
             .event_callback(move |event| {
-                if let Event::ServerError(ServerError::Other(words)) = event
-                    && words.to_lowercase().contains("permissions violation")
-                {
-                    deny.send_replace(Some(words));
+                match event {
+                    // it goes on trying: the credentials may become right again
+                    Event::ClientError(ClientError::Other(words))
+                        if words.contains("authorization violation") =>
+                    {
+                        deny.send_replace(Some(words));
+                    }
+                    Event::ServerError(ServerError::Other(words))
+                        if words.to_lowercase().contains("permissions violation") =>
+                    {
+                        deny.send_replace(Some(words));
+                    }
+                    Event::Connected => drop(deny.send_replace(None)),
+                    _ => {}
                 }
                 async {}
             });
@@ -107,8 +113,8 @@ impl Link {
     /// # Errors
     /// There is none.
     pub(super) fn check(&self) -> Result<(), QueueError> {
-        if self.is_refused() {
-            return Err(QueueError::Refused(FORGOTTEN.to_owned()));
+        if let Some(denied) = self.denied.borrow().as_ref() {
+            return Err(QueueError::Refused(format!("{denied}: are the credentials still right?")));
         }
         match self.client().connection_state() {
             State::Connected => Ok(()),
@@ -116,17 +122,6 @@ impl Link {
                 Err(QueueError::Unreachable("the connection is lost, and tried anew".to_owned()))
             }
         }
-    }
-
-    fn is_refused(&self) -> bool {
-        self.denied.has_changed().is_err()
-    }
-
-    /// Waits until the server has refused us for good.
-    pub(super) async fn refused(&self) -> QueueError {
-        let mut denied = self.denied.clone();
-        while denied.changed().await.is_ok() {}
-        QueueError::Refused(FORGOTTEN.to_owned())
     }
 
     /// What an error of the client means.
@@ -143,11 +138,8 @@ impl Link {
                 "{what}: {words}: start nats-server with -js, and give the account JetStream"
             ));
         }
-        if self.is_refused() {
-            return QueueError::Refused(format!("{what}: {FORGOTTEN}"));
-        }
         if let Some(denied) = self.denied.borrow().as_ref() {
-            return QueueError::Refused(format!("{what}: {denied}"));
+            return QueueError::Refused(format!("{what}: {denied}: are the credentials still right?"));
         }
         QueueError::Unreachable(format!("{what}: {words}"))
     }

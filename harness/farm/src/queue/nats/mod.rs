@@ -122,11 +122,6 @@ impl NatsQueue {
         };
         Ok(queue)
     }
-
-    /// Waits until the server has refused us for good: with other credentials, one has to connect anew.
-    pub async fn refused(&self) -> QueueError {
-        self.link.refused().await
-    }
 }
 
 fn jobs_config(names: &Names, limits: &Limits) -> stream::Config {

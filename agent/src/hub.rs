@@ -67,7 +67,8 @@ pub(crate) enum Wake {
 #[derive(Debug)]
 pub(crate) enum Request {
     Run(Box<protocol::UnitSpec>),
-    Inspect(protocol::Artifact),
+    /// And what to run it on.
+    Inspect(protocol::Artifact, Option<protocol::Observation>),
 }
 
 /// The conversation with the host.
@@ -241,7 +242,7 @@ impl Hub {
                 let id = unit.unit;
                 self.push(Request::Run(Box::new(unit)), Some(id))
             }
-            HostMessage::Inspect { model } => self.push(Request::Inspect(model), None),
+            HostMessage::Inspect { model, run } => self.push(Request::Inspect(model, run), None),
             HostMessage::Cancel => {
                 self.cancelled = self.busy;
                 self.to_cancel = self.queue.len();

@@ -16,13 +16,15 @@ use crate::{
     sys, unit, wire,
 };
 use protocol::{
-    AgentInfo, AgentMessage, Artifact, DeviceState, Event, Moment, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex,
-    UnitSpec,
+    AgentInfo, AgentMessage, Artifact, DeviceState, Event, Moment, Observation, PROTOCOL_VERSION,
+    RuntimeInfo, Sha256Hex, UnitSpec,
 };
 use std::{fs::File, io, path::Path, process::ExitCode};
 
 /// A model file that takes longer to look through is damaged or hostile.
 const INSPECT_LIMIT_MS: u64 = 60_000;
+/// The same with runs: nobody waits longer for ranges.
+const OBSERVE_LIMIT_MS: u64 = 600_000;
 
 /// The host is gone, or a signal came: what was asked for is not complete.
 const EXIT_INCOMPLETE: u8 = 3;
@@ -96,7 +98,7 @@ impl Supervisor {
         loop {
             let served = hub.next_request().and_then(|request| match request {
                 Request::Run(unit) => self.run(hub, &unit),
-                Request::Inspect(model) => self.inspect(hub, model),
+                Request::Inspect(model, run) => self.inspect(hub, model, run),
             });
             if let Err(end) = served {
                 return end;
@@ -171,18 +173,22 @@ impl Supervisor {
     }
 
     /// Looks into a model in a process of its own: a file that crashes an importer must not end the agent.
-    fn inspect(&self, hub: &mut Hub, model: Artifact) -> Result<(), End> {
+    fn inspect(&self, hub: &mut Hub, model: Artifact, run: Option<Observation>) -> Result<(), End> {
         let name = model.path.display().to_string();
-        let mut child = match Child::start(&self.launcher, INSPECT_LIMIT_MS) {
+        if let Some(Err(e)) = run.as_ref().map(Observation::check) {
+            return hub.refuse(format!("{name}: {e}"), None);
+        }
+        let limit_ms = if run.is_some() { OBSERVE_LIMIT_MS } else { INSPECT_LIMIT_MS };
+        let mut child = match Child::start(&self.launcher, limit_ms) {
             Ok(child) => child,
             Err(e) => return hub.refuse(format!("no worker could be started: {e}"), None),
         };
-        if let Err(e) = child.tell(&wire::Command::Inspect { model }) {
+        if let Err(e) = child.tell(&wire::Command::Inspect { model, run }) {
             return hub.refuse(format!("{name}: the worker does not answer: {e}"), None);
         }
         loop {
             match hub.wait(&[child.fd()], Some(child.deadline_ns()))? {
-                Wake::Time => return hub.refuse(format!("{name}: not read in {INSPECT_LIMIT_MS} ms"), None),
+                Wake::Time => return hub.refuse(format!("{name}: not done in {limit_ms} ms"), None),
                 Wake::Cancelled => return hub.refuse(format!("{name}: cancelled"), None),
                 Wake::Request => {}
                 Wake::Worker(_) => {

@@ -1,7 +1,7 @@
 //! What supervisor and worker say to each other over their private descriptor pair: JSON lines, framed
 //! as between host and agent. Both ends are the same executable, so there are no versions.
 
-use protocol::{Artifact, Event, FailKind, ModelFacts, PingPong, TrialSpec};
+use protocol::{Artifact, Event, FailKind, ModelFacts, Observation, PingPong, TrialSpec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Inspect {
         /// The file.
         model: Artifact,
+        /// And what becomes of its tensors in these runs.
+        run: Option<Observation>,
     },
     /// Performance: the first inference.
     First,

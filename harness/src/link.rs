@@ -9,8 +9,8 @@ use crate::{
 };
 use protocol::{
     AgentInfo, AgentMessage, Artifact, Counts, DeviceInfo, Event, FailKind, FrameError, HostMessage,
-    LineBuffer, ModelFacts, Outcome, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex, UnitId,
-    UnitSpec, encode,
+    LineBuffer, ModelFacts, Observation, Outcome, PING_INTERVAL_MS, PROTOCOL_VERSION, RuntimeInfo, Sha256Hex,
+    UnitId, UnitSpec, encode,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -184,8 +184,12 @@ impl Link {
     ///
     /// # Errors
     /// The agent is to be given up.
-    pub(crate) async fn inspect(&mut self, model: Artifact) -> Result<Result<ModelFacts, String>, LinkError> {
-        self.send(HostMessage::Inspect { model }).await?;
+    pub(crate) async fn inspect(
+        &mut self,
+        model: Artifact,
+        run: Option<Observation>,
+    ) -> Result<Result<ModelFacts, String>, LinkError> {
+        self.send(HostMessage::Inspect { model, run }).await?;
         loop {
             match self.receive(SILENCE_LIMIT).await? {
                 AgentMessage::Heartbeat => {}

@@ -91,7 +91,7 @@ pub(crate) async fn start_on(
     check_runtimes(selection, &greetings, &devices)?;
     tell_libraries(selection, &greetings, &devices, progress);
     let models: Vec<Sha256Hex> = selection.entrants.iter().map(|e| e.file.sha256.clone()).collect();
-    let facts = session.inspect(&ready, &models, progress).await?;
+    let facts = session.inspect(&ready, &models, None, progress).await?;
     for (entrant, reason) in
         selection.entrants.iter().filter_map(|e| Some((e, facts.get(&e.file.sha256)?.as_ref().err()?)))
     {
@@ -143,7 +143,7 @@ pub(crate) async fn resume(
         (0..plan.cases.len()).filter(|c| inspected.get(*c) != Some(&true)).collect();
     let models: Vec<Sha256Hex> =
         missing.iter().filter_map(|c| plan.cases.get(*c)).map(|c| c.model_sha256.clone()).collect();
-    let facts = session.inspect(&ready, &models, progress).await?;
+    let facts = session.inspect(&ready, &models, None, progress).await?;
     write_facts(&mut writer, &plan, &missing, &facts).or_incomplete()?;
     progress.plan(&plan, &done.iter().map(|d| (d.device, d.purpose)).collect::<Vec<_>>());
     let done = done.iter().map(|d| d.unit).collect();

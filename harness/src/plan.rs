@@ -3,8 +3,8 @@
 //! clock.
 
 use protocol::{
-    Artifact, CaseIndex, Contrast, DType, Inputs, Library, Mode, PerformanceRules, Rng, Schedule, Sha256Hex,
-    Sharing, TensorFile, TrialSpec, UnitId, UnitSpec,
+    Artifact, CaseIndex, Contrast, DType, Inputs, Library, Mode, Observation, PerformanceRules, Rng,
+    Schedule, Sha256Hex, Sharing, TensorFile, TrialSpec, UnitId, UnitSpec,
 };
 use reports::record::{CaseLibrary, CasePlan, Plan, Purpose};
 use std::{
@@ -258,6 +258,48 @@ pub(crate) enum Feed {
     },
 }
 
+impl Feed {
+    /// As the agent is told of it.
+    fn inputs(&self, places: &BTreeMap<Sha256Hex, PathBuf>) -> Result<Inputs, String> {
+        let files = match self {
+            Self::Random { seed, examples } => {
+                return Ok(Inputs::Random { seed: *seed, examples: *examples });
+            }
+            Self::Files(files) => files,
+        };
+        let one = |(sha256, dtype, shape): &(Sha256Hex, DType, Vec<u64>)| {
+            Ok(TensorFile { file: placed(places, sha256)?, dtype: *dtype, shape: shape.clone() })
+        };
+        Ok(Inputs::Files { files: files.iter().map(one).collect::<Result<_, String>>()? })
+    }
+}
+
+/// What a model is run on to look at its layers.
+#[derive(Clone, Debug)]
+pub(crate) struct Observe {
+    /// What it is fed.
+    pub(crate) feed: Feed,
+    /// So many examples, from the first on.
+    pub(crate) examples: u64,
+}
+
+impl Observe {
+    /// As the agent is told of it.
+    ///
+    /// # Errors
+    /// A file of examples has no place on the device.
+    pub(crate) fn on_device(&self, places: &BTreeMap<Sha256Hex, PathBuf>) -> Result<Observation, String> {
+        Ok(Observation { inputs: self.feed.inputs(places)?, examples: self.examples })
+    }
+}
+
+fn placed(places: &BTreeMap<Sha256Hex, PathBuf>, sha256: &Sha256Hex) -> Result<Artifact, String> {
+    match places.get(sha256) {
+        Some(path) => Ok(Artifact { path: path.clone(), sha256: sha256.clone() }),
+        None => Err(format!("the file with hash {} is not on the device", sha256.short())),
+    }
+}
+
 /// A unit as the agent is told of it.
 ///
 /// # Errors
@@ -268,10 +310,7 @@ pub(crate) fn unit_spec(
     feed: &Feed,
     places: &BTreeMap<Sha256Hex, PathBuf>,
 ) -> Result<UnitSpec, String> {
-    let artifact = |sha256: &Sha256Hex| match places.get(sha256) {
-        Some(path) => Ok(Artifact { path: path.clone(), sha256: sha256.clone() }),
-        None => Err(format!("the file with hash {} is not on the device", sha256.short())),
-    };
+    let artifact = |sha256: &Sha256Hex| placed(places, sha256);
     let rules = &plan.measuring;
     let watching = plan.canaries.as_ref().filter(|_| unit.cases.iter().any(|case| plan.is_canary(*case)));
     let mut performance = watching.map_or(&rules.performance, |canaries| &canaries.performance).clone();
@@ -292,15 +331,7 @@ pub(crate) fn unit_spec(
             (Schedule::Alone, Mode::Profile { iterations: PROFILE_ITERATIONS }, rules.performance_deadline_ms)
         }
     };
-    let inputs = match feed {
-        Feed::Random { seed, examples } => Inputs::Random { seed: *seed, examples: *examples },
-        Feed::Files(files) => {
-            let one = |(sha256, dtype, shape): &(Sha256Hex, DType, Vec<u64>)| {
-                Ok(TensorFile { file: artifact(sha256)?, dtype: *dtype, shape: shape.clone() })
-            };
-            Inputs::Files { files: files.iter().map(one).collect::<Result<_, String>>()? }
-        }
-    };
+    let inputs = feed.inputs(places)?;
     let timed = matches!(mode, Mode::Performance(_));
     let library = |library: &CaseLibrary| {
         Ok::<_, String>(Library {

@@ -128,11 +128,7 @@ impl Selection {
             let reference = kept.iter().position(|at| *at == variant.reference);
             entrants.push(Entrant { id, format, declared, file, reference, slowdown_permille: None });
         }
-        let loaded = suite.load_dataset().or_usage()?;
-        let (dataset, feed, data) = match loaded {
-            Some(dataset) => facts_of(dataset),
-            None => random(suite.random_examples(), seed),
-        };
+        let (dataset, feed, data) = examples(suite, seed)?;
         let mut margins = suite.compare.margins.clone();
         margins.extend(settings.margin.own.clone());
         let budget = settings.time_budget.map(|span| span.0);
@@ -285,6 +281,15 @@ pub(crate) fn host_file(file: &FileRef) -> anyhow::Result<HostFile> {
         None => HostFile::from_path(file.path())
             .with_context(|| format!("the model {} cannot be read", file.path().display())),
     }
+}
+
+/// The examples of a suite, or those that are made from a seed.
+///
+/// # Errors
+/// The data cannot be read.
+pub(crate) fn examples(suite: &Suite, seed: u64) -> CommandResult<(DatasetFacts, Feed, Vec<HostFile>)> {
+    let loaded = suite.load_dataset().or_usage()?;
+    Ok(loaded.map_or_else(|| random(suite.random_examples(), seed), facts_of))
 }
 
 fn facts_of(dataset: Dataset) -> (DatasetFacts, Feed, Vec<HostFile>) {

@@ -8,6 +8,7 @@ use crate::{
     interrupt::Interrupts,
     libraries::Wish,
     link::Hello,
+    plan::Observe,
     progress::Progress,
     settings::Settings,
     transport::HostFile,
@@ -124,7 +125,8 @@ impl Session {
         *tries <= UNIT_ATTEMPTS && sender.send(Command::Connect).await.is_ok()
     }
 
-    /// Has models inspected on the first of some devices that are ready; when it is lost, on the next.
+    /// Has models inspected, and run where that is asked, on the first of some devices that are ready; when it is
+    /// lost, on the next.
     ///
     /// # Errors
     /// The user interrupted, or all of them were lost.
@@ -132,13 +134,14 @@ impl Session {
         &mut self,
         devices: &[usize],
         models: &[Sha256Hex],
+        run: Option<&Observe>,
         progress: &mut Progress,
     ) -> CommandResult<BTreeMap<Sha256Hex, Result<ModelFacts, String>>> {
         let mut found = BTreeMap::new();
         let mut devices = devices.iter().copied().peekable();
         for wanted in models {
             while let (false, Some(&device)) = (found.contains_key(wanted), devices.peek()) {
-                match self.inspect_on(device, wanted, progress).await? {
+                match self.inspect_on(device, wanted, run, progress).await? {
                     Ok(facts) => {
                         found.insert(wanted.clone(), facts);
                     }
@@ -158,12 +161,13 @@ impl Session {
         &mut self,
         device: usize,
         wanted: &Sha256Hex,
+        run: Option<&Observe>,
         progress: &mut Progress,
     ) -> CommandResult<Result<Result<ModelFacts, String>, Trouble>> {
         let ended = || Trouble { reason: "its driver ended".to_owned(), remedy: Remedy::TryAgain };
         let sender = self.fleet.commands.get(device).and_then(Option::as_ref);
         let Some(sender) = sender else { return Ok(Err(ended())) };
-        if sender.send(Command::Inspect(wanted.clone())).await.is_err() {
+        if sender.send(Command::Inspect(wanted.clone(), run.cloned())).await.is_err() {
             return Ok(Err(ended()));
         }
         loop {

@@ -433,6 +433,7 @@ fn facts(fake: &FakeCase) -> ModelFacts {
         inputs: vec![tensor("image", &[1, 28, 28, 1], DType::F32)],
         outputs: vec![tensor("logits", &[1, 10], DType::F32)],
         ops: vec![op("CONV_2D", 5), op("DEPTHWISE_CONV_2D", 4), op("FULLY_CONNECTED", 1)],
+        observed: None,
     }
 }
 

@@ -5,7 +5,6 @@
 //! engine time MODEL MS             shortest and median time of an invoke, in ns, over so many ms
 //! engine profile MODEL MS          the same per node
 //! engine run MODEL OUTPUT INPUT..  every example in the input files (raw elements), outputs appended
-//! engine layers MODEL              one run on random numbers: range, mean, zeros and what is cut off, per tensor
 //! engine serve MODEL INPUT..       for every number N on stdin: N invokes of the input files, and their ns
 //! ```
 //! `threads=N` and `tier=NAME` may stand anywhere.
@@ -25,7 +24,6 @@ fn main() -> std::process::ExitCode {
         ["time", model, ms] => open(model).and_then(|mut s| time(&mut *s, ms)),
         ["profile", model, ms] => open(model).and_then(|mut s| profile(&mut *s, ms)),
         ["run", model, output, ref inputs @ ..] => open(model).and_then(|mut s| run(&mut *s, output, inputs)),
-        ["layers", model] => layers(model),
         ["serve", model, ref inputs @ ..] => open(model).and_then(|mut s| serve(&mut *s, inputs)),
         _ => Err(Error::InputMismatch("see the top of the source for the arguments".to_owned())),
     };
@@ -71,31 +69,6 @@ fn open(model: &str, settings: &[&str]) -> Result<Box<dyn Session>> {
         session.set_input(index, &bytes)?;
     }
     Ok(session)
-}
-
-fn layers(model: &str) -> Result<String> {
-    let model = runtimes::runtime("builtin")?.load(None)?.open(Path::new(model))?;
-    let mut text = format!(
-        "{:>11} {:>11} {:>11} {:>7} {:>9} {:<28} tensor\n",
-        "min", "max", "mean", "zeros", "saturated", "computed by"
-    );
-    for layer in runtimes::layers::look(&*model)? {
-        let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-        let share = |count: u64| format!("{:.1}%", 100.0 * count as f64 / layer.elements.max(1) as f64);
-        text += &format!(
-            "{:>11} {:>11} {:>11} {:>7} {:>9} {:<28} {} {} {:?}\n",
-            number(layer.min),
-            number(layer.max),
-            number(layer.mean),
-            share(layer.zeros),
-            share(layer.saturated),
-            layer.op,
-            layer.name,
-            layer.dtype,
-            layer.shape
-        );
-    }
-    Ok(text)
 }
 
 fn duration(ms: &str) -> Result<Duration> {

@@ -1,96 +1,110 @@
-//! What is inside a model when it runs: one invoke on made-up inputs, with every tensor in view. Measures nothing.
+//! What is inside a model when it runs: every tensor that a node computes, by its name in the file, summed up over
+//! any number of invokes. Measures nothing.
 
-use crate::{CompileOptions, Model, Observer, Result};
-use protocol::{DType, TensorInfo};
+use crate::{CompileOptions, Observer, Result, Session};
+use protocol::{DType, LayerStats, MAX_LAYER_NAME, MAX_LAYERS, Observed, TensorInfo};
+use std::collections::HashMap;
 
 /// In [`CompileOptions::taps`]: every tensor that a node computes.
 pub const ALL_TAPS: &str = "*";
 
-/// What became of a tensor in one run. Quantised elements count as the real numbers that they mean.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayerStats {
-    /// Name in the file.
-    pub name: String,
-    /// What computed it.
-    pub op: String,
-    /// Element type.
-    pub dtype: DType,
-    /// Dimensions.
-    pub shape: Vec<u64>,
-    /// Smallest finite element.
-    pub min: Option<f64>,
-    /// Largest finite element.
-    pub max: Option<f64>,
-    /// Mean of the finite elements.
-    pub mean: Option<f64>,
-    /// Number of elements.
-    pub elements: u64,
-    /// Elements that are exactly 0.
-    pub zeros: u64,
-    /// Elements at an end of the range of their quantised type.
-    pub saturated: u64,
-    /// Elements that are infinite or no number.
-    pub not_finite: u64,
+/// Sums up layers. A tensor that was folded into a constant is not among them.
+#[derive(Debug, Default)]
+pub struct Layers {
+    sums: Vec<Sum>,
+    at: HashMap<String, usize>,
+    examples: u64,
+    left_out: u64,
 }
 
-/// Runs a model once on seeded random numbers (f32 from −1 to 1, quantised integers of any value, others 0 or 1),
-/// and says what became of every tensor that a node computes, by its name in the file. A tensor that was folded
-/// into a constant is not among them.
-///
-/// # Errors
-/// The model cannot be compiled or run, or the runtime does not show its nodes.
-pub fn look(model: &dyn Model) -> Result<Vec<LayerStats>> {
-    let options = CompileOptions { taps: vec![ALL_TAPS.to_owned()], ..CompileOptions::new("cpu") };
-    let mut session = model.compile(&options)?;
-    for index in 0..session.inputs().len() {
-        let bytes = made_up(&session.inputs()[index], index as u64);
-        session.set_input(index, &bytes)?;
+impl Layers {
+    /// How a model is compiled so that every tensor can be seen.
+    pub fn options() -> CompileOptions {
+        CompileOptions { taps: vec![ALL_TAPS.to_owned()], ..CompileOptions::new("cpu") }
     }
-    let mut seen = Seen(Vec::new());
-    session.invoke_observed(&mut seen)?;
-    let ops = session.nodes().iter().map(|n| n.op.clone());
-    let mut layers: Vec<LayerStats> = Vec::new();
-    for (op, layer) in ops.zip(seen.0) {
-        // A node in several steps: the last one gives what the file means.
-        if layers.last().is_some_and(|l| l.name == layer.name) {
-            layers.pop();
+
+    /// Runs a session on the inputs that it was given, and adds what it computes.
+    ///
+    /// # Errors
+    /// The runtime reports one, or does not show its nodes.
+    pub fn invoke(&mut self, session: &mut dyn Session) -> Result<()> {
+        let mut seen = Seen(Vec::new());
+        session.invoke_observed(&mut seen)?;
+        let mut last: Vec<Sum> = Vec::new();
+        for (node, mut sum) in session.nodes().iter().zip(seen.0) {
+            sum.stats.op.clone_from(&node.op);
+            // A node in several steps: the last one gives what the file means.
+            if last.last().is_some_and(|l| l.stats.name == sum.stats.name) {
+                last.pop();
+            }
+            last.push(sum);
         }
-        layers.push(LayerStats { op, ..layer });
+        self.examples += 1;
+        self.left_out = last.len().saturating_sub(MAX_LAYERS) as u64;
+        for sum in last.into_iter().take(MAX_LAYERS) {
+            match self.at.get(&sum.stats.name) {
+                Some(at) => self.sums[*at].add(sum),
+                None if self.sums.len() < MAX_LAYERS => {
+                    self.at.insert(sum.stats.name.clone(), self.sums.len());
+                    self.sums.push(sum);
+                }
+                None => self.left_out += 1,
+            }
+        }
+        Ok(())
     }
-    Ok(layers)
+
+    /// What was seen.
+    pub fn observed(self) -> Observed {
+        let layers = self.sums.into_iter().map(Sum::finish).collect();
+        Observed { examples: self.examples, layers, left_out: self.left_out }
+    }
+}
+
+/// A layer under way: the mean is still to be divided.
+#[derive(Debug)]
+struct Sum {
+    stats: LayerStats,
+    sum: f64,
+}
+
+impl Sum {
+    fn add(&mut self, Self { stats, sum }: Self) {
+        let mine = &mut self.stats;
+        let best = |a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64| match (a, b) {
+            (Some(a), Some(b)) => Some(choose(a, b)),
+            (a, b) => a.or(b),
+        };
+        (mine.min, mine.max) = (best(mine.min, stats.min, f64::min), best(mine.max, stats.max, f64::max));
+        mine.stored = match (mine.stored, stats.stored) {
+            (Some([low, high]), Some([l, h])) => Some([low.min(l), high.max(h)]),
+            (a, b) => a.or(b),
+        };
+        mine.shape = stats.shape;
+        mine.elements += stats.elements;
+        mine.zeros += stats.zeros;
+        mine.saturated += stats.saturated;
+        mine.nans += stats.nans;
+        mine.infinite += stats.infinite;
+        self.sum += sum;
+    }
+
+    fn finish(mut self) -> LayerStats {
+        let finite = self.stats.elements - self.stats.nans - self.stats.infinite;
+        self.stats.mean = (finite > 0).then(|| self.sum / finite as f64);
+        self.stats
+    }
 }
 
 /// One per node, in order.
-struct Seen(Vec<LayerStats>);
+struct Seen(Vec<Sum>);
 
 impl Observer for Seen {
     fn started(&mut self, _index: usize) {}
 
     fn finished(&mut self, _index: usize, output: &TensorInfo, bytes: &[u8]) {
-        self.0.push(stats(output, bytes));
+        self.0.push(sum(output, bytes));
     }
-}
-
-/// SplitMix64.
-fn made_up(info: &TensorInfo, seed: u64) -> Vec<u8> {
-    let count: u64 = info.shape.iter().map(|d| d.unwrap_or(1)).product();
-    let quantised = info.quantization.is_some();
-    let element = |i: u64| {
-        let mut z = seed.wrapping_add(i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        let real = (z >> 40) as f32 / 8_388_608.0 - 1.0;
-        match info.dtype {
-            DType::F32 => real.to_le_bytes().to_vec(),
-            DType::F64 => f64::from(real).to_le_bytes().to_vec(),
-            DType::F16 => half::f16::from_f32(real).to_le_bytes().to_vec(),
-            DType::BF16 => half::bf16::from_f32(real).to_le_bytes().to_vec(),
-            dtype if quantised => z.to_le_bytes()[8 - dtype.size()..].to_vec(),
-            dtype => (z >> 63).to_le_bytes()[..dtype.size()].to_vec(),
-        }
-    };
-    (0..count).flat_map(element).collect()
 }
 
 /// The range of an integer type that elements are cut to.
@@ -104,43 +118,51 @@ fn range(dtype: DType) -> Option<(f64, f64)> {
     })
 }
 
-fn stats(info: &TensorInfo, bytes: &[u8]) -> LayerStats {
+fn sum(info: &TensorInfo, bytes: &[u8]) -> Sum {
     let per_tensor = info.quantization.as_ref().filter(|q| q.scale.len() == 1);
     let (scale, zero) = per_tensor.map_or((1.0, 0.0), |q| {
         (f64::from(q.scale[0]), f64::from(q.zero_point.first().copied().unwrap_or(0)))
     });
     let ends = range(info.dtype).filter(|_| per_tensor.is_some());
-    let mut layer = LayerStats {
-        name: info.name.clone(),
+    let mut stats = empty(info);
+    let (mut low, mut high, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for element in bytes.chunks_exact(info.dtype.size()) {
+        let stored = number(info.dtype, element);
+        let real = (stored - zero) * scale;
+        stats.elements += 1;
+        stats.zeros += u64::from(real == 0.0);
+        stats.saturated += u64::from(ends.is_some_and(|(low, high)| stored == low || stored == high));
+        (least, most) = (least.min(stored), most.max(stored));
+        if real.is_finite() {
+            (low, high, sum) = (low.min(real), high.max(real), sum + real);
+        } else if real.is_nan() {
+            stats.nans += 1;
+        } else {
+            stats.infinite += 1;
+        }
+    }
+    (stats.min, stats.max) = (Some(low).filter(|v| v.is_finite()), Some(high).filter(|v| v.is_finite()));
+    stats.stored = ends.filter(|_| stats.elements > 0).map(|_| [least as i64, most as i64]);
+    Sum { stats, sum }
+}
+
+fn empty(info: &TensorInfo) -> LayerStats {
+    LayerStats {
+        name: info.name.chars().take(MAX_LAYER_NAME).collect(),
         op: String::new(),
         dtype: info.dtype,
         shape: info.shape.iter().map(|d| d.unwrap_or(0)).collect(),
         min: None,
         max: None,
         mean: None,
+        stored: None,
         elements: 0,
         zeros: 0,
         saturated: 0,
-        not_finite: 0,
-    };
-    let (mut low, mut high, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
-    for element in bytes.chunks_exact(info.dtype.size()) {
-        let stored = number(info.dtype, element);
-        let real = (stored - zero) * scale;
-        layer.elements += 1;
-        layer.zeros += u64::from(real == 0.0);
-        layer.saturated += u64::from(ends.is_some_and(|(low, high)| stored == low || stored == high));
-        if real.is_finite() {
-            (low, high, sum) = (low.min(real), high.max(real), sum + real);
-        } else {
-            layer.not_finite += 1;
-        }
+        nans: 0,
+        infinite: 0,
     }
-    let finite = layer.elements - layer.not_finite;
-    if finite > 0 {
-        (layer.min, layer.max, layer.mean) = (Some(low), Some(high), Some(sum / finite as f64));
-    }
-    layer
 }
 
 /// One element, little-endian.
@@ -173,19 +195,31 @@ mod tests {
     #[test]
     fn quantised_elements_count_as_the_reals_they_mean() {
         let q = Quantization { scale: vec![0.5], zero_point: vec![10], axis: 0 };
-        let layer = stats(&info(DType::I8, Some(q)), &[127, 128, 10, 12]);
+        let layer = sum(&info(DType::I8, Some(q)), &[127, 128, 10, 12]).finish();
         assert_eq!((layer.min, layer.max, layer.mean), (Some(-69.0), Some(58.5), Some(-2.375)));
         assert_eq!((layer.zeros, layer.saturated, layer.elements), (1, 2, 4));
+        assert_eq!(layer.stored, Some([-128, 127]));
     }
 
     #[test]
     fn what_is_no_number_is_counted() {
         let reals = [1.0f32, f32::NAN, f32::INFINITY, -3.0];
         let bytes: Vec<u8> = reals.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let layer = stats(&info(DType::F32, None), &bytes);
-        assert_eq!((layer.not_finite, layer.min, layer.mean), (2, Some(-3.0), Some(-1.0)));
-        let none = stats(&info(DType::F32, None), &[]);
-        assert_eq!((none.min, none.elements), (None, 0));
+        let layer = sum(&info(DType::F32, None), &bytes).finish();
+        assert_eq!((layer.nans, layer.infinite, layer.stored), (1, 1, None));
+        assert_eq!((layer.min, layer.max, layer.mean), (Some(-3.0), Some(1.0), Some(-1.0)));
+        let none = sum(&info(DType::F32, None), &[]).finish();
+        assert_eq!((none.min, none.mean, none.elements), (None, None, 0));
+    }
+
+    #[test]
+    fn examples_are_summed_up() {
+        let mut all = sum(&info(DType::F32, None), &2.0f32.to_le_bytes());
+        all.add(sum(&info(DType::F32, None), &[0; 8]));
+        all.add(sum(&info(DType::F32, None), &f32::NAN.to_le_bytes()));
+        let all = all.finish();
+        assert_eq!((all.min, all.max, all.elements, all.zeros, all.nans), (Some(0.0), Some(2.0), 4, 2, 1));
+        assert_eq!(all.mean, Some(2.0 / 3.0));
     }
 
     #[test]
@@ -194,15 +228,21 @@ mod tests {
         for file in ["model_int8.tflite", "model_fp32.tflite", "model_int8.onnx"] {
             let model =
                 crate::runtime("builtin").unwrap().load(None).unwrap().open(&models.join(file)).unwrap();
-            let nodes: u32 = model.facts().unwrap().ops.iter().map(|o| o.count).sum();
-            let layers = look(&*model).unwrap();
+            let facts = model.facts().unwrap();
+            let nodes: u32 = facts.ops.iter().map(|o| o.count).sum();
+            let mut session = model.compile(&Layers::options()).unwrap();
+            let mut layers = Layers::default();
+            layers.invoke(&mut *session).unwrap();
+            let once = layers.sums.len();
+            layers.invoke(&mut *session).unwrap();
+            let observed = layers.observed();
+            assert_eq!((observed.examples, observed.layers.len(), observed.left_out), (2, once, 0), "{file}");
             // What is computed from constants alone is no layer, and ONNX dequantises its weights.
             let least = if file.ends_with(".onnx") { nodes as usize / 2 } else { nodes as usize - 1 };
-            assert!(layers.len() >= least, "{file}: {} layers of {nodes} nodes", layers.len());
-            let outputs = model.facts().unwrap().outputs;
-            let last = layers.iter().find(|l| l.name == outputs[0].name);
-            assert_eq!(last.unwrap().elements, 10, "{file}");
-            assert!(layers.iter().all(|l| !l.op.is_empty() && l.min <= l.max), "{file}");
+            assert!(once >= least, "{file}: {once} layers of {nodes} nodes");
+            let last = observed.layers.iter().find(|l| l.name == facts.outputs[0].name);
+            assert_eq!(last.unwrap().elements, 20, "{file}");
+            assert!(observed.layers.iter().all(|l| !l.op.is_empty() && l.min <= l.max), "{file}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::client::{Agent, agent, alone, examples, fake_model, file, outcomes, ping_pong, trial};
 use protocol::{
-    AgentMessage, Artifact, Event, FailKind, HostMessage, Inputs, MemoryPhase, Mode, Moment, Outcome,
-    PeakMethod, SamplePhase, Sha256Hex, TrialSpec,
+    AgentMessage, Artifact, Event, FailKind, HostMessage, Inputs, MemoryPhase, Mode, Moment, Observation,
+    Outcome, PeakMethod, SamplePhase, Sha256Hex, TrialSpec,
 };
 use std::{fs, path::Path};
 use tempfile::tempdir;
@@ -280,7 +280,7 @@ fn inspecting_what_is_no_model() {
     let dir = tempdir().unwrap();
     let (mut agent, _) = Agent::greeted(&agent(), dir.path());
     let model = file(dir.path(), "text", b"this is no model");
-    agent.send(&HostMessage::Inspect { model });
+    agent.send(&HostMessage::Inspect { model, run: None });
     let reason = agent.refusal();
     assert!(reason.contains("text") && reason.contains("model"), "{reason}");
     agent.bye();
@@ -292,8 +292,17 @@ fn inspecting_a_shipped_model() {
     let (mut agent, _) = Agent::greeted(&agent(), dir.path());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/models/fashion_dscnn/model_int8.tflite");
     let sha256 = Sha256Hex::of_bytes(&fs::read(&path).unwrap());
-    agent.send(&HostMessage::Inspect { model: Artifact { path, sha256 } });
-    let Some(AgentMessage::Inspected { model }) = agent.next() else { panic!("facts were expected") };
-    assert_eq!((model.precision, model.inputs.len()), (protocol::Precision::Int8, 1));
+    let model = Artifact { path, sha256 };
+    agent.send(&HostMessage::Inspect { model: model.clone(), run: None });
+    let Some(AgentMessage::Inspected { model: facts }) = agent.next() else { panic!("facts were expected") };
+    assert_eq!((facts.precision, facts.inputs.len(), facts.observed), (protocol::Precision::Int8, 1, None));
+    let run = |examples| Some(Observation { inputs: Inputs::Random { seed: 1, examples: 3 }, examples });
+    agent.send(&HostMessage::Inspect { model: model.clone(), run: run(4) });
+    assert!(agent.refusal().contains("run.examples: 1 to 3, not 4"));
+    agent.send(&HostMessage::Inspect { model, run: run(3) });
+    let Some(AgentMessage::Inspected { model: facts }) = agent.next() else { panic!("facts were expected") };
+    let observed = facts.observed.unwrap();
+    let last = observed.layers.iter().find(|l| l.name == facts.outputs[0].name).unwrap();
+    assert_eq!((observed.examples, last.elements), (3, 30));
     agent.bye();
 }

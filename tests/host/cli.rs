@@ -167,6 +167,26 @@ fn a_model_is_inspected_and_a_broken_one_does_not_hide_it() {
 }
 
 #[test]
+fn a_model_is_run_and_its_layers_are_told() {
+    let scene = Scene::new();
+    for model in [MODEL, &MODEL.replace("model_int8.tflite", "model_fp32.onnx")] {
+        scene.run(&["inspect", "--run", model]).expect(0, &["layers in 10 examples", "NaN"]);
+    }
+    let asked = ["inspect", "--run", "--data", "vision", "--examples", "3", MODEL, "--format", "json"];
+    let done = scene.run(&asked).expect(0, &[]);
+    let facts: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(facts["observed"]["examples"], 3);
+    let layers = facts["observed"]["layers"].as_array().unwrap();
+    assert!(
+        layers.iter().any(|l| l["op"].as_str().unwrap().contains("conv") && l["stored"].is_array()),
+        "{facts}"
+    );
+    scene.run(&["inspect", "--data", "vision", MODEL]).expect(2, &["--run"]);
+    let few = scene.write("few.csv", b"x0,x1\n0.5,0.25\n").display().to_string();
+    scene.run(&["inspect", "--run", "--data", &few, MODEL]).expect(2, &["elements"]);
+}
+
+#[test]
 fn a_spec_pipes_into_the_agent_by_hand() {
     let scene = Scene::new();
     let spec = scene.run(&["spec", "tflite-int8", "--suite", "smoke", "--mode", "accuracy"]).expect(0, &[]);

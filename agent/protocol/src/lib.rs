@@ -29,13 +29,14 @@ pub use id::{IdError, RuntimeId, UnitId, VariantId};
 pub use message::{AgentInfo, AgentMessage, HostMessage, RuntimeInfo};
 pub use metric::{Direction, METRICS, Metric, Unit, metric};
 pub use model::{
-    BackendProof, Fallback, Format, ModelFacts, NodeProfile, OpCount, Precision, UnitShare, WeightBytes,
+    BackendProof, Fallback, Format, LayerStats, MAX_LAYER_NAME, MAX_LAYERS, ModelFacts, NodeProfile,
+    Observed, OpCount, Precision, UnitShare, WeightBytes,
 };
 pub use order::UnitOrder;
 pub use rng::Rng;
 pub use spec::{
-    Artifact, CoolDown, Inputs, Library, MAX_COOL_DOWN_MS, MAX_TRIALS, Mode, PerformanceRules, PingPong,
-    Schedule, SpecError, TensorFile, TrialSpec, UnitSpec, WarmUp,
+    Artifact, CoolDown, Inputs, Library, MAX_COOL_DOWN_MS, MAX_OBSERVED, MAX_TRIALS, Mode, Observation,
+    PerformanceRules, PingPong, Schedule, SpecError, TensorFile, TrialSpec, UnitSpec, WarmUp,
 };
 pub use task::{
     Averaging, BOX_NUMBERS, Channels, Corners, Decode, LabelArrays, LabelKind, Labels, MAX_ALPHABET, Task,
@@ -45,7 +46,7 @@ pub use tensor::{DType, Quantization, TensorInfo};
 
 /// Version of the conversation. A host and an agent of different versions refuse each other, and the
 /// host pushes its own agent again.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The agent ends itself when the host has said nothing for this long (the host pings every
 /// [`PING_INTERVAL_MS`]): an unplugged cable must not leave a worker burning the battery.

@@ -1,6 +1,8 @@
 //! The two message sets: what the host sends to the agent, and what the agent answers.
 
-use crate::{Artifact, Counts, DeviceInfo, Event, Format, ModelFacts, Sha256Hex, UnitId, UnitSpec};
+use crate::{
+    Artifact, Counts, DeviceInfo, Event, Format, ModelFacts, Observation, Sha256Hex, UnitId, UnitSpec,
+};
 use serde::{Deserialize, Serialize};
 
 /// From the host, one per line on the agent's stdin. End of file ends the agent.
@@ -21,6 +23,9 @@ pub enum HostMessage {
     Inspect {
         /// The file.
         model: Artifact,
+        /// And run it, to say what becomes of every tensor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Observation>,
     },
     /// Stop what was asked for so far, under way or waiting. The end of every unit is still reported.
     Cancel,

@@ -80,6 +80,57 @@ pub struct ModelFacts {
     pub outputs: Vec<TensorInfo>,
     /// Operators, most frequent first.
     pub ops: Vec<OpCount>,
+    /// What runs made of every tensor, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+}
+
+/// Layers that are told of; the largest networks known have some thousands, and the answer must fit a line.
+pub const MAX_LAYERS: usize = 3000;
+/// Characters of a layer's name that are told.
+pub const MAX_LAYER_NAME: usize = 100;
+
+/// What runs of the built-in engine made of every tensor that a node computes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Examples that were run.
+    pub examples: u64,
+    /// Execution order, at most [`MAX_LAYERS`].
+    pub layers: Vec<LayerStats>,
+    /// Layers beyond those.
+    pub left_out: u64,
+}
+
+/// What became of a tensor over all examples. Elements quantised per tensor count as the real numbers that they mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerStats {
+    /// Name in the file, at most [`MAX_LAYER_NAME`] characters of it.
+    pub name: String,
+    /// What computed it: operator of the prepared graph.
+    pub op: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions, of the last example.
+    pub shape: Vec<u64>,
+    /// Smallest finite element; absent where there is none.
+    pub min: Option<f64>,
+    /// Largest finite element.
+    pub max: Option<f64>,
+    /// Mean of the finite elements.
+    pub mean: Option<f64>,
+    /// Smallest and largest stored element, where the tensor is quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<[i64; 2]>,
+    /// Number of elements, of all examples.
+    pub elements: u64,
+    /// Elements that are exactly 0.
+    pub zeros: u64,
+    /// Elements at an end of the range of their quantised type.
+    pub saturated: u64,
+    /// Elements that are not a number.
+    pub nans: u64,
+    /// Elements that are infinite.
+    pub infinite: u64,
 }
 
 /// A node that did not run where it was asked to, or not in the precision the file asks for.

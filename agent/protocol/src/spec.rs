@@ -58,6 +58,16 @@ pub enum Inputs {
     },
 }
 
+/// Runs of a model with every tensor in view, by the built-in engine on one thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observation {
+    /// Examples.
+    pub inputs: Inputs,
+    /// So many of them, from the first on.
+    pub examples: u64,
+}
+
 /// When a worker counts as warm: at least `min_iterations` and `min_ms`, then until three consecutive
 /// bursts agree, or `max_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,6 +218,8 @@ const MAX_OPTIONS: usize = 32;
 const MAX_OPTION_BYTES: usize = 1024;
 /// Examples of one trial.
 const MAX_EXAMPLES: u64 = 10_000_000;
+/// Examples that a model is observed on: ranges settle long before.
+pub const MAX_OBSERVED: u64 = 10_000;
 /// Elements of one example: 1 GiB of f32.
 const MAX_ELEMENTS: u64 = 1 << 28;
 /// Dimensions of an input.
@@ -247,6 +259,21 @@ impl UnitSpec {
         }
         for (at, trial) in self.trials.iter().enumerate() {
             trial.check().map_err(|e| SpecError { place: format!("trials[{at}].{}", e.place), ..e })?;
+        }
+        Ok(())
+    }
+}
+
+impl Observation {
+    /// Checks everything that can be known without the files.
+    ///
+    /// # Errors
+    /// Names the field and the rule it breaks.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let there_are = self.inputs.examples()?;
+        if self.examples == 0 || self.examples > there_are.min(MAX_OBSERVED) {
+            let rule = format!("1 to {}, not {}", there_are.min(MAX_OBSERVED), self.examples);
+            return Err(SpecError { place: "run.examples".to_owned(), rule });
         }
         Ok(())
     }

@@ -3,10 +3,11 @@
 use protocol::{
     AgentInfo, AgentMessage, Artifact, BackendProof, Battery, CoolDown, Cooling, Core, Counts, DType,
     DeviceInfo, DeviceState, Event, FailKind, Fallback, Format, FrameError, FrequencyPolicy, HostMessage,
-    Inputs, Library, LineReader, MAX_LINE_BYTES, MemoryPhase, MemoryReading, Mode, ModelFacts, Moment,
-    NodeProfile, OpCount, Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision,
-    Quantization, RuntimeInfo, SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo,
-    ThermalZone, TrialSpec, UnitId, UnitShare, UnitSpec, WarmUp, WeightBytes, encode,
+    Inputs, LayerStats, Library, LineReader, MAX_LAYER_NAME, MAX_LAYERS, MAX_LINE_BYTES, MAX_OBSERVED,
+    MemoryPhase, MemoryReading, Mode, ModelFacts, Moment, NodeProfile, Observation, Observed, OpCount,
+    Outcome, PROTOCOL_VERSION, PeakMethod, PerformanceRules, PingPong, Precision, Quantization, RuntimeInfo,
+    SamplePhase, Samples, Schedule, Sha256Hex, TensorFile, TensorInfo, ThermalZone, TrialSpec, UnitId,
+    UnitShare, UnitSpec, WarmUp, WeightBytes, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -77,10 +78,15 @@ fn units() -> Vec<UnitSpec> {
     ]
 }
 
+fn observation() -> Observation {
+    Observation { inputs: Inputs::Random { seed: 1, examples: 9 }, examples: 3 }
+}
+
 fn host_messages() -> Vec<HostMessage> {
     let mut all = vec![
         HostMessage::Hello { protocol: PROTOCOL_VERSION },
-        HostMessage::Inspect { model: artifact("m") },
+        HostMessage::Inspect { model: artifact("m"), run: None },
+        HostMessage::Inspect { model: artifact("m"), run: Some(observation()) },
         HostMessage::Cancel,
         HostMessage::Ping,
         HostMessage::Bye,
@@ -212,8 +218,26 @@ fn events() -> Vec<Event> {
     all
 }
 
-fn agent_messages() -> Vec<AgentMessage> {
-    let facts = ModelFacts {
+fn layer(name: &str) -> LayerStats {
+    LayerStats {
+        name: name.into(),
+        op: "QuantizedConv2d.i8".into(),
+        dtype: DType::I8,
+        shape: vec![1 << 20; 8],
+        min: Some(-f64::MIN_POSITIVE),
+        max: Some(0.1 + 0.2),
+        mean: None,
+        stored: Some([i64::MIN, i64::MAX]),
+        elements: u64::MAX,
+        zeros: u64::MAX,
+        saturated: u64::MAX,
+        nans: u64::MAX,
+        infinite: u64::MAX,
+    }
+}
+
+fn facts() -> ModelFacts {
+    ModelFacts {
         format: Format::Onnx,
         producer: "p".into(),
         file_bytes: 1,
@@ -223,7 +247,11 @@ fn agent_messages() -> Vec<AgentMessage> {
         inputs: vec![tensor()],
         outputs: vec![tensor()],
         ops: vec![OpCount { op: "Conv".into(), count: 3 }],
-    };
+        observed: Some(Observed { examples: 2, layers: vec![layer("y")], left_out: 1 }),
+    }
+}
+
+fn agent_messages() -> Vec<AgentMessage> {
     let runtime = |pretends: bool| RuntimeInfo {
         runtime: "builtin".into(),
         version: "1".into(),
@@ -240,7 +268,7 @@ fn agent_messages() -> Vec<AgentMessage> {
             runtimes: vec![runtime(false), runtime(true)],
         },
         AgentMessage::UnitDone { unit: UnitId(1), counts: Counts { events: 1, trials: 2, samples: 3 } },
-        AgentMessage::Inspected { model: facts },
+        AgentMessage::Inspected { model: facts() },
         AgentMessage::Refused { reason: "r".into(), unit: Some(UnitId(1)) },
         AgentMessage::Refused { reason: "r".into(), unit: None },
         AgentMessage::Heartbeat,
@@ -311,7 +339,7 @@ fn a_host_may_not_say_more_than_the_agent_knows() {
         // A message without fields has nothing that a later version could have changed.
         assert_eq!(taken.is_err(), carries, "{message:?}");
     }
-    let mut value = serde_json::to_value(&host_messages()[5]).unwrap();
+    let mut value = serde_json::to_value(&host_messages()[6]).unwrap();
     value["unit"]["trials"][0]["inputs"]["later"] = 1.into();
     assert!(serde_json::from_value::<HostMessage>(value).is_err());
 }
@@ -334,6 +362,29 @@ fn the_largest_burst_and_digests_fit_a_line() {
     {
         assert!(encode(&event).unwrap().len() < MAX_LINE_BYTES / 8);
     }
+}
+
+#[test]
+fn as_many_layers_as_are_told_fit_a_line() {
+    // a control character takes most bytes in JSON
+    let one = LayerStats { mean: Some(-1.0 / 3.0e-300), ..layer(&"\u{1}".repeat(MAX_LAYER_NAME)) };
+    let observed = Observed { examples: 1, layers: vec![one; MAX_LAYERS], left_out: u64::MAX };
+    let model = ModelFacts { observed: Some(observed), ..facts() };
+    let bytes = encode(&AgentMessage::Inspected { model }).unwrap().len();
+    assert!(bytes < MAX_LINE_BYTES - 64 * 1024, "{bytes}");
+}
+
+#[test]
+fn an_observation_is_bounded() {
+    let of = |examples, there_are| {
+        let inputs = Inputs::Random { seed: 1, examples: there_are };
+        Observation { inputs, examples }.check().map_err(|e| e.to_string())
+    };
+    assert_eq!(of(9, 9), Ok(()));
+    assert_eq!(of(0, 9), Err("run.examples: 1 to 9, not 0".to_owned()));
+    assert_eq!(of(10, 9), Err("run.examples: 1 to 9, not 10".to_owned()));
+    assert!(of(MAX_OBSERVED + 1, MAX_OBSERVED + 1).is_err());
+    assert!(of(1, 0).is_err());
 }
 
 #[test]

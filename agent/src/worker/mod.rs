@@ -11,10 +11,10 @@ mod performance;
 use crate::{clock, memory::MemoryMeter, outputs::Stability, wire::Answer};
 use crate::{failure::Failure, inputs, log, sys, wire};
 use protocol::{
-    Artifact, Event, FailKind, LineReader, MAX_LINE_BYTES, MemoryPhase, Mode, PingPong, TrialSpec,
-    encode_into,
+    Artifact, Event, FailKind, LineReader, MAX_LINE_BYTES, MemoryPhase, Mode, Observation, Observed,
+    PingPong, TrialSpec, encode_into,
 };
-use runtimes::{CompileOptions, Session};
+use runtimes::{CompileOptions, Model, Session, layers::Layers};
 use rustix::{fd::AsFd, io::fcntl_dupfd_cloexec, process};
 use serde::Serialize;
 use std::{
@@ -99,7 +99,7 @@ fn obey(trial: &mut Option<Trial>, command: wire::Command, out: &mut Link) -> Re
             *trial = Some(Trial::load(number, *spec, bursts, dir, emulated, out)?);
             return Ok(());
         }
-        Command::Inspect { model } => return inspect(&model, out),
+        Command::Inspect { model, run } => return inspect(&model, run.as_ref(), out),
         other => other,
     };
     let trial = trial.as_mut().ok_or_else(|| Failure::new(FailKind::Runtime, "no model is loaded"))?;
@@ -115,21 +115,41 @@ fn obey(trial: &mut Option<Trial>, command: wire::Command, out: &mut Link) -> Re
     }
 }
 
-/// Asks the runtimes, the first of the list first, what a file holds.
-fn inspect(model: &Artifact, out: &mut Link) -> Result<(), Failure> {
+/// Asks the runtimes, the first of the list first, what a file holds, and that one what becomes of every tensor.
+fn inspect(model: &Artifact, run: Option<&Observation>, out: &mut Link) -> Result<(), Failure> {
     inputs::open_verified(model)?;
     let mut first_error = None;
     for runtime in runtimes::RUNTIMES {
         if runtime.library().is_some() {
             continue;
         }
-        match runtime.load(None).and_then(|r| r.open(&model.path)).and_then(|m| m.facts()) {
-            Ok(facts) => return out.send(&Answer::<Event>::Inspected { model: Box::new(facts) }),
+        let opened = runtime.load(None).and_then(|r| r.open(&model.path));
+        match opened.and_then(|opened| Ok((opened.facts()?, opened))) {
+            Ok((mut facts, opened)) => {
+                if let Some(run) = run {
+                    facts.observed = Some(observe(&*opened, run)?);
+                }
+                return out.send(&Answer::<Event>::Inspected { model: Box::new(facts) });
+            }
             Err(e) => drop(first_error.get_or_insert(e)),
         }
     }
     Err(first_error
         .map_or_else(|| Failure::new(FailKind::RuntimeMissing, "no runtime in this build"), Into::into))
+}
+
+/// Runs a model with every tensor in view.
+fn observe(model: &dyn Model, run: &Observation) -> Result<Observed, Failure> {
+    let mut source = inputs::Source::open(&run.inputs)?;
+    let mut options = Layers::options();
+    options.input_shapes = source.shapes(&model.inputs()?)?;
+    let mut session = model.compile(&options)?;
+    let mut layers = Layers::default();
+    for example in 0..run.examples {
+        source.feed(&mut *session, example)?;
+        layers.invoke(&mut *session)?;
+    }
+    Ok(layers.observed())
 }
 
 /// The way back to the supervisor.

@@ -7,7 +7,9 @@ use crate::{
     exit::{CommandResult, Exit, ExitWith, Failure},
     interrupt::Interrupts,
     libraries::Wish,
+    plan::Observe,
     progress::Progress,
+    selection::examples,
     session::Session,
     settings::{Layer, Settings},
     stdout::{print, print_json},
@@ -15,7 +17,7 @@ use crate::{
     values::human_bytes,
 };
 use anyhow::Context;
-use protocol::{ModelFacts, TensorInfo};
+use protocol::{LayerStats, ModelFacts, Observed, TensorInfo};
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
@@ -23,6 +25,10 @@ use std::{
 
 /// Operators that are listed before the rest is counted.
 const SHOWN_OPS: usize = 20;
+/// Characters of a layer's name that are shown.
+const LAYER_NAME: usize = 60;
+/// Random examples are the same for every model and call.
+const RANDOM_SEED: u64 = 1;
 /// Quantisation along an axis is shown by its first values.
 const SHOWN_SCALES: usize = 3;
 
@@ -32,6 +38,16 @@ pub(crate) struct Args {
     /// Model file, .tflite or .onnx
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<PathBuf>,
+    /// Run it, and say what becomes of every tensor: range, mean, what is 0, not a number, at the end of its type
+    #[arg(long)]
+    run: bool,
+    /// File, folder or suite of examples to run it on [default: random numbers]
+    #[arg(long, value_name = "DATA", requires = "run")]
+    data: Option<String>,
+    /// Examples to run it on
+    #[arg(long, value_name = "N", requires = "run", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=protocol::MAX_OBSERVED))]
+    examples: u64,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: FactsFormat,
@@ -51,7 +67,13 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
             HostFile::from_path(path).with_context(|| format!("the model {} cannot be read", path.display()));
         files.push(read.or_usage()?);
     }
-    let mut facts = block_on(ask(&settings, &files))?;
+    let (run, data) = if args.run {
+        let (run, data) = observe(args)?;
+        (Some(run), data)
+    } else {
+        (None, Vec::new())
+    };
+    let mut facts = block_on(ask(&settings, &files, &data, run.as_ref()))?;
     let mut bad = Vec::new();
     for (path, file) in args.models.iter().zip(&files) {
         match facts.remove(&file.sha256) {
@@ -66,20 +88,34 @@ pub(crate) fn work(args: &Args, config: Option<&Path>) -> CommandResult {
 
 type Answers = std::collections::BTreeMap<protocol::Sha256Hex, Result<ModelFacts, String>>;
 
-async fn ask(settings: &Settings, files: &[HostFile]) -> CommandResult<Answers> {
+/// What to run the models on, and its files.
+fn observe(args: &Args) -> CommandResult<(Observe, Vec<HostFile>)> {
+    let mut suite = suites::ad_hoc(&args.models, args.data.as_deref()).or_usage()?;
+    suite.measure.max_examples = Some(args.examples);
+    let (facts, feed, data) = examples(&suite, RANDOM_SEED)?;
+    Ok((Observe { feed, examples: facts.examples.min(args.examples) }, data))
+}
+
+async fn ask(
+    settings: &Settings,
+    models: &[HostFile],
+    data: &[HostFile],
+    run: Option<&Observe>,
+) -> CommandResult<Answers> {
     let mut progress = Progress::new(true);
     let registry = Registry::bare(settings);
     let devices = registry.open_all(registry.choose(&settings.devices).await?)?;
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
-    let mut session = Session::start(devices, files, &Wish::nothing(&settings.cache), settings, interrupts)?;
+    let files = [models, data].concat();
+    let mut session = Session::start(devices, &files, &Wish::nothing(&settings.cache), settings, interrupts)?;
     let greetings = session.greet(&mut progress).await?;
     if let Some(Err(trouble)) = greetings.first() {
         let error = anyhow::Error::msg(trouble.reason.clone()).context("the agent does not work");
         let setting = trouble.remedy == Remedy::Setting;
         return if setting { Err(error).or_usage() } else { Err(error).or_incomplete() };
     }
-    let models: Vec<_> = files.iter().map(|f| f.sha256.clone()).collect();
-    let facts = session.inspect(&[0], &models, &mut progress).await?;
+    let models: Vec<_> = models.iter().map(|f| f.sha256.clone()).collect();
+    let facts = session.inspect(&[0], &models, run, &mut progress).await?;
     session.end().await;
     Ok(facts)
 }
@@ -114,7 +150,58 @@ fn text(path: &Path, facts: &ModelFacts) -> String {
         ops.push(format!("{} more kinds", facts.ops.len() - SHOWN_OPS));
     }
     line("operators", format!("{all}: {}", ops.join(", ")));
-    out
+    out + &facts.observed.as_ref().map(layers_text).unwrap_or_default()
+}
+
+/// A row per layer, of what the runs made of it.
+fn layers_text(observed: &Observed) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "layer",
+        "computed by",
+        "type",
+        "shape",
+        "min",
+        "max",
+        "mean",
+        "stored",
+        "zeros",
+        "NaN",
+        "Inf",
+        "at end",
+    ]);
+    table.add_rows(observed.layers.iter().map(row));
+    let more = match observed.left_out {
+        0 => String::new(),
+        more => format!("and {more} more layers\n"),
+    };
+    let plural = if observed.examples == 1 { "" } else { "s" };
+    format!("\nlayers in {} example{plural}\n{table}\n{more}", observed.examples)
+}
+
+fn row(layer: &LayerStats) -> [String; 12] {
+    let share = |count: u64| match (count, layer.elements) {
+        (0, _) | (_, 0) => "-".to_owned(),
+        (count, all) => format!("{:.1}%", 100.0 * count as f64 / all as f64),
+    };
+    let count = |count: u64| if count == 0 { "-".to_owned() } else { count.to_string() };
+    let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+    let shape: Vec<String> = layer.shape.iter().map(u64::to_string).collect();
+    [
+        reports::visible(&layer.name).chars().take(LAYER_NAME).collect(),
+        reports::visible(&layer.op).into_owned(),
+        layer.dtype.to_string(),
+        shape.join("×"),
+        number(layer.min),
+        number(layer.max),
+        number(layer.mean),
+        layer.stored.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low}..{high}")),
+        share(layer.zeros),
+        count(layer.nans),
+        count(layer.infinite),
+        share(layer.saturated),
+    ]
 }
 
 /// The word that the record uses for a value.
@@ -159,6 +246,7 @@ mod tests {
             inputs: vec![input],
             outputs: vec![],
             ops: vec![OpCount { op: "CONV_2D".into(), count: 4 }, OpCount { op: "SOFTMAX".into(), count: 1 }],
+            observed: None,
         };
         let got = text(Path::new("m.tflite"), &facts);
         let wanted = "\
@@ -172,5 +260,46 @@ input        x i8 [?, 28], scale 0.5 zero -3
 operators    5: 4 × CONV_2D, 1 × SOFTMAX
 ";
         assert_eq!(got, wanted);
+    }
+
+    #[test]
+    fn a_layer_is_a_row() {
+        let layer = LayerStats {
+            name: "conv".into(),
+            op: "conv2d.i8".into(),
+            dtype: DType::I8,
+            shape: vec![1, 28],
+            min: Some(-0.5),
+            max: Some(2.0),
+            mean: None,
+            stored: Some([-128, 127]),
+            elements: 28,
+            zeros: 7,
+            saturated: 28,
+            nans: 0,
+            infinite: 3,
+        };
+        let got = layers_text(&Observed { examples: 2, layers: vec![layer], left_out: 4 });
+        let lines: Vec<&str> = got.trim_start().lines().collect();
+        assert_eq!((lines[0], *lines.last().unwrap()), ("layers in 2 examples", "and 4 more layers"));
+        let words: Vec<&str> = lines[2].split_whitespace().collect();
+        assert_eq!(
+            words,
+            [
+                "conv",
+                "conv2d.i8",
+                "i8",
+                "1×28",
+                "-0.5000",
+                "2.0000",
+                "-",
+                "-128..127",
+                "25.0%",
+                "-",
+                "3",
+                "100.0%"
+            ],
+            "{got}"
+        );
     }
 }

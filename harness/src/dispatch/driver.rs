@@ -8,6 +8,7 @@ use crate::{
     devices::Device,
     libraries::{Libraries, Wish},
     link::{Link, LinkError, Sink, UnitEnd},
+    plan::Observe,
     transport::{AGENT_DIR, HostFile, Probe, ProcessEnd, Program, Pushed, TransportError},
 };
 use protocol::{Artifact, Sha256Hex, UnitSpec};
@@ -26,8 +27,8 @@ const IN_USE: Duration = Duration::from_secs(3600);
 pub(crate) enum Command {
     /// Make the device ready.
     Connect,
-    /// Have a pushed model inspected.
-    Inspect(Sha256Hex),
+    /// Have a pushed model inspected, and run.
+    Inspect(Sha256Hex, Option<Observe>),
     /// Have a unit measured.
     Run {
         /// The unit, with paths of the device.
@@ -73,7 +74,7 @@ impl Driver {
         while let Some(command) = commands.recv().await {
             let told = match command {
                 Command::Connect => self.make_ready(&mut session).await,
-                Command::Inspect(model) => self.inspect(&mut session, model).await,
+                Command::Inspect(model, run) => self.inspect(&mut session, model, run).await,
                 Command::Run { unit, attempt } => self.run(&mut session, *unit, attempt).await,
             };
             if told.is_err() {
@@ -244,18 +245,27 @@ impl Driver {
         self.device.way.push(file, told).await
     }
 
-    async fn inspect(&mut self, session: &mut Option<Session>, model: Sha256Hex) -> Told {
+    async fn inspect(
+        &mut self,
+        session: &mut Option<Session>,
+        model: Sha256Hex,
+        run: Option<Observe>,
+    ) -> Told {
         let device = self.position;
         if let Err(trouble) = self.connect(session).await? {
             return self.not_ready(trouble).await;
         }
         let Some(mut open) = session.take() else { return Ok(()) };
-        let Some(path) = open.places.get(&model).cloned() else {
-            *session = Some(open);
-            let facts = Err("the file was not pushed".to_owned());
-            return self.tell(DispatchEvent::Inspected { device, model, facts }).await;
+        let run = run.map(|run| run.on_device(&open.places)).transpose();
+        let place = open.places.get(&model).cloned().ok_or_else(|| "the file was not pushed".to_owned());
+        let (path, run) = match place.and_then(|path| Ok((path, run?))) {
+            Ok(found) => found,
+            Err(reason) => {
+                *session = Some(open);
+                return self.tell(DispatchEvent::Inspected { device, model, facts: Err(reason) }).await;
+            }
         };
-        match open.link.inspect(Artifact { path: path.clone(), sha256: model.clone() }).await {
+        match open.link.inspect(Artifact { path: path.clone(), sha256: model.clone() }, run).await {
             Ok(facts) => {
                 *session = Some(open);
                 let facts =

@@ -69,7 +69,7 @@ impl FakeAgent {
         while let Some(message) = inbox.next(&mut stdin).await? {
             match message {
                 HostMessage::Hello { .. } => self.greet().await?,
-                HostMessage::Inspect { model } => {
+                HostMessage::Inspect { model, run: _ } => {
                     let next = self.units.load(Ordering::Relaxed);
                     if self.script.on_unit(next) == Some(FaultKind::LostInspecting) {
                         return Err(Quit::Killed);
@@ -133,6 +133,7 @@ impl FakeAgent {
             inputs,
             outputs,
             ops: Vec::new(),
+            observed: None,
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) fn facts(data: &[u8]) -> Result<ModelFacts> {
         inputs: index.inputs()?,
         outputs: model.graph.outputs.iter().map(|info| index.info(info)).collect::<Result<_>>()?,
         ops: op_counts(&model.graph)?,
+        observed: None,
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn facts(file: &[u8]) -> Result<ModelFacts, Error> {
         inputs: infos(&main.inputs)?,
         outputs: infos(&main.outputs)?,
         ops: operators(&model),
+        observed: None,
     })
 }
 

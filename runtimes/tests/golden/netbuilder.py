@@ -7,10 +7,10 @@ from ai_edge_litert import schema_py_generated as schema
 TYPES = dict(
     f32=schema.TensorType.FLOAT32, f16=schema.TensorType.FLOAT16, i8=schema.TensorType.INT8,
     u8=schema.TensorType.UINT8, i16=schema.TensorType.INT16, i32=schema.TensorType.INT32,
-    i64=schema.TensorType.INT64, bool=schema.TensorType.BOOL, i4=schema.TensorType.INT4,
+    i64=schema.TensorType.INT64, u16=schema.TensorType.UINT16, u32=schema.TensorType.UINT32, bool=schema.TensorType.BOOL, i4=schema.TensorType.INT4,
     resource=schema.TensorType.RESOURCE, c64=schema.TensorType.COMPLEX64,
 )
-NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", bool="?", i4="i1")
+NUMPY = dict(f32="f4", f16="f2", i8="i1", u8="u1", i16="i2", i32="i4", i64="i8", u16="u2", u32="u4", bool="?", i4="i1")
 # Option tables that are not named after their operator.
 OPTIONS = dict(
     CONV_2D="Conv2DOptions", DEPTHWISE_CONV_2D="DepthwiseConv2DOptions", AVERAGE_POOL_2D="Pool2DOptions",
@@ -102,7 +102,11 @@ class Net:
             self.graph.operators.append(op)
             return
         table = OPTIONS.get(name) or "".join(w.capitalize() for w in name.split("_")) + "Options"
-        if hasattr(schema, table + "T"):
+        if hasattr(schema.BuiltinOptions2, table):
+            op.builtinOptions2Type = getattr(schema.BuiltinOptions2, table)
+            op.builtinOptions2 = getattr(schema, table + "T")()
+            vars(op.builtinOptions2).update(options)
+        elif hasattr(schema, table + "T"):
             op.builtinOptionsType = getattr(schema.BuiltinOptions, table)
             op.builtinOptions = getattr(schema, table + "T")()
             for key, value in options.items():

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from netbuilder import Net
 
@@ -767,6 +768,22 @@ def _():
     net.op("ADD", [old, x], [new])
     net.op("ASSIGN_VARIABLE", [handle, new], [])
     return net
+
+
+# ---- what converters seldom write ----
+unary("fake_quant_f32", "FAKE_QUANT", IMAGE, min=-0.7, max=0.9, numBits=8, narrowRange=False)
+binary("right_shift_i32", "RIGHT_SHIFT", "i32", ([17], [17]))
+binary("right_shift_i8", "RIGHT_SHIFT", "i8", ([3, 17], [3, 17]))
+binary("right_shift_u16", "RIGHT_SHIFT", "u16", ([17], [17]))
+unary("bitcast_f32", "BITCAST", [3, 5], out_dtype="i32")
+unary("bitcast_smaller", "BITCAST", [3, 5], "i32", out_dtype="i16", out_shape=[3, 5, 2])
+unary("bitcast_larger", "BITCAST", [3, 4], "u8", out_dtype="u32", out_shape=[3])
+unary("dilate_f32", "DILATE", [3, 4, 2], out_shape=[7, 4, 4], consts=[([3, 1, 3], "i32"), (0.5, "f32")])
+unary("dilate_i8", "DILATE", [3, 4], "i8", out_shape=[5, 7], consts=[([2, 2], "i32"), (-1, "i8")])
+for function, first in [("ADD", 0.25), ("MUL", 1.5), ("MINIMUM", 9.0), ("MAXIMUM", -0.1)]:
+    unary(f"reduce_window_{function.lower()}_f32", "REDUCE_WINDOW", [7, 9], out_shape=[3, 5],
+          consts=[(first, "f32"), ([3, 3], "i64"), ([2, 1], "i64"), ([1, 2], "i64")],
+          reduceFunction=getattr(schema.ReduceWindowFunction, function))
 
 
 def write(archive, answer):

@@ -223,7 +223,9 @@ impl<'a> Importer<'a> {
         }
         let value = match is.quant == stated.quant {
             true => value,
-            false => self.graph.add(&name(index), Reinterpret { quant: stated.quant }, &[value])?,
+            false => {
+                self.graph.add(&name(index), Reinterpret { dtype: None, quant: stated.quant }, &[value])?
+            }
         };
         self.give(index, value)
     }

@@ -219,7 +219,8 @@ fn carried(op: &Op, perm: &[usize], old: &Graph, rest: &[ValueId]) -> Option<(Op
     match op {
         Op::Unary(_) | Op::Clip(_) | Op::Cast(_) | Op::Requantize(_) => same(op.clone()),
         Op::Reinterpret(reinterpret)
-            if reinterpret.quant.as_ref().is_none_or(|quant| quant.scale.len() == 1) =>
+            if reinterpret.dtype.is_none()
+                && reinterpret.quant.as_ref().is_none_or(|quant| quant.scale.len() == 1) =>
         {
             same(op.clone())
         }

@@ -291,7 +291,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let value = if is.quant == stated.quant {
             value
         } else {
-            self.step(operator, Reinterpret { quant: stated.quant }, &[value])?
+            self.step(operator, Reinterpret { dtype: None, quant: stated.quant }, &[value])?
         };
         self.set(index, value);
         Ok(())

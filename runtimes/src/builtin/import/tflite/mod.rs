@@ -18,6 +18,7 @@ mod opcodes;
 mod options;
 #[cfg(feature = "dlopen")]
 mod outline;
+mod rare;
 mod recurrent;
 mod scatter;
 mod schema;
@@ -33,6 +34,23 @@ use super::{Built, Fixed, FormatEntry, Source};
 use crate::Result;
 use protocol::ModelFacts;
 use std::path::Path;
+
+#[cfg(test)]
+pub(super) use dispatch::operators;
+
+/// The nodes of a file's main graph.
+#[cfg(test)]
+pub(super) fn file_nodes(file: &[u8]) -> Result<Vec<super::FileNode>> {
+    let model = schema::Model::read(file)?;
+    let graph = &model.subgraphs[0];
+    let name = |i: &usize| graph.tensors.get(*i).map(|t| t.name.clone().into_owned());
+    let node = |op: &schema::Operator<'_>| super::FileNode {
+        op: model.operator_name(op),
+        inputs: op.inputs.iter().filter_map(|i| name(&(*i)?)).collect(),
+        outputs: op.outputs.iter().filter_map(name).collect(),
+    };
+    Ok(graph.operators.iter().map(node).collect())
+}
 
 /// The entry for [`super::FORMATS`].
 pub(super) const FORMAT: FormatEntry = FormatEntry { name: "TFLite", detect: schema::is_tflite, parse };

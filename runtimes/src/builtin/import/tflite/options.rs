@@ -420,6 +420,51 @@ pub(crate) fn var_handle(op: &Operator<'_>) -> Result<Vec<u8>> {
     Ok([part(0)?, &[0], part(1)?].concat())
 }
 
+/// `FAKE_QUANT`: least and largest number, bits.
+pub(crate) fn fake_quant(op: &Operator<'_>) -> Result<(f32, f32, u32)> {
+    let t = table(op, 58)?;
+    let (min, max, bits) = (number(&t, 0)?, number(&t, 1)?, t.scalar(2, 0i32)?);
+    if t.flag(3, false)? {
+        return Err(Error::Unsupported(
+            "a range without its lowest number: LiteRT refuses it as well".to_owned(),
+        ));
+    }
+    let bits = u32::try_from(bits).ok().filter(|bits| (2..=16).contains(bits));
+    match bits {
+        Some(bits) if min <= 0.0 && max >= 0.0 && min < max && (max - min).is_finite() => {
+            Ok((min, max, bits))
+        }
+        _ => Err(Error::ModelInvalid(format!("numbers from {min} to {max} in {bits:?} bits"))),
+    }
+}
+
+/// What `REDUCE_WINDOW` does with the elements of a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Windowed {
+    Add,
+    Mul,
+    Min,
+    Max,
+    All,
+    Any,
+}
+
+/// `REDUCE_WINDOW`.
+pub(crate) fn reduce_window(op: &Operator<'_>) -> Result<Windowed> {
+    if op.options_2_type != 20 {
+        return Err(Error::ModelInvalid(format!("options of kind {} where 20 belongs", op.options_2_type)));
+    }
+    Ok(match op.options_2.scalar(0, 0i32)? {
+        1 => Windowed::Add,
+        2 => Windowed::Mul,
+        3 => Windowed::Min,
+        4 => Windowed::Max,
+        5 => Windowed::All,
+        6 => Windowed::Any,
+        other => return Err(Error::ModelInvalid(format!("function {other} of a window"))),
+    })
+}
+
 fn subgraph(t: &Table<'_>, slot: usize) -> Result<usize> {
     let index = t.scalar(slot, 0i32)?;
     usize::try_from(index).map_err(|_| Error::ModelInvalid(format!("subgraph {index}")))

@@ -111,6 +111,10 @@ pub(crate) struct Operator<'a> {
     pub(crate) options_type: u8,
     /// Attributes.
     pub(crate) options: Table<'a>,
+    /// Which kind of table [`Operator::options_2`] is.
+    pub(crate) options_2_type: u8,
+    /// Attributes of newer operators.
+    pub(crate) options_2: Table<'a>,
     /// Attributes of a custom operator, in its own format.
     pub(crate) custom_options: &'a [u8],
     /// Tensors that only describe how the operator computes.
@@ -243,13 +247,25 @@ impl<'a> Operator<'a> {
         let optional = |i: i32| if i < 0 { Ok(None) } else { index(i, tensors, "operator input").map(Some) };
         let inputs = ins.iter().map(optional).collect::<Result<_, _>>()?;
         let outputs = outs.iter().map(|i| index(i, tensors, "operator output")).collect::<Result<_, _>>()?;
-        // A file uses one of the two unions; the second holds only what `options_type` cannot number.
+        // A file uses one of the two unions; the second holds what `options_type` cannot number.
         let options_type = t.scalar(3, 0u8)?;
         let options = t.table(4)?.unwrap_or(Table::EMPTY);
+        let options_2_type = t.scalar(11, 0u8)?;
+        let options_2 = t.table(12)?.unwrap_or(Table::EMPTY);
         let custom_options = t.bytes(5)?.unwrap_or_default();
         let between = t.vector::<i32>(8)?.iter().take(MAX_INTERMEDIATES);
         let intermediates = between.map(|i| index(i, tensors, "intermediate")).collect::<Result<_, _>>()?;
-        Ok(Self { opcode, inputs, outputs, options_type, options, custom_options, intermediates })
+        Ok(Self {
+            opcode,
+            inputs,
+            outputs,
+            options_type,
+            options,
+            options_2_type,
+            options_2,
+            custom_options,
+            intermediates,
+        })
     }
 }
 

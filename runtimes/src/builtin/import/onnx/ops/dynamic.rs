@@ -43,7 +43,7 @@ fn shifted(
     let mut parts = [call.input(index)?, call.optional(zero_point)?.unwrap_or(call.input(index)?)];
     for part in &mut parts {
         if call.fact(*part).quant.is_some() {
-            *part = call.add(Reinterpret { quant: None }, &[*part])?;
+            *part = call.add(Reinterpret { dtype: None, quant: None }, &[*part])?;
         }
         *part = call.cast(*part, DType::F32)?;
     }

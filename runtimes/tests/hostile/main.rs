@@ -9,21 +9,15 @@
     reason = "a test may stop at what should not happen, and says what it left out"
 )]
 
+mod live;
 mod protobuf;
 
-use protocol::TensorInfo;
-use runtimes::builtin::graph::Graph;
-use runtimes::builtin::import::{Built, Fixed, Source};
-use runtimes::builtin::kernels::Tier;
-use runtimes::builtin::kernels::threads::Threads;
-use runtimes::builtin::ops::Operand;
-use runtimes::builtin::{self, Recipe, import};
+use live::{Fate, live};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// Cases per kind of file in a usual run; `HOSTILE_CASES` asks for more.
 const CASES: u64 = 4000;
@@ -31,11 +25,6 @@ const CASES: u64 = 4000;
 const SEED: u64 = 2026;
 /// Address space of the process: the largest tensor that a file may ask for is 1 GB.
 const MEMORY_BYTES: u64 = 6 << 30;
-/// What is larger is compiled but not run: valid, but not a test of anything.
-const MOST_WORK: u64 = 50_000_000;
-/// The same for compiling, in bytes of all values.
-const MOST_BYTES: usize = 256 << 20;
-
 /// SplitMix64.
 struct Random(u64);
 
@@ -101,62 +90,6 @@ fn mutate(random: &mut Random, files: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     file
-}
-
-/// What became of a file.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    Refused,
-    Imported,
-    Ran,
-}
-
-fn work(graph: &Graph) -> u64 {
-    let node = |node: &builtin::graph::Node| {
-        let operand = |id: &builtin::graph::ValueId| Operand {
-            fact: graph.fact(*id),
-            constant: graph.constant_value(*id),
-        };
-        let inputs: Vec<Operand<'_>> = node.inputs.iter().map(operand).collect();
-        let outputs: Vec<_> = node.outputs.iter().map(|id| graph.fact(*id).clone()).collect();
-        node.op.work(&inputs, &outputs)
-    };
-    graph.nodes().fold(0, |sum, (_, n)| sum.saturating_add(node(n)))
-}
-
-fn live(file: Vec<u8>) -> Fate {
-    let Ok(source) = import::parse(file, None) else { return Fate::Refused };
-    let source: Rc<dyn Source> = source.into();
-    let tier = Tier::detect();
-    match source.build_for(None, &[], &Fixed::new()) {
-        Err(_) => return Fate::Refused,
-        Ok(Built::Graph(graph)) => {
-            let bytes = graph.values().fold(0usize, |sum, (_, v)| sum.saturating_add(v.fact.bytes()));
-            if bytes > MOST_BYTES || work(&graph) > MOST_WORK {
-                return Fate::Imported;
-            }
-        }
-        Ok(Built::Depends(..)) => {}
-    }
-    let recipe =
-        Recipe { source, shapes: None, taps: Vec::new(), tier, threads: Threads::one(), note: String::new() };
-    let Ok(mut session) = recipe.session() else { return Fate::Imported };
-    let bytes = |info: &TensorInfo| info.shape.iter().map(|d| d.unwrap_or(1) as usize).product::<usize>();
-    if session.inputs().iter().map(bytes).sum::<usize>() > MOST_BYTES {
-        return Fate::Imported;
-    }
-    for index in 0..session.inputs().len() {
-        let info = &session.inputs()[index];
-        let count: u64 = info.shape.iter().map(|d| d.unwrap_or(1)).product();
-        let bytes = vec![1; count as usize * info.dtype.size()];
-        session.set_input(index, &bytes).unwrap();
-    }
-    // what is only known to be too much once the values are there
-    if session.invoke().is_err() {
-        return Fate::Imported;
-    }
-    (0..session.outputs().len()).for_each(|i| assert!(session.output(i).is_ok()));
-    Fate::Ran
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -4,7 +4,9 @@ use super::super::call::Call;
 use super::Import;
 use super::window::{pair, result_from_nhwc, size, spatial, to_nhwc, window, window_nd};
 use crate::builtin::graph::ValueId;
-use crate::builtin::ops::{Clamp, Op, Pool2d, PoolKind, PoolNd, PoolNdKind, Reduce, ReduceKind, Window};
+use crate::builtin::ops::{
+    Clamp, Op, Pool2d, PoolKind, PoolNd, PoolNdKind, Reduce, ReduceKind, Window, WindowNd,
+};
 use crate::{Error, Result};
 use protocol::DType;
 
@@ -44,9 +46,8 @@ fn global_lp_pool(call: &mut Call<'_, '_>) -> Result<()> {
     }
 }
 
-/// A pool over any number of dimensions.
-fn any(call: &mut Call<'_, '_>, kind: PoolNdKind) -> Result<()> {
-    let x = call.input(0)?;
+/// Geometry of a pool over any number of dimensions.
+fn window_of(call: &Call<'_, '_>, x: ValueId) -> Result<WindowNd> {
     let shape = call.shape(x);
     let kernel = call.ints("kernel_shape")?.unwrap_or_default();
     let sizes: Option<Vec<usize>> = kernel.iter().map(|v| usize::try_from(*v).ok()).collect();
@@ -54,6 +55,19 @@ fn any(call: &mut Call<'_, '_>, kind: PoolNdKind) -> Result<()> {
     let sizes = sizes.ok_or_else(|| Error::ModelInvalid(format!("kernel_shape {kernel:?} for {shape:?}")))?;
     let mut window = window_nd(call, &shape[2..], &sizes)?;
     window.ceil = call.int_or("ceil_mode", 0)? != 0;
+    Ok(window)
+}
+
+/// A pool over any number of dimensions, with one result.
+pub(super) fn pooled(call: &mut Call<'_, '_>, x: ValueId, kind: PoolNdKind) -> Result<ValueId> {
+    let window = window_of(call, x)?;
+    call.add(PoolNd { kind, window }, &[x])
+}
+
+/// The operator as a pool over any number of dimensions.
+fn any(call: &mut Call<'_, '_>, kind: PoolNdKind) -> Result<()> {
+    let x = call.input(0)?;
+    let window = window_of(call, x)?;
     if !matches!(kind, PoolNdKind::Max { places: true, .. }) {
         return call.result(PoolNd { kind, window }, &[x]);
     }

@@ -10,8 +10,8 @@ use super::literal;
 use super::matmul::product;
 use crate::builtin::graph::{Fact, OutputType, ValueId};
 use crate::builtin::ops::{
-    Binary, BinaryKind, Clamp, Concat, Dynamic, FullyConnected, Op, Reduce, ReduceKind, Reinterpret,
-    Requantize, Softmax, Unary, UnaryKind,
+    Binary, BinaryKind, Clamp, Concat, Dynamic, FullyConnected, Op, PoolNdKind, Reduce, ReduceKind,
+    Reinterpret, Requantize, Softmax, Transpose, Unary, UnaryKind,
 };
 use crate::builtin::tensor::Tensor;
 use crate::{Error, Result};
@@ -29,6 +29,7 @@ pub(super) const MICROSOFT: &[(&str, Import)] = &[
     ("DequantizeLinear", dequantize_linear),
     ("QGemm", qgemm),
     ("QLinearAdd", |call| qlinear_binary(call, BinaryKind::Add)),
+    ("QLinearAveragePool", qlinear_average_pool),
     ("QLinearConcat", qlinear_concat),
     ("QLinearGlobalAveragePool", qlinear_global_average_pool),
     ("QLinearLeakyRelu", |call| {
@@ -52,8 +53,10 @@ pub(in super::super) const AWARE: &[&str] = &[
     "If",
     "MatMulInteger",
     "MaxPool",
+    "Pad",
     "QGemm",
     "QLinearAdd",
+    "QLinearAveragePool",
     "QLinearConcat",
     "QLinearConv",
     "QLinearGlobalAveragePool",
@@ -114,7 +117,7 @@ fn real_of(call: &mut Call<'_, '_>, name: &str, value: ValueId, quant: Quantizat
         value
     } else {
         let inner = call.inner();
-        call.graph().add(&inner, Reinterpret { quant: Some(Arc::new(quant)) }, &[value])?
+        call.graph().add(&inner, Reinterpret { dtype: None, quant: Some(Arc::new(quant)) }, &[value])?
     };
     call.graph().add_unfolded(name, Requantize, &[integers], kind)
 }
@@ -235,11 +238,39 @@ fn qlinear_softmax(call: &mut Call<'_, '_>) -> Result<()> {
     call.ignore(&["opset"]);
     let (x, _) = triple(call, 0, 0)?;
     let rank = call.rank(x);
-    if Call::axis(call.int_or("axis", -1)?, rank)? + 1 != rank {
-        return Err(Error::Unsupported("a softmax along another dimension than the last".to_owned()));
-    }
+    let axis = Call::axis(call.int_or("axis", -1)?, rank)?;
     let kind = result_kind(call, 3)?;
-    quantized_result(call, Softmax { beta: 1.0, log: false }, &[x], kind)
+    let op = Softmax { beta: 1.0, log: false };
+    if axis + 1 == rank {
+        return quantized_result(call, op, &[x], kind);
+    }
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(axis, rank - 1);
+    let moved = call.transpose(x, &perm)?;
+    let y = call.add(op, &[moved])?;
+    quantized_result(call, Transpose { perm }, &[y], kind)
+}
+
+/// x, scale, zero point, y's scale and zero point
+fn qlinear_average_pool(call: &mut Call<'_, '_>) -> Result<()> {
+    let with_padding = call.int_or("count_include_pad", 0)? != 0;
+    let last = call.int_or("channels_last", 0)? != 0;
+    let (mut x, _) = triple(call, 0, 0)?;
+    let kind = result_kind(call, 3)?;
+    let rank = call.rank(x);
+    let order = |channels_last: bool| -> Vec<usize> {
+        match (last, channels_last) {
+            (false, _) => (0..rank).collect(),
+            (true, false) => [0, rank - 1].into_iter().chain(1..rank - 1).collect(),
+            (true, true) => [0].into_iter().chain(2..rank).chain([1]).collect(),
+        }
+    };
+    if rank < 3 {
+        return Err(Error::ModelInvalid(format!("a pool of {rank} dimensions")));
+    }
+    x = call.transpose(x, &order(false))?;
+    let y = super::pool::pooled(call, x, PoolNdKind::Average { with_padding })?;
+    quantized_result(call, Transpose { perm: order(true) }, &[y], kind)
 }
 
 fn qlinear_global_average_pool(call: &mut Call<'_, '_>) -> Result<()> {

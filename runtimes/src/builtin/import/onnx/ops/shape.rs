@@ -229,10 +229,15 @@ fn pad(call: &mut Call<'_, '_>) -> Result<()> {
         return Err(Error::ModelInvalid(format!("{} pads for {} dimensions", given.len(), axes.len())));
     }
     let mode = match call.text_or("mode", "constant")? {
-        "constant" => PadMode::Constant(match call.float("value")? {
-            Some(value) => f64::from(value),
-            None => call.constant_number(2)?.unwrap_or(0.0),
-        }),
+        "constant" => {
+            let value = match call.float("value")? {
+                Some(value) => f64::from(value),
+                None => call.constant_number(2)?.unwrap_or(0.0),
+            };
+            // the file says an integer, the graph the number that it stands for
+            let real = |(scale, zero): (f32, i32)| (value - f64::from(zero)) * f64::from(scale);
+            PadMode::Constant(call.fact(x).per_tensor().map_or(value, real))
+        }
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
         "wrap" => return wrapped(call, x, &given, &axes),

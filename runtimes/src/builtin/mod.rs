@@ -14,6 +14,8 @@ pub mod passes;
 mod plan;
 mod specialized;
 pub mod step;
+#[cfg(all(test, feature = "dlopen"))]
+mod table;
 pub mod tensor;
 #[cfg(test)]
 mod testing;

@@ -55,6 +55,32 @@ pub trait Source: Send {
     -> Result<Built>;
 }
 
+/// A node of a file, for tests.
+#[cfg(test)]
+pub(crate) struct FileNode {
+    /// Operator, in the file's words.
+    pub(crate) op: String,
+    /// Names of values.
+    pub(crate) inputs: Vec<String>,
+    /// Names of values.
+    pub(crate) outputs: Vec<String>,
+}
+
+/// The nodes of a file's main graph.
+#[cfg(test)]
+pub(crate) fn file_nodes(file: &[u8]) -> Result<Vec<FileNode>> {
+    if (tflite::FORMAT.detect)(file) { tflite::file_nodes(file) } else { onnx::file_nodes(file) }
+}
+
+/// Operators of a format that are read.
+#[cfg(test)]
+pub(crate) fn operators(format: protocol::Format) -> Vec<String> {
+    match format {
+        protocol::Format::Tflite => tflite::operators(),
+        protocol::Format::Onnx => onnx::operators(),
+    }
+}
+
 /// A file format.
 pub struct FormatEntry {
     /// For messages.

@@ -60,6 +60,27 @@ impl Source for OnnxSource {
     }
 }
 
+/// The nodes of a file's main graph.
+#[cfg(test)]
+pub(super) fn file_nodes(file: &[u8]) -> Result<Vec<super::FileNode>> {
+    let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect();
+    let node = |n: &proto::Node<'_>| super::FileNode {
+        op: n.op_type.to_owned(),
+        inputs: names(&n.inputs),
+        outputs: names(&n.outputs),
+    };
+    Ok(proto::Model::parse(file)?.graph.nodes.iter().map(node).collect())
+}
+
+/// Operators that are read.
+#[cfg(test)]
+pub(super) fn operators() -> Vec<String> {
+    let mut all: Vec<String> = ops::names().map(str::to_owned).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// The tensor in a file of its own (a `TensorProto`), as tests of ONNX come with.
 ///
 /// # Errors

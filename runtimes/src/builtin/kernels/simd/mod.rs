@@ -154,6 +154,8 @@ pub(crate) trait Kernel {
 
 /// Runs a kernel compiled for a tier, or for the portable one where the processor lacks the tier.
 pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
+    #[cfg(test)]
+    dispatched::note(dispatched::Dispatched::VECTORS);
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx512 if Tier::detect() == Tier::Avx512 => {
@@ -175,6 +177,8 @@ pub(crate) fn dispatch<K: Kernel>(tier: Tier, kernel: K) {
 /// # Panics
 /// The tier is one of those.
 pub(crate) fn dispatch_pairs<K: Kernel>(tier: Tier, kernel: K) {
+    #[cfg(test)]
+    dispatched::note(dispatched::Dispatched::VECTORS);
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 if Tier::detect().includes(Tier::Avx2) => {
@@ -190,6 +194,8 @@ pub(crate) fn dispatch_pairs<K: Kernel>(tier: Tier, kernel: K) {
 /// As [`dispatch`], for kernels that use no vectors by name: loops of which the compiler makes vectors, of the same
 /// length for some tiers.
 pub(crate) fn dispatch_loops<K: Kernel>(tier: Tier, kernel: K) {
+    #[cfg(test)]
+    dispatched::note(dispatched::Dispatched::LOOPS);
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 | Tier::Avx512 if Tier::detect().includes(Tier::Avx2) => {
@@ -206,6 +212,8 @@ pub(crate) fn dispatch_loops<K: Kernel>(tier: Tier, kernel: K) {
 /// # Panics
 /// It has not, or the processor lacks the tier.
 pub(crate) fn dispatch_bytes<K: ByteKernel>(tier: Tier, kernel: K) {
+    #[cfg(test)]
+    dispatched::note(dispatched::Dispatched::VECTORS);
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx512 if Tier::detect() == Tier::Avx512 => {
@@ -226,6 +234,41 @@ pub(crate) fn dispatch_bytes<K: ByteKernel>(tier: Tier, kernel: K) {
             let _unused = &kernel;
             unreachable!("{} does not multiply bytes here", tier.name())
         }
+    }
+}
+
+/// What was dispatched on this thread, for the table of operators.
+#[cfg(test)]
+pub(crate) mod dispatched {
+    use std::cell::Cell;
+
+    /// Which kinds of kernels ran.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(crate) struct Dispatched {
+        pub(crate) vectors: bool,
+        pub(crate) loops: bool,
+    }
+
+    impl Dispatched {
+        pub(crate) const VECTORS: Self = Self { vectors: true, loops: false };
+        pub(crate) const LOOPS: Self = Self { vectors: false, loops: true };
+
+        pub(crate) fn or(self, other: Self) -> Self {
+            Self { vectors: self.vectors || other.vectors, loops: self.loops || other.loops }
+        }
+    }
+
+    thread_local! {
+        static SEEN: Cell<Dispatched> = const { Cell::new(Dispatched { vectors: false, loops: false }) };
+    }
+
+    pub(super) fn note(one: Dispatched) {
+        SEEN.set(SEEN.get().or(one));
+    }
+
+    /// What ran since this was last asked.
+    pub(crate) fn take() -> Dispatched {
+        SEEN.take()
     }
 }
 

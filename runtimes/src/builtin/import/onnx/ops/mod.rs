@@ -60,6 +60,12 @@ const MICROSOFT: &[&[(&str, Import)]] = &[quantized::MICROSOFT, elementwise::MIC
 pub(super) const UNCHANGED: &[&str] =
     &["Abs", "Ceil", "Exp", "Floor", "Log", "Neg", "Not", "Relu", "Sigmoid", "Sqrt", "Tanh", "Transpose"];
 
+/// All operators that are read.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ONNX.iter().chain(MICROSOFT).flat_map(|list| list.iter()).map(|(name, _)| *name)
+}
+
 /// The function that imports a node's operator.
 pub(super) fn find(node: &Node<'_>) -> Option<Import> {
     let lists = match node.domain {

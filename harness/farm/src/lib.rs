@@ -2,8 +2,8 @@
 //! the health of devices, and the record of a night. Knows no transport and measures nothing: whoever can
 //! measure is an [`worker::Executor`].
 
-pub mod dashboard;
 pub mod archive;
+pub mod dashboard;
 pub mod device;
 pub mod health;
 pub mod job;

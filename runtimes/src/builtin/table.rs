@@ -1,5 +1,6 @@
 //! The table of operators in `runtimes/README.md`: what the models of one operator in `tests/golden` run on, found by
 //! running them. `BENCH_WRITE_TABLE=1 cargo test -p runtimes --lib operators_are` writes it.
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use super::Recipe;
 use super::graph::{Fact, Graph};

@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 256 << 20;
 
 /// What became of a file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It is not imported.
     Refused,
     /// It is imported and not run.
@@ -39,7 +39,7 @@ fn work(graph: &Graph) -> u64 {
 }
 
 /// Imports, prepares and runs a file.
-pub fn live(file: Vec<u8>) -> Fate {
+pub(crate) fn live(file: Vec<u8>) -> Fate {
     let Ok(source) = import::parse(file, None) else { return Fate::Refused };
     let source: Rc<dyn Source> = source.into();
     let tier = Tier::detect();

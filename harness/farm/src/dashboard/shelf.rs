@@ -267,6 +267,8 @@ fn nothing_of(name: &str) -> Summary {
         verdicts: Vec::new(),
         changes: Vec::new(),
         devices: Vec::new(),
+        unkept: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -235,9 +235,9 @@ async fn nothing_is_lost_and_nothing_counts_twice() {
     let Some(mut server) = NatsServer::start("the table of faults of NATS", "") else { return };
     let file = std::env::var_os("BENCH_NATS_TABLE");
     let lease = if file.is_some() { Limits::default().lease } else { crate::nats::TEST_LEASE };
-    let mut table = format!(
+    let mut table = String::from(
         "| fault | jobs | lost | counted twice | measured twice | seconds to recover | seconds in all |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n"
+         |---|---:|---:|---:|---:|---:|---:|\n",
     );
     for (number, (fault, name)) in FAULTS.into_iter().enumerate() {
         let farm = format!("table{number}");

@@ -237,6 +237,37 @@ pub(crate) fn dispatch_bytes<K: ByteKernel>(tier: Tier, kernel: K) {
     }
 }
 
+/// Copies fewer than 32 elements in a few moves.
+///
+/// # Safety
+/// As `std::ptr::copy_nonoverlapping`.
+#[inline(always)]
+pub(crate) unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
+    let mut at = 0;
+    for size in [16, 8, 4, 2, 1] {
+        if count & size != 0 {
+            // SAFETY: the caller's promise; the sizes add up to the count.
+            unsafe { std::ptr::copy_nonoverlapping(from.add(at), to.add(at), size) };
+            at += size;
+        }
+    }
+}
+
+/// Repeats a block for every index below a constant of at most eight: unlike a loop, at once, so that arrays that
+/// are indexed by it become registers.
+macro_rules! unroll {
+    ($i:ident < $n:ident, $body:block) => {
+        $crate::builtin::kernels::simd::unroll!(@ $i, $n, $body, 0, 1, 2, 3, 4, 5, 6, 7)
+    };
+    (@ $i:ident, $n:ident, $body:block, $($at:literal),*) => {
+        $(if $n > $at {
+            let $i = $at;
+            $body
+        })*
+    };
+}
+pub(crate) use unroll;
+
 /// What was dispatched on this thread, for the table of operators.
 #[cfg(test)]
 pub(crate) mod dispatched {
@@ -271,34 +302,3 @@ pub(crate) mod dispatched {
         SEEN.take()
     }
 }
-
-/// Copies fewer than 32 elements in a few moves.
-///
-/// # Safety
-/// As `std::ptr::copy_nonoverlapping`.
-#[inline(always)]
-pub(crate) unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
-    let mut at = 0;
-    for size in [16, 8, 4, 2, 1] {
-        if count & size != 0 {
-            // SAFETY: the caller's promise; the sizes add up to the count.
-            unsafe { std::ptr::copy_nonoverlapping(from.add(at), to.add(at), size) };
-            at += size;
-        }
-    }
-}
-
-/// Repeats a block for every index below a constant of at most eight: unlike a loop, at once, so that arrays that
-/// are indexed by it become registers.
-macro_rules! unroll {
-    ($i:ident < $n:ident, $body:block) => {
-        $crate::builtin::kernels::simd::unroll!(@ $i, $n, $body, 0, 1, 2, 3, 4, 5, 6, 7)
-    };
-    (@ $i:ident, $n:ident, $body:block, $($at:literal),*) => {
-        $(if $n > $at {
-            let $i = $at;
-            $body
-        })*
-    };
-}
-pub(crate) use unroll;

@@ -269,3 +269,27 @@ fn a_history_that_cannot_be_written_loses_nothing() {
     scene.run(&["history", "import", "--history", "history", &run]).expect(0, &[]);
     scene.run(&["history", "ls", "--history", "history", "--format", "csv"]).expect(0, &["latency_ns"]);
 }
+
+#[test]
+fn a_webhook_gets_the_summary_as_json() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut text, mut part) = (String::new(), [0; 4096]);
+        while !text.trim_end().ends_with('}') {
+            let n = stream.read(&mut part).unwrap();
+            assert_ne!(n, 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&part[..n]));
+        }
+        stream.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").unwrap();
+        text
+    });
+    let notify = format!("[notify]\nwebhook = \"http://{address}/secret\"\n");
+    let scene = farm(&(job("imagined", "good", "") + &notify));
+    let done = night(&scene, &[]).expect(0, &["nobody was told", "503"]);
+    assert!(!done.stderr.contains("secret"), "{done:#?}");
+    let text = heard.join().unwrap();
+    assert!(text.starts_with("POST /secret ") && text.contains("\"farm\": \"tests\""), "{text}");
+}

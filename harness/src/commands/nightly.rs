@@ -3,6 +3,7 @@
 use super::block_on;
 use crate::{
     exit::{CommandResult, Exit},
+    nats::NatsArgs,
     nightly::{self, Asked},
     progress::Progress,
     settings::Layer,
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
     #[arg(long)]
     accept_new_host_key: bool,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -60,7 +63,8 @@ pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandRes
         accept_new_host_key: args.accept_new_host_key,
         ..Layer::default()
     };
-    let asked = Asked { farm: args.farm, resume: args.resume, release: args.release, settings };
+    let asked =
+        Asked { farm: args.farm, resume: args.resume, release: args.release, nats: args.nats, settings };
     if args.check {
         print(&block_on(nightly::check(asked, config))?)?;
         return Ok(Exit::Fine);

@@ -102,6 +102,23 @@ impl Known {
         }
     }
 
+    /// A device that another host has: it can be chosen, and not be opened.
+    pub(crate) fn announced(id: &str, transport: &str, tags: &[String]) -> Self {
+        let transport =
+            TRANSPORTS.iter().find(|kind| kind.name == transport).map_or("remote", |kind| kind.name);
+        Self {
+            id: id.to_owned(),
+            transport,
+            reach: Reach { address: id.to_owned(), ..Reach::default() },
+            tags: tags.to_vec(),
+            agent: None,
+            treatment: Treatment::default(),
+            cache_limit: None,
+            about: String::new(),
+            state: Ok(()),
+        }
+    }
+
     fn found(kind: &Kind, found: Found) -> Self {
         Self { about: found.about, state: found.state, ..Self::said(kind, &found.address) }
     }
@@ -168,6 +185,11 @@ impl Registry {
     /// Without a devices file: for what only needs this machine.
     pub(crate) fn bare(settings: &Settings) -> Self {
         Self::new(TRANSPORTS, Vec::new(), settings.options(), settings.cache_limit)
+    }
+
+    /// Of devices that other hosts have, and no others.
+    pub(crate) fn of_announced(devices: Vec<Known>, settings: &Settings) -> Self {
+        Self::new(&[], devices, settings.options(), settings.cache_limit)
     }
 
     /// The device of devices.toml with this id.

@@ -10,6 +10,7 @@ mod file;
 mod models;
 mod notify;
 mod plan;
+mod remote;
 mod shown;
 
 use crate::{
@@ -18,8 +19,10 @@ use crate::{
     history,
     interrupt::Interrupts,
     measure::random_seed,
+    nats::{NatsArgs, failure},
     progress::{Progress, say},
     settings::{Layer, Settings},
+    transport::HostFile,
     values::human_time,
 };
 use anyhow::Context;
@@ -28,9 +31,9 @@ use conduct::Conductor;
 use executor::Crew;
 use farm::{
     device::{DeviceCard, Health},
-    job::Job,
+    job::{Job, JobFile, Subject, Work},
     night::{self, NIGHT_SCHEMA, NightPlan, NightRecord, NightWriter, Summary},
-    queue::{LocalQueue, Queue},
+    queue::{LocalQueue, Queue, nats::NatsQueue},
     worker::{Clock, Seat, Shop, Stop, work},
 };
 use file::{Farm, Limit};
@@ -38,6 +41,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use models::Models;
 use plan::{Estimates, Granted, Terms};
+use remote::Courier;
 use reports::history::History;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +51,8 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+/// Most files of a job that travel to other hosts.
+const MAX_JOB_FILES: usize = 100_000;
 /// Longest name of a host.
 const MAX_HOST: usize = 64;
 
@@ -59,6 +65,8 @@ pub(crate) struct Asked {
     pub(crate) resume: Option<String>,
     /// Devices that are well again, whatever was found.
     pub(crate) release: Vec<String>,
+    /// The devices are attached to other hosts: how their queue is named on the command line.
+    pub(crate) nats: NatsArgs,
     /// The settings above those of `bench.toml`.
     pub(crate) settings: Layer,
 }
@@ -81,7 +89,7 @@ struct Prepared {
 /// # Errors
 /// What is wrong with the farm file, or with what it names.
 pub(crate) async fn check(asked: Asked, config: Option<&Path>) -> CommandResult<String> {
-    let ready = prepare(&asked, config).await?;
+    let ready = prepare(&asked, None, config).await?;
     let mut said = String::new();
     let names: BTreeMap<&str, usize> = ready.cards.iter().map(|card| (card.id.as_str(), 0)).collect();
     for job in &ready.jobs {
@@ -105,7 +113,12 @@ pub(crate) async fn check(asked: Asked, config: Option<&Path>) -> CommandResult<
 /// # Errors
 /// It could not be begun, or its record not be written.
 pub(crate) async fn night(asked: Asked, config: Option<&Path>, progress: &mut Progress) -> CommandResult {
-    let ready = prepare(&asked, config).await?;
+    let farm = file::read(&asked.farm)?;
+    let joined = match asked.nats.clone().options(&farm.name)? {
+        Some(options) => Some(remote::join(&options, progress).await?),
+        None => None,
+    };
+    let ready = prepare(&asked, joined.as_ref().map(|(_, cards)| cards.as_slice()), config).await?;
     fs::create_dir_all(&ready.farm.out)
         .with_context(|| format!("the folder of the nights, {}", ready.farm.out.display()))
         .or_usage()?;
@@ -120,7 +133,10 @@ pub(crate) async fn night(asked: Asked, config: Option<&Path>, progress: &mut Pr
         )));
     }
     progress.note(&format!("night {} in {}", record.plan.night, writer.dir().display()));
-    let summary = on_this_host(ready, writer, record, progress).await?;
+    let summary = match joined {
+        Some((queue, _)) => on_other_hosts(ready, &queue, writer, record, progress).await?,
+        None => on_this_host(ready, writer, record, progress).await?,
+    };
     Ok(exit_of(&summary))
 }
 
@@ -135,16 +151,29 @@ fn exit_of(summary: &Summary) -> Exit {
 }
 
 /// Reads everything that the farm file names, asks which devices there are, and plans.
-async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared> {
+async fn prepare(
+    asked: &Asked,
+    announced: Option<&[DeviceCard]>,
+    config: Option<&Path>,
+) -> CommandResult<Prepared> {
     let farm = file::read(&asked.farm)?;
     let mut layer = asked.settings.clone();
     layer.devices = layer.devices.or_else(|| farm.devices.clone());
     let beside = || farm.out.with_file_name("history").display().to_string();
     layer.history = Some(layer.history.or_else(|| farm.history.clone()).unwrap_or_else(beside));
     let settings = Settings::resolve(layer, config)?;
-    let registry = Registry::read(&settings)?;
+    let registry = match announced {
+        Some(cards) => Registry::of_announced(cards.iter().map(remote::known).collect(), &settings),
+        None => Registry::read(&settings)?,
+    };
+    if announced.is_some() && !farm.limits.is_empty() {
+        return Err(Failure::usage(format!(
+            "the farm file {}: limits: devices of other hosts are kept to no limits yet; take them out, or measure on this host",
+            farm.path.display()
+        )));
+    }
     let seed = random_seed();
-    let crew = Crew::new(settings.clone(), Registry::read(&settings)?, &[], PathBuf::new());
+    let crew = Crew::new(settings.clone(), Registry::bare(&settings), &[], PathBuf::new());
     let mut granted = Vec::new();
     let mut devices: Vec<Known> = Vec::new();
     for wish in &farm.jobs {
@@ -168,7 +197,10 @@ async fn prepare(asked: &Asked, config: Option<&Path>) -> CommandResult<Prepared
     }
     let mut seen = BTreeSet::new();
     devices.retain(|known| seen.insert(known.id.clone()));
-    let cards = cards(&farm.out, &devices, &asked.release)?;
+    let cards = match announced {
+        Some(cards) => cards.iter().filter(|card| seen.contains(&card.id)).cloned().collect(),
+        None => cards(&farm.out, &devices, &asked.release)?,
+    };
     let limits = limits(&farm, &registry, &devices).await?;
     let terms: BTreeMap<String, Terms> =
         devices.iter().map(|known| (known.id.clone(), plan::terms(&farm, &limits, &known.id))).collect();
@@ -309,13 +341,7 @@ async fn on_this_host(
     let open: Vec<Job> = record.open().cloned().collect();
     queue.offer(&open).await.or_incomplete()?;
     let crew = Crew::new(settings, registry, &devices, writer.dir().join(night::RUNS_DIR));
-    let models = Models::beside(&farm.out);
-    for job in &record.plan.jobs {
-        // those of a resumed night may have been read, and changed, since
-        for entrant in crew.selection(&job.work).map(|s| s.entrants.clone()).unwrap_or_default() {
-            models.keep(&entrant.file, entrant.format).context("a model is to be kept").or_incomplete()?;
-        }
-    }
+    keep_models(&farm, &crew, &record)?;
     let (told, heard) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::Run);
     let (gone, all_gone) = oneshot::channel();
@@ -339,6 +365,74 @@ async fn on_this_host(
     };
     let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
     let conductor = Conductor::new(&farm, history, writer, record, progress)?;
-    let (summary, ()) = tokio::join!(conductor.lead(&queue, heard, stop, all_gone, interrupts), working);
+    let (summary, ()) =
+        tokio::join!(conductor.lead(&queue, &remote::Here, heard, stop, all_gone, interrupts), working);
     summary
+}
+
+/// Keeps every model that the night measures, for the nights to come.
+fn keep_models(farm: &Farm, crew: &Crew, record: &NightRecord) -> CommandResult<()> {
+    let models = Models::beside(&farm.out);
+    for job in &record.plan.jobs {
+        // those of a resumed night may have been read, and changed, since
+        for entrant in crew.selection(&job.work).map(|s| s.entrants.clone()).unwrap_or_default() {
+            models.keep(&entrant.file, entrant.format).context("a model is to be kept").or_incomplete()?;
+        }
+    }
+    Ok(())
+}
+
+/// A night on the devices that workers of other hosts have announced.
+async fn on_other_hosts(
+    ready: Prepared,
+    queue: &NatsQueue,
+    writer: NightWriter,
+    record: NightRecord,
+    progress: &mut Progress,
+) -> CommandResult<Summary> {
+    let Prepared { farm, settings, history, .. } = ready;
+    let crew = Crew::new(settings.clone(), Registry::bare(&settings), &[], PathBuf::new());
+    keep_models(&farm, &crew, &record)?;
+    let courier = remote::ByQueue(queue);
+    let mut open: Vec<Job> = record.open().cloned().collect();
+    courier.send(&mut open).await?;
+    queue.offer(&open).await.map_err(failure)?;
+    let jobs: BTreeSet<_> = record.jobs().map(|job| job.id.clone()).collect();
+    let night = record.plan.night.clone();
+    let (told, heard) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(Stop::Run);
+    let (gone, all_gone) = oneshot::channel();
+    let watching = async {
+        let cards = remote::watch_devices(queue, &jobs, &night, told, stopped).await;
+        gone.send(cards).unwrap_or_default();
+    };
+    let interrupts = Interrupts::listen().context("signals cannot be heard").or_incomplete()?;
+    let conductor = Conductor::new(&farm, history, writer, record, progress)?;
+    let (summary, ()) =
+        tokio::join!(conductor.lead(queue, &courier, heard, stop, all_gone, interrupts), watching);
+    summary
+}
+
+/// Every file on this host that a job needs.
+fn files_of(work: &Work) -> CommandResult<Vec<JobFile>> {
+    let files_of_suite =
+        |at: &str| suites::lookup(at).and_then(|suite| suite.files(MAX_JOB_FILES)).or_usage();
+    let mut paths = match &work.subject {
+        Subject::Suite { at } | Subject::Libraries { at, .. } => files_of_suite(at)?,
+        Subject::Versions { base, head, data, .. } => {
+            let mut paths = suites::versions(base, head, None)
+                .and_then(|found| found.suite.files(MAX_JOB_FILES))
+                .or_usage()?;
+            if let Some(at) = data {
+                paths.extend(files_of_suite(at)?);
+            }
+            paths
+        }
+    };
+    paths.extend(work.reference.clone());
+    let file = |path: PathBuf| {
+        let file = HostFile::from_path(&path).with_context(|| path.display().to_string()).or_usage()?;
+        Ok(JobFile { path, sha256: file.sha256, bytes: file.bytes })
+    };
+    paths.into_iter().map(file).collect()
 }

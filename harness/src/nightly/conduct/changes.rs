@@ -3,7 +3,10 @@
 use super::Conductor;
 use crate::{
     exit::{CommandResult, ExitWith},
-    nightly::confirm::{self, Confirmations, Planning},
+    nightly::{
+        confirm::{self, Confirmations, Planning},
+        remote::Courier,
+    },
     progress::say,
     render::{Concluded, conclude},
 };
@@ -81,7 +84,11 @@ impl Conductor<'_> {
     }
 
     /// Looks for changes since earlier nights, once; whether there is something to measure again.
-    pub(super) async fn look_for_changes<Q: Queue>(&mut self, queue: &Q) -> CommandResult<bool> {
+    pub(super) async fn look_for_changes<Q: Queue, C: Courier>(
+        &mut self,
+        queue: &Q,
+        courier: &C,
+    ) -> CommandResult<bool> {
         if self.alarms.is_some() {
             return Ok(false);
         }
@@ -112,7 +119,7 @@ impl Conductor<'_> {
             suites: &self.suites,
             budget: self.farm.changes.budget,
         };
-        let Confirmations { jobs, known } = planning.plan(proposals)?;
+        let Confirmations { mut jobs, known } = planning.plan(proposals)?;
         for (proposal, outcome) in known {
             self.write_outcome(&proposal.alarm, outcome).await?;
         }
@@ -120,6 +127,7 @@ impl Conductor<'_> {
             return Ok(false);
         }
         self.append(NightEntry::Added { jobs: jobs.clone() })?;
+        courier.send(&mut jobs).await?;
         queue.offer(&jobs).await.or_incomplete()?;
         Ok(true)
     }

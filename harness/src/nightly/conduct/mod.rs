@@ -3,7 +3,7 @@
 
 mod changes;
 
-use super::{confirm::Source, file::Farm, models::Models, notify, shown};
+use super::{confirm::Source, file::Farm, models::Models, notify, remote::Courier, shown};
 use crate::{
     exit::{CommandResult, ExitWith},
     interrupt::Interrupts,
@@ -14,7 +14,7 @@ use crate::{
 use changes::alarms_of;
 use farm::{
     device::{DeviceCard, State},
-    job::{Job, JobId, JobOutcome, JobResult, Record},
+    job::{Job, JobId, JobOutcome, JobResult},
     night::{
         self, Ended, NightEntry, NightRecord, NightWriter, RUNS_DIR, RunVerdicts, SUMMARY_FILE, Summary,
     },
@@ -38,6 +38,8 @@ use tokio::{
 const SUMMARY_PAGE: &str = "summary.md";
 /// The devices are written down at most so often.
 const SAVE_DEVICES: Duration = Duration::from_secs(10);
+/// A record is fetched so often before it is given up.
+const FETCHES: u32 = 3;
 /// A night without an end is led for so long.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -102,24 +104,25 @@ impl<'a> Conductor<'a> {
     ///
     /// # Errors
     /// The record cannot be written.
-    pub(super) async fn lead<Q: Queue>(
+    pub(super) async fn lead<Q: Queue, C: Courier>(
         mut self,
         queue: &Q,
+        courier: &C,
         mut heard: mpsc::UnboundedReceiver<Told>,
         stop: watch::Sender<Stop>,
         mut gone: oneshot::Receiver<Vec<DeviceCard>>,
         mut interrupts: Interrupts,
     ) -> CommandResult<Summary> {
-        let led = self.until_the_end(queue, &mut heard, &stop, &mut gone, &mut interrupts).await;
+        let led = self.until_the_end((queue, courier), &mut heard, &stop, &mut gone, &mut interrupts).await;
         // whatever happened: nobody goes on
         stop.send_replace(if led.is_ok() { Stop::Drain } else { Stop::Cut });
         let how = led?;
         self.end(how).await
     }
 
-    async fn until_the_end<Q: Queue>(
+    async fn until_the_end<Q: Queue, C: Courier>(
         &mut self,
-        queue: &Q,
+        (queue, courier): (&Q, &C),
         heard: &mut mpsc::UnboundedReceiver<Told>,
         stop: &watch::Sender<Stop>,
         gone: &mut oneshot::Receiver<Vec<DeviceCard>>,
@@ -132,7 +135,7 @@ impl<'a> Conductor<'a> {
             let level = *stop.borrow();
             tokio::select! {
                 Some(told) = heard.recv() => self.hear(told)?,
-                result = queue.result(&night, HEARTBEAT) => self.take(queue, result).await?,
+                result = queue.result(&night, HEARTBEAT) => self.take(queue, courier, result).await?,
                 () = interrupts.next() => {
                     how = Ended::Interrupted;
                     stop.send_replace(if level == Stop::Run { Stop::Drain } else { Stop::Cut });
@@ -149,13 +152,13 @@ impl<'a> Conductor<'a> {
                     stop.send_replace(Stop::Drain);
                 }
                 cards = &mut *gone => {
-                    self.last_words(queue, heard, cards.unwrap_or_default()).await?;
+                    self.last_words((queue, courier), heard, cards.unwrap_or_default()).await?;
                     return Ok(how);
                 }
             }
             if *stop.borrow() == Stop::Run {
                 self.give_up_on(queue, &night).await?;
-                if self.record.open().next().is_none() && !self.look_for_changes(queue).await? {
+                if self.record.open().next().is_none() && !self.look_for_changes(queue, courier).await? {
                     stop.send_replace(Stop::Drain);
                 }
             }
@@ -170,9 +173,9 @@ impl<'a> Conductor<'a> {
     }
 
     /// What is still to be heard when everybody has gone.
-    async fn last_words<Q: Queue>(
+    async fn last_words<Q: Queue, C: Courier>(
         &mut self,
-        queue: &Q,
+        (queue, courier): (&Q, &C),
         heard: &mut mpsc::UnboundedReceiver<Told>,
         cards: Vec<DeviceCard>,
     ) -> CommandResult<()> {
@@ -181,7 +184,7 @@ impl<'a> Conductor<'a> {
         }
         let night = self.record.plan.night.clone();
         while let Some(result) = queue.result(&night, Duration::ZERO).await.or_incomplete()? {
-            self.take(queue, Ok(Some(result))).await?;
+            self.take(queue, courier, Ok(Some(result))).await?;
         }
         cards.into_iter().try_for_each(|card| self.see(card))
     }
@@ -238,9 +241,10 @@ impl<'a> Conductor<'a> {
     }
 
     /// A result, kept before the queue may forget it.
-    async fn take<Q: Queue>(
+    async fn take<Q: Queue, C: Courier>(
         &mut self,
         queue: &Q,
+        courier: &C,
         result: Result<Option<JobResult>, QueueError>,
     ) -> CommandResult<()> {
         let result = match result {
@@ -254,7 +258,7 @@ impl<'a> Conductor<'a> {
         };
         let job = result.job.clone();
         if !self.record.results.contains_key(&job) {
-            self.keep(result).await?;
+            self.bring(courier, result).await?;
         }
         if let Err(error) = queue.collected(&job).await {
             say(&format!("a result will come again: {error}"));
@@ -262,12 +266,32 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    async fn keep(&mut self, result: JobResult) -> CommandResult<()> {
+    /// Fetches the record of a result; one that does not arrive is device trouble, as the job was done in vain.
+    async fn bring<C: Courier>(&mut self, courier: &C, mut result: JobResult) -> CommandResult<()> {
+        let runs = self.writer.dir().join(RUNS_DIR);
+        let mut brought = courier.bring(&result, &runs).await;
+        for _ in 1..FETCHES {
+            if brought.is_err() {
+                tokio::time::sleep(HEARTBEAT).await;
+                brought = courier.bring(&result, &runs).await;
+            }
+        }
+        let run = match brought {
+            Ok(run) => run,
+            Err(why) => {
+                result.outcome =
+                    JobOutcome::DeviceTrouble { reason: format!("its record did not arrive: {why}") };
+                None
+            }
+        };
+        self.keep(result, run).await
+    }
+
+    async fn keep(&mut self, result: JobResult, run: Option<String>) -> CommandResult<()> {
         self.at_work.remove(&result.device);
         let job = result.job.clone();
         let subject = self.subject_of(&job);
         let took = human_time(Duration::from_millis(result.took_ms));
-        let run = run_of(&result);
         let mut said = format!("{subject} {} in {took}", result.outcome.word());
         if let Some(reason) = result.outcome.reason() {
             said.push_str(&format!(": {reason}"));
@@ -346,7 +370,7 @@ impl<'a> Conductor<'a> {
                 }
             };
             for job in out {
-                self.keep(self.not_run(job, &reason)).await?;
+                self.keep(self.not_run(job, &reason), None).await?;
             }
         }
         Ok(())
@@ -372,7 +396,7 @@ impl<'a> Conductor<'a> {
         if finished {
             let open: Vec<JobId> = self.record.open().map(|job| job.id.clone()).collect();
             for job in open {
-                self.keep(self.not_run(job, "the time of the night was over")).await?;
+                self.keep(self.not_run(job, "the time of the night was over"), None).await?;
             }
             self.append(NightEntry::Ended { at: Timestamp::now().to_string(), how })?;
         }
@@ -403,14 +427,6 @@ impl<'a> Conductor<'a> {
             say(&format!("nobody was told: {why}"));
         }
         Ok(summary)
-    }
-}
-
-/// Name of the run of a job that has one.
-fn run_of(result: &JobResult) -> Option<String> {
-    match result.record.as_ref()? {
-        Record::Folder { path } => path.file_name().map(|name| name.to_string_lossy().into_owned()),
-        Record::Object { run, .. } => Some(run.clone()),
     }
 }
 

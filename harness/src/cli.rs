@@ -190,6 +190,14 @@ mod tests {
             include_str!("../../reports/ci/github-nightly.yml"),
             include_str!("../../reports/ci/gitlab-ci.yml"),
         ];
+        let units = [
+            include_str!("../systemd/bench-nightly.service"),
+            include_str!("../systemd/bench-serve.service"),
+        ];
+        for unit in units {
+            let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/")).unwrap();
+            read(line).unwrap();
+        }
         for file in files {
             let lines = file.lines().map(|line| line.trim().trim_start_matches("- "));
             let commands: Vec<&str> = lines.filter(|line| line.starts_with("bench ")).collect();

@@ -139,7 +139,6 @@ fn a_browser_finds_nothing_wrong_with_the_dashboard() {
     pages.push("/devices/galaxy-s23".to_owned());
     pages.extend(fixture::HOSTILE.map(|id| format!("/devices/{}", encoded(id))));
     pages.push(format!("/trends/{}", farm.moved.id()));
-    pages.push("/login".to_owned());
     check(&programs, &pages);
     let process = rustix::process::Pid::from_child(&served.0);
     rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();

@@ -334,12 +334,10 @@ pub(super) fn line(alarm: &Alarm) -> ChangeLine {
         state = "acknowledged".to_owned();
         why = format!("{who}: {reason}");
     }
+    let name = key.known_metric().map_or(key.metric.as_str(), |metric| metric.short);
     ChangeLine {
         alarm: alarm.id.clone(),
-        series: format!(
-            "{} of {} on {}, {}, {}",
-            key.metric, key.variant, key.device, key.runtime, key.suite
-        ),
+        series: format!("{} of {} on {}, {}, {}", name, key.variant, key.device, key.runtime, key.suite),
         since: change.since.clone(),
         ratio,
         low,

@@ -245,8 +245,8 @@ fn a_slower_model_is_measured_again_and_confirmed_and_an_equal_one_is_not() {
     scene.write("scripts/good.toml", format!("[[model]]\nsha256 = \"{sha256}\"\nlatency-ns = 1050000\n"));
     let done = night(&scene, &[]).expect(1, &["3 confirmed changes", "latency of", "m@b on good", "model"]);
     assert!(done.stderr.contains("two versions of a model") && done.stdout.contains("+5.0 %"), "{done:#?}");
-    let changes =
-        scene.run(&["history", "changes", "--history", "history"]).expect(0, &["confirmed", "latency_ns"]);
+    let changes = scene.run(&["history", "changes", "--history", "history", "--format", "json"]);
+    let changes = changes.expect(0, &["confirmed", "latency_ns"]);
     assert!(!changes.stdout.contains("m@a"), "{changes:#?}");
     // it is known now, and nobody is told again
     night(&scene, &[]).expect(0, &["no confirmed change"]);

@@ -35,6 +35,7 @@ mod testing;
 pub mod transport;
 mod unknown;
 mod values;
+mod written;
 
 use exit::{Exit, Failure};
 use std::process::ExitCode;

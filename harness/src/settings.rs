@@ -140,6 +140,35 @@ impl Layer {
     }
 }
 
+/// What is needed to reach devices, for commands that take no other settings.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ReachArgs {
+    /// File that describes devices [default: the nearest devices.toml, then ~/.config/bench/devices.toml]
+    #[arg(long = "devices", global = true, env = "BENCH_DEVICES", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
+    #[arg(long, global = true, env = "BENCH_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Folder with agents for devices [default: agents in the cache folder]
+    #[arg(long, global = true, env = "BENCH_AGENT_DIR", value_name = "DIR")]
+    agent_dir: Option<PathBuf>,
+    /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
+    #[arg(long, global = true)]
+    accept_new_host_key: bool,
+}
+
+impl From<ReachArgs> for Layer {
+    fn from(reach: ReachArgs) -> Self {
+        Self {
+            devices: reach.file,
+            cache: reach.cache,
+            agent_dir: reach.agent_dir,
+            accept_new_host_key: reach.accept_new_host_key,
+            ..Self::default()
+        }
+    }
+}
+
 /// All levels together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {

@@ -87,6 +87,22 @@ pub struct Work {
     pub seed: u64,
 }
 
+impl Work {
+    /// All of it, as it says itself.
+    pub fn of(subject: Subject, seed: u64) -> Self {
+        Self {
+            subject,
+            filter: Vec::new(),
+            runtimes: Vec::new(),
+            threads: None,
+            units: None,
+            time_budget_ms: None,
+            reference: None,
+            seed,
+        }
+    }
+}
+
 /// Where the models come from. Paths are absolute, on the host that planned; [`Job::files`] has what lies there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]

@@ -111,6 +111,24 @@ pub enum Stop {
     Cut,
 }
 
+impl Stop {
+    /// What it is when somebody asks for an end once more.
+    pub fn further(self) -> Self {
+        if self == Self::Run { Self::Drain } else { Self::Cut }
+    }
+
+    /// For people: what becomes of jobs.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Run => "jobs are begun",
+            Self::Drain => {
+                "no new jobs: those under way come to their end; interrupt once more to cut them off"
+            }
+            Self::Cut => "jobs under way are cut off",
+        }
+    }
+}
+
 /// A device at work.
 pub struct Seat {
     /// The device.

@@ -101,16 +101,7 @@ impl Executor for Pretender {
 }
 
 fn job(number: u64, class: &str, minutes: u64) -> Job {
-    let work = Work {
-        subject: Subject::Suite { at: "smoke".to_owned() },
-        filter: Vec::new(),
-        runtimes: Vec::new(),
-        threads: None,
-        units: None,
-        time_budget_ms: None,
-        reference: None,
-        seed: number,
-    };
+    let work = Work::of(Subject::Suite { at: "smoke".to_owned() }, number);
     Job {
         id: JobId::of("n", class, &work),
         night: "n".to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     nats::NatsArgs,
     nightly::{self, Asked},
     progress::Progress,
-    settings::Layer,
+    settings::ReachArgs,
     stdout::print,
 };
 use std::path::{Path, PathBuf};
@@ -27,18 +27,8 @@ pub(crate) struct Args {
     /// A quarantined device that somebody has looked after: it gets jobs again without being probed; may be repeated
     #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
     release: Vec<String>,
-    /// File that describes devices [default: the farm's, then the nearest devices.toml]
-    #[arg(long, env = "BENCH_DEVICES", value_name = "FILE")]
-    devices: Option<PathBuf>,
-    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
-    #[arg(long, env = "BENCH_CACHE", value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Folder with agents for devices, bench-agent-ARCH [default: agents in the cache folder]
-    #[arg(long, env = "BENCH_AGENT_DIR", value_name = "DIR")]
-    agent_dir: Option<PathBuf>,
-    /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
-    #[arg(long)]
-    accept_new_host_key: bool,
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     nats: NatsArgs,
 }
@@ -56,13 +46,7 @@ SIGTERM once: jobs under way come to their end, and no other begins. Twice: they
 
 /// Checks, or measures.
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
-    let settings = Layer {
-        devices: args.devices,
-        cache: args.cache,
-        agent_dir: args.agent_dir,
-        accept_new_host_key: args.accept_new_host_key,
-        ..Layer::default()
-    };
+    let settings = args.reach.into();
     let asked =
         Asked { farm: args.farm, resume: args.resume, release: args.release, nats: args.nats, settings };
     if args.check {

@@ -5,10 +5,10 @@ use crate::{
     exit::{CommandResult, Failure},
     nats::NatsArgs,
     nightly::{self, Attending},
-    settings::Layer,
+    settings::ReachArgs,
 };
 use farm::queue::nats::DEFAULT_FARM;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -25,18 +25,8 @@ pub(crate) struct Args {
     /// A quarantined device that somebody has looked after: it gets jobs again without being probed; may be repeated
     #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
     release: Vec<String>,
-    /// File that describes devices [default: the nearest devices.toml]
-    #[arg(long, env = "BENCH_DEVICES", value_name = "FILE")]
-    devices: Option<PathBuf>,
-    /// Folder for files of jobs, and for files that are pushed to the local device [default: ~/.cache/bench]
-    #[arg(long, env = "BENCH_CACHE", value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Folder with agents for devices, bench-agent-ARCH [default: agents in the cache folder]
-    #[arg(long, env = "BENCH_AGENT_DIR", value_name = "DIR")]
-    agent_dir: Option<PathBuf>,
-    /// Trust SSH hosts that were never seen, and write their keys down; a changed key is refused all the same
-    #[arg(long)]
-    accept_new_host_key: bool,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -51,13 +41,7 @@ SIGTERM once: jobs under way come to their end, and no other begins. Twice: they
 
 /// Works until it is told to stop.
 pub(crate) fn work(args: Args, config: Option<&Path>) -> CommandResult {
-    let settings = Layer {
-        devices: args.devices,
-        cache: args.cache,
-        agent_dir: args.agent_dir,
-        accept_new_host_key: args.accept_new_host_key,
-        ..Layer::default()
-    };
+    let settings = args.reach.into();
     let nats = args.nats.options(&args.farm)?.ok_or_else(|| {
         Failure::usage("no server: --nats URL or BENCH_NATS says where the queue of the farm is")
     })?;

@@ -3,27 +3,23 @@
 
 use super::{Known, Treatment, check_id, check_name};
 use crate::{
-    exit::{CommandResult, Failure},
+    exit::CommandResult,
     transport::{Kind, Reach},
     unknown::unknown,
     values::{Size, Span},
+    written::{self, Mistake},
 };
 use datasets::with_nearest;
 use protocol::CoolDown;
 use serde::Deserialize;
 use std::{
-    env, fs,
-    ops::Range,
+    env,
     path::{Path, PathBuf},
 };
-use suites::line_of;
 use toml::Spanned;
 
 /// Name of the file, looked for in the working directory and upwards, then in the user's settings.
 pub(crate) const FILE_NAME: &str = "devices.toml";
-
-/// Longest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Most devices, tags of a device, and cores to pin.
 const MAX_DEVICES: usize = 1000;
@@ -81,24 +77,9 @@ pub(crate) fn find(here: &Path) -> Option<PathBuf> {
 /// # Errors
 /// Names the file, the line, the key, and what to do.
 pub(crate) fn read(path: &Path, kinds: &'static [Kind]) -> CommandResult<Vec<Known>> {
-    let shown = path.display();
-    let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("the devices file {shown}: {e}"));
-    let found = fs::metadata(path).map_err(|e| failed(&e))?;
-    if !found.is_file() {
-        return Err(failed(&"not a regular file"));
-    }
-    if found.len() > MAX_FILE_BYTES {
-        return Err(failed(&format!("longer than {MAX_FILE_BYTES} bytes")));
-    }
-    let text = fs::read_to_string(path).map_err(|e| failed(&e))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    parse(&text, folder, kinds).map_err(|(span, why)| {
-        let place = line_of(&text, span).map(|(line, column)| format!(":{line}:{column}"));
-        Failure::usage(format!("the devices file {shown}{}: {why}", place.unwrap_or_default()))
-    })
+    written::read("the devices file", path, |text| parse(text, folder, kinds))
 }
-
-type Mistake = (Option<Range<usize>>, String);
 
 fn parse(text: &str, folder: &Path, kinds: &'static [Kind]) -> Result<Vec<Known>, Mistake> {
     let written: Written = toml::from_str(text).map_err(|e| (e.span(), with_nearest(e.message())))?;
@@ -201,6 +182,8 @@ fn at_home(path: PathBuf) -> PathBuf {
 mod tests {
     use super::*;
     use crate::transport::TRANSPORTS;
+    use std::fs;
+    use suites::line_of;
 
     fn mistake(text: &str) -> (Option<(usize, usize)>, String) {
         let (span, why) = parse(text, Path::new("/f"), TRANSPORTS).err().unwrap();

@@ -70,7 +70,7 @@ pub(crate) async fn attend(asked: Attending, config: Option<&Path>) -> CommandRe
         asked.nats.farm,
         asked.nats.shown()
     ));
-    let crew = Crew::new(settings, registry, &devices, mirror.runs().to_owned());
+    let crew = Crew::new(settings).on(registry, &devices, mirror.runs().to_owned());
     let (told, heard) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::Run);
     let remote = Remote::new(&queue, &crew, &mirror, told.clone());
@@ -153,12 +153,9 @@ async fn lead(
             }
             Some(told) = heard.recv() => board.hear(told),
             () = interrupts.next() => {
-                let first = *stop.borrow() == Stop::Run;
-                stop.send_replace(if first { Stop::Drain } else { Stop::Cut });
-                say(match first {
-                    true => "no new jobs: those under way come to their end; interrupt once more to cut them off",
-                    false => "jobs under way are cut off, and given back",
-                });
+                let further = stop.borrow().further();
+                stop.send_replace(further);
+                say(further.words());
             }
         }
     }

@@ -168,14 +168,11 @@ impl Planning<'_> {
 
     fn job(&self, group: &Group, subject: Subject, runtimes: Vec<String>, filter: Vec<String>) -> Job {
         let work = Work {
-            subject,
             filter,
             runtimes,
             threads: u16::try_from(group.3).ok(),
-            units: None,
             time_budget_ms: Some(millis(self.budget)),
-            reference: None,
-            seed: self.seed,
+            ..Work::of(subject, self.seed)
         };
         plan::job(self.night, &group.0, work, 0, self.budget)
     }

@@ -53,11 +53,22 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// These devices; their runs go into `runs`.
-    pub(crate) fn new(settings: Settings, registry: Registry, devices: &[Known], runs: PathBuf) -> Self {
+    /// With these settings, and no devices yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            registry: Registry::bare(&settings),
+            settings,
+            devices: BTreeMap::new(),
+            runs: PathBuf::new(),
+            loaded: RefCell::default(),
+            reporters: Semaphore::new(REPORTERS),
+        }
+    }
+
+    /// On these devices, with what was read already; runs go into `runs`.
+    pub(crate) fn on(self, registry: Registry, devices: &[Known], runs: PathBuf) -> Self {
         let devices = devices.iter().map(|known| (known.id.clone(), known.clone())).collect();
-        let (loaded, reporters) = (RefCell::default(), Semaphore::new(REPORTERS));
-        Self { settings, registry, devices, runs, loaded, reporters }
+        Self { registry, devices, runs, ..self }
     }
 
     /// What a job measures, read and checked once for all devices.
@@ -178,16 +189,8 @@ impl Executor for Crew {
     }
 
     async fn probe(&self, device: &str) -> Result<Canaries, String> {
-        let work = Work {
-            subject: Subject::Suite { at: PROBE_SUITE.to_owned() },
-            filter: Vec::new(),
-            runtimes: Vec::new(),
-            threads: None,
-            units: None,
-            time_budget_ms: None,
-            reference: None,
-            seed: measure::random_seed(),
-        };
+        let subject = Subject::Suite { at: PROBE_SUITE.to_owned() };
+        let work = Work::of(subject, measure::random_seed());
         let (_never, cancel) = watch::channel(0);
         let run = tokio::time::timeout(PROBE_LIMIT, self.run(device, &work, cancel)).await;
         let done = run

@@ -2,25 +2,22 @@
 //! device is touched; `FARM.md` beside this crate is for people.
 
 use crate::{
-    exit::{CommandResult, Failure},
+    exit::{CommandResult, ExitWith},
     values::{Span, human_time},
+    written::{self, Mistake},
 };
+use anyhow::Context;
 use datasets::with_nearest;
 use farm::{health::HealthRules, times::Window};
 use jiff::tz::TimeZone;
 use protocol::{RuntimeId, Sha256Hex};
 use serde::Deserialize;
 use std::{
-    fs,
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
-use suites::line_of;
 use toml::Spanned;
 
-/// Longest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most jobs, limits, and times of one limit.
 const MAX_ENTRIES: usize = 1000;
 /// Charge and temperature that make sense as limits.
@@ -213,28 +210,14 @@ struct WrittenNotify {
     when: When,
 }
 
-type Mistake = (Option<Range<usize>>, String);
-
 /// The farm of a file.
 ///
 /// # Errors
 /// Names the file, the line, the key, and what to do.
 pub(crate) fn read(path: &Path) -> CommandResult<Farm> {
-    let shown = path.display();
-    let failed = |e: &dyn std::fmt::Display| Failure::usage(format!("the farm file {shown}: {e}"));
-    let found = fs::metadata(path).map_err(|e| failed(&e))?;
-    if !found.is_file() {
-        return Err(failed(&"not a regular file"));
-    }
-    if found.len() > MAX_FILE_BYTES {
-        return Err(failed(&format!("longer than {MAX_FILE_BYTES} bytes")));
-    }
-    let text = fs::read_to_string(path).map_err(|e| failed(&e))?;
-    let path = std::path::absolute(path).map_err(|e| failed(&e))?;
-    parse(&text, &path).map_err(|(span, why)| {
-        let place = line_of(&text, span).map(|(line, column)| format!(":{line}:{column}"));
-        Failure::usage(format!("the farm file {shown}{}: {why}", place.unwrap_or_default()))
-    })
+    let whole =
+        std::path::absolute(path).with_context(|| format!("the farm file {}", path.display())).or_usage()?;
+    written::read("the farm file", path, |text| parse(text, &whole))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Farm, Mistake> {

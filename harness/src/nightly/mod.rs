@@ -74,7 +74,8 @@ pub(crate) struct Asked {
 /// A farm with everything that is needed to begin.
 struct Prepared {
     farm: Farm,
-    settings: Settings,
+    /// Without devices; it has read what is measured.
+    crew: Crew,
     registry: Registry,
     history: History,
     devices: Vec<Known>,
@@ -89,9 +90,8 @@ struct Prepared {
 /// # Errors
 /// What is wrong with the farm file, or with what it names.
 pub(crate) async fn check(asked: Asked, config: Option<&Path>) -> CommandResult<String> {
-    let ready = prepare(&asked, None, config).await?;
+    let ready = prepare(file::read(&asked.farm)?, &asked, None, config).await?;
     let mut said = String::new();
-    let names: BTreeMap<&str, usize> = ready.cards.iter().map(|card| (card.id.as_str(), 0)).collect();
     for job in &ready.jobs {
         said.push_str(&format!(
             "{} on {}: up to {}, priority {}\n",
@@ -101,7 +101,11 @@ pub(crate) async fn check(asked: Asked, config: Option<&Path>) -> CommandResult<
             job.priority
         ));
     }
-    said.push_str(&format!("{} jobs on {} devices; nothing was touched\n", ready.jobs.len(), names.len()));
+    said.push_str(&format!(
+        "{} jobs on {} devices; nothing was touched\n",
+        ready.jobs.len(),
+        ready.cards.len()
+    ));
     for card in ready.cards.iter().filter(|card| card.health.state.word() == "quarantined") {
         said.push_str(&format!("{} is quarantined, and is probed first\n", card.id));
     }
@@ -118,7 +122,7 @@ pub(crate) async fn night(asked: Asked, config: Option<&Path>, progress: &mut Pr
         Some(options) => Some(remote::join(&options, progress).await?),
         None => None,
     };
-    let ready = prepare(&asked, joined.as_ref().map(|(_, cards)| cards.as_slice()), config).await?;
+    let ready = prepare(farm, &asked, joined.as_ref().map(|(_, cards)| cards.as_slice()), config).await?;
     fs::create_dir_all(&ready.farm.out)
         .with_context(|| format!("the folder of the nights, {}", ready.farm.out.display()))
         .or_usage()?;
@@ -152,11 +156,11 @@ fn exit_of(summary: &Summary) -> Exit {
 
 /// Reads everything that the farm file names, asks which devices there are, and plans.
 async fn prepare(
+    farm: Farm,
     asked: &Asked,
     announced: Option<&[DeviceCard]>,
     config: Option<&Path>,
 ) -> CommandResult<Prepared> {
-    let farm = file::read(&asked.farm)?;
     let mut layer = asked.settings.clone();
     layer.devices = layer.devices.or_else(|| farm.devices.clone());
     let beside = || farm.out.with_file_name("history").display().to_string();
@@ -173,7 +177,8 @@ async fn prepare(
         )));
     }
     let seed = random_seed();
-    let crew = Crew::new(settings.clone(), Registry::bare(&settings), &[], PathBuf::new());
+    let history = history::open(&settings)?;
+    let crew = Crew::new(settings);
     let mut granted = Vec::new();
     let mut devices: Vec<Known> = Vec::new();
     for wish in &farm.jobs {
@@ -209,8 +214,7 @@ async fn prepare(
     let jobs = plan::jobs(&granted, &night, seed, &estimates(&farm.out));
     plan::check(&jobs, &cards, &terms, now)?;
     drop(granted);
-    let history = history::open(&settings)?;
-    Ok(Prepared { farm, settings, registry, history, devices, cards, terms, jobs, night })
+    Ok(Prepared { farm, crew, registry, history, devices, cards, terms, jobs, night })
 }
 
 /// How long jobs took in the latest night that has a summary.
@@ -336,11 +340,11 @@ async fn on_this_host(
     record: NightRecord,
     progress: &mut Progress,
 ) -> CommandResult<Summary> {
-    let Prepared { farm, settings, registry, history, devices, cards, mut terms, .. } = ready;
+    let Prepared { farm, crew, registry, history, devices, cards, mut terms, .. } = ready;
     let queue = LocalQueue::new();
     let open: Vec<Job> = record.open().cloned().collect();
     queue.offer(&open).await.or_incomplete()?;
-    let crew = Crew::new(settings, registry, &devices, writer.dir().join(night::RUNS_DIR));
+    let crew = crew.on(registry, &devices, writer.dir().join(night::RUNS_DIR));
     keep_models(&farm, &crew, &record)?;
     let (told, heard) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::Run);
@@ -390,8 +394,7 @@ async fn on_other_hosts(
     record: NightRecord,
     progress: &mut Progress,
 ) -> CommandResult<Summary> {
-    let Prepared { farm, settings, history, .. } = ready;
-    let crew = Crew::new(settings.clone(), Registry::bare(&settings), &[], PathBuf::new());
+    let Prepared { farm, crew, history, .. } = ready;
     keep_models(&farm, &crew, &record)?;
     let courier = remote::ByQueue(queue);
     let mut open: Vec<Job> = record.open().cloned().collect();

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// Workers are asked for so often until one has announced a device.
-const LOOK_FOR_WORKERS: Duration = Duration::from_secs(1);
+const LOOK_FOR_WORKERS: Duration = Duration::from_secs(5);
 
 /// How files and records travel between who plans and who measures.
 pub(super) trait Courier {
@@ -93,7 +93,7 @@ pub(super) async fn join(
             )));
         }
         progress.note("waiting for a worker that announces its devices");
-        sleep(LOOK_FOR_WORKERS * 5).await;
+        sleep(LOOK_FOR_WORKERS).await;
     }
 }
 

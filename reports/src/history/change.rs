@@ -9,7 +9,7 @@
 use super::row::{Row, SeriesKey};
 use protocol::{Direction, Unit};
 use serde::{Deserialize, Serialize};
-use stats::{Pelt, autocorrelation, median, neighbour_noise, t_quantile_upper};
+use stats::{MAD_TO_SD, Pelt, autocorrelation, median, neighbour_noise, t_quantile_upper};
 use std::collections::BTreeMap;
 
 /// Points around a change within which it may really lie.
@@ -18,8 +18,7 @@ pub(super) const NEAR: usize = 5;
 pub const EFFECT_LEVEL: f64 = 0.95;
 /// Most changes of versions that are told of one change of level.
 const MAX_MOVED: usize = 20;
-/// sd of a normal distribution over its median absolute deviation, and standard error of a median over that of a mean.
-const MAD_TO_SD: f64 = 1.482_602_218_505_602;
+/// Standard error of a median over that of a mean, of a normal distribution.
 const MEDIAN_ERROR: f64 = 1.253_314_137_315_5;
 /// A new build is looked at when it is off by so many times the noise between nights.
 const NEW_BUILD_NOISE: f64 = 3.0;

@@ -202,22 +202,10 @@ impl History {
     /// # Errors
     /// The place cannot be read.
     pub fn series(&self) -> Result<Reading<Vec<SeriesInfo>>, HistoryError> {
-        const COLUMNS: &[&str] = &[
-            "device",
-            "suite",
-            "variant",
-            "runtime",
-            "threads",
-            "options",
-            "metric",
-            "night",
-            "run",
-            "measured_at",
-            "value",
-            "valid",
-        ];
+        let columns: Vec<&str> =
+            SeriesKey::COLUMNS.into_iter().chain(["night", "run", "measured_at", "value", "valid"]).collect();
         let mut all: HashMap<SeriesKey, (SeriesInfo, String)> = HashMap::new();
-        let wanted = Wanted { ids: None, columns: Some(COLUMNS) };
+        let wanted = Wanted { ids: None, columns: Some(&columns) };
         let notes = self.scan(&Nights::ALL, wanted, &mut |row| {
             let fresh = || {
                 let info = SeriesInfo {

@@ -37,12 +37,21 @@ pub struct SeriesKey {
 pub struct SeriesId(pub(super) i64);
 
 impl SeriesKey {
+    /// Names of its parts, as columns are called.
+    pub(super) const COLUMNS: [&'static str; 7] =
+        ["device", "suite", "variant", "runtime", "threads", "options", "metric"];
+
+    /// Its parts as text, by [`Self::COLUMNS`].
+    pub(super) fn texts(&self) -> [String; 7] {
+        let Self { device, suite, variant, runtime, threads, options, metric } = self;
+        let text = String::clone;
+        let threads = threads.to_string();
+        [text(device), text(suite), text(variant), text(runtime), threads, text(options), text(metric)]
+    }
+
     /// The same key gives the same id, on every machine and in every version.
     pub fn id(&self) -> SeriesId {
-        let threads = self.threads.to_string();
-        let parts =
-            [&self.device, &self.suite, &self.variant, &self.runtime, &threads, &self.options, &self.metric];
-        let hash = Sha256Hex::of_bytes(parts.map(String::as_str).join("\0").as_bytes());
+        let hash = Sha256Hex::of_bytes(self.texts().join("\0").as_bytes());
         let first = i64::from_str_radix(&hash.as_str()[1..16], 16).unwrap_or_default();
         SeriesId(first)
     }

@@ -311,32 +311,13 @@ pub fn openmetrics(all: &[SeriesInfo], alarms: &[Alarm], out: &mut dyn Write) ->
 /// # Errors
 /// `out` cannot be written.
 pub fn series_csv(all: &[SeriesInfo], out: &mut dyn Write) -> std::io::Result<()> {
-    let header = [
-        "series",
-        "device",
-        "suite",
-        "variant",
-        "runtime",
-        "threads",
-        "options",
-        "metric",
-        "first_night",
-        "last_night",
-        "values",
-        "invalid",
-        "last_value",
-    ];
+    let mut header = vec!["series"];
+    header.extend(SeriesKey::COLUMNS);
+    header.extend(["first_night", "last_night", "values", "invalid", "last_value"]);
     let row = |info: &SeriesInfo| {
-        let key = &info.key;
         let last = info.last_value.map(|value| value.to_string());
-        let texts = [&key.device, &key.suite, &key.variant, &key.runtime];
         let mut cells = vec![info.id.to_string()];
-        cells.extend(texts.map(|text| harmless(text).into_owned()));
-        cells.extend([
-            key.threads.to_string(),
-            harmless(&key.options).into_owned(),
-            harmless(&key.metric).into_owned(),
-        ]);
+        cells.extend(info.key.texts().map(|text| harmless(&text).into_owned()));
         cells.extend([info.first_night.clone(), info.last_night.clone(), info.valid.to_string()]);
         cells.extend([info.invalid.to_string(), last.unwrap_or_default()]);
         cells
@@ -349,17 +330,9 @@ pub fn series_csv(all: &[SeriesInfo], out: &mut dyn Write) -> std::io::Result<()
 /// # Errors
 /// `out` cannot be written.
 pub fn changes_csv(all: &[(Change, Option<Alarm>)], out: &mut dyn Write) -> std::io::Result<()> {
-    let header = [
-        "alarm",
-        "state",
-        "acknowledged",
-        "device",
-        "suite",
-        "variant",
-        "runtime",
-        "threads",
-        "options",
-        "metric",
+    let mut header = vec!["alarm", "state", "acknowledged"];
+    header.extend(SeriesKey::COLUMNS);
+    header.extend([
         "since",
         "earliest",
         "latest",
@@ -373,9 +346,8 @@ pub fn changes_csv(all: &[(Change, Option<Alarm>)], out: &mut dyn Write) -> std:
         "before_model_sha256",
         "after_model_sha256",
         "moved",
-    ];
+    ]);
     let row = |(change, alarm): &(Change, Option<Alarm>)| {
-        let key = &change.key;
         let (kind, numbers) = match change.effect {
             Effect::Ratio { ratio, low, high } => ("ratio", [ratio, low, high]),
             Effect::Difference { difference, low, high } => ("difference", [difference, low, high]),
@@ -386,8 +358,7 @@ pub fn changes_csv(all: &[(Change, Option<Alarm>)], out: &mut dyn Write) -> std:
             alarm.as_ref().map_or_else(String::new, |alarm| alarm.state.word().to_owned()),
             alarm.as_ref().is_some_and(|alarm| alarm.acknowledged.is_some()).to_string(),
         ];
-        cells.extend([&key.device, &key.suite, &key.variant, &key.runtime].map(|text| safe(text)));
-        cells.extend([key.threads.to_string(), safe(&key.options), safe(&key.metric)]);
+        cells.extend(change.key.texts().map(|text| safe(&text)));
         cells.extend([&change.since, &change.earliest, &change.latest].map(|text| safe(text)));
         cells.extend([change.worse.to_string(), kind.to_owned()]);
         cells.extend(numbers.map(|number| number.to_string()));

@@ -5,7 +5,7 @@
 //! Without pulling in, every outlier would be two changes; with it, a change has to last.
 //! `tests/change_points.rs` has the rates of false and missed changes on simulated histories.
 
-use crate::descriptive::median_sorted;
+use crate::descriptive::{MAD_TO_SD, median_sorted};
 use crate::error::{StatsError, check_values};
 
 /// Longest series: the worst case takes time that grows with its square.
@@ -14,8 +14,6 @@ const MAX_VALUES: usize = 20_000;
 const NEIGHBOURS: usize = 4;
 /// Standard deviations from the median of its neighbours that a value may keep.
 const REACH: f64 = 3.0;
-/// sd of a normal distribution over its median absolute deviation.
-const MAD_TO_SD: f64 = 1.482_602_218_505_602;
 /// Least noise that is believed, as a share of the range: where most neighbours are equal to the last bit the
 /// estimate is 0, and rounding would be taken for changes.
 const LEAST_NOISE: f64 = 1e-6;

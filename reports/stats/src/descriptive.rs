@@ -3,6 +3,9 @@
 
 use crate::error::{StatsError, check_values};
 
+/// sd of a normal distribution over its median absolute deviation, [`mad`].
+pub const MAD_TO_SD: f64 = 1.482_602_218_505_602;
+
 /// Arithmetic mean. Exact for constant data, because deviations from the first value are averaged.
 pub fn mean(values: &[f64]) -> Result<f64, StatsError> {
     check_values("mean", values, 1)?;

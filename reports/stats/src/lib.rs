@@ -41,7 +41,7 @@ pub use autocorrelation::{autocorrelation, effective_sample_size};
 pub use bootstrap::{Bootstrap, Clusters, Resampled};
 pub use change_points::{Pelt, neighbour_noise};
 pub use delong::{Auc, PairedAuc, delong};
-pub use descriptive::{Summary, coefficient_of_variation, mad, mean, median, standard_deviation};
+pub use descriptive::{MAD_TO_SD, Summary, coefficient_of_variation, mad, mean, median, standard_deviation};
 pub use dist::{
     beta_quantile, binomial_cdf, binomial_pmf, binomial_sf, normal_quantile, normal_sf, t_quantile_upper,
     t_sf,

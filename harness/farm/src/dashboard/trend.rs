@@ -136,7 +136,7 @@ fn acknowledged(alarm: &Alarm) -> Markup {
             _ => html! { (parts::time(&event.at)) },
         },
         None if alarm.is_open() => {
-            html! { span.muted { "by nobody: " } code { "bench history ack " (text::clean(&alarm.id)) } }
+            html! { span.muted { "by nobody: " } code { "bench history ack " (text::clean(&alarm.id)) " --reason TEXT" } }
         }
         None => html! { span.muted { (text::NONE) } },
     }

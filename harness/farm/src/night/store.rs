@@ -281,9 +281,9 @@ pub fn load_devices(out: &Path) -> Result<Vec<DeviceCard>, NightError> {
 pub fn save_devices(out: &Path, cards: impl IntoIterator<Item = DeviceCard>) -> Result<(), NightError> {
     let path = out.join(DEVICES_FILE);
     let earlier = load_devices(out).unwrap_or_default();
-    let mut all: BTreeMap<String, DeviceCard> =
+    let all: BTreeMap<String, DeviceCard> =
         earlier.into_iter().chain(cards).map(|card| (card.id.clone(), card)).collect();
-    let all: Vec<DeviceCard> = std::mem::take(&mut all).into_values().collect();
+    let all: Vec<&DeviceCard> = all.values().collect();
     let text = serde_json::to_vec_pretty(&all).map_err(io::Error::from).map_err(failed(&path))?;
     Ok(write_atomic(&path, &text)?)
 }

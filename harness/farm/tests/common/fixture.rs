@@ -128,16 +128,7 @@ fn write_night(folder: &Path, summary: &Summary, back: usize) {
 }
 
 fn job(night: &str, line: &JobLine) -> Job {
-    let work = Work {
-        subject: Subject::Suite { at: line.subject.clone() },
-        filter: Vec::new(),
-        runtimes: Vec::new(),
-        threads: None,
-        units: None,
-        time_budget_ms: None,
-        reference: None,
-        seed: 1,
-    };
+    let work = Work::of(Subject::Suite { at: line.subject.clone() }, 1);
     Job {
         id: JobId::of(night, &line.class, &work),
         night: night.to_owned(),
@@ -199,20 +190,7 @@ fn summary(name: &str, back: usize, run: &str, alarm: &str) -> Summary {
 fn line(night: &str, device: &str, suite: &str, outcome: JobOutcome, run: &str) -> JobLine {
     let ran = matches!(outcome, JobOutcome::Measured | JobOutcome::Partly { .. });
     let mut line = JobLine {
-        job: JobId::of(
-            night,
-            device,
-            &Work {
-                subject: Subject::Suite { at: suite.into() },
-                filter: Vec::new(),
-                runtimes: Vec::new(),
-                threads: None,
-                units: None,
-                time_budget_ms: None,
-                reference: None,
-                seed: 1,
-            },
-        ),
+        job: JobId::of(night, device, &Work::of(Subject::Suite { at: suite.into() }, 1)),
         class: device.to_owned(),
         subject: suite.to_owned(),
         device: ran.then(|| device.to_owned()),

@@ -54,16 +54,7 @@ pub(crate) use contract;
 const SOON: Duration = Duration::from_millis(500);
 
 pub(crate) fn job(number: u64, class: &str) -> Job {
-    let work = Work {
-        subject: Subject::Suite { at: "smoke".to_owned() },
-        filter: Vec::new(),
-        runtimes: Vec::new(),
-        threads: None,
-        units: None,
-        time_budget_ms: None,
-        reference: None,
-        seed: number,
-    };
+    let work = Work::of(Subject::Suite { at: "smoke".to_owned() }, number);
     Job {
         id: JobId::of("n1", class, &work),
         night: "n1".to_owned(),

@@ -10,11 +10,11 @@ use super::{FactsFormat, block_on};
 use crate::{
     devices::{Known, Registry},
     exit::CommandResult,
-    settings::{Layer, Settings},
+    settings::{Layer, ReachArgs, Settings},
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     format: FactsFormat,
     #[command(flatten)]
-    reach: Reaching,
+    reach: ReachArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,23 +58,6 @@ Choosing devices, here and with --device:
   'tag:pi and not pi4'   and, or, not, ( )
   all                    everything that is listed, this machine included";
 
-/// What is needed to reach devices.
-#[derive(Clone, Debug, Default, clap::Args)]
-struct Reaching {
-    /// File that describes devices [default: the nearest devices.toml, then ~/.config/bench/devices.toml]
-    #[arg(long = "devices", global = true, env = "BENCH_DEVICES", value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// Folder for files that are pushed to the local device [default: ~/.cache/bench]
-    #[arg(long, global = true, env = "BENCH_CACHE", value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Folder with agents for devices [default: agents in the cache folder]
-    #[arg(long, global = true, env = "BENCH_AGENT_DIR", value_name = "DIR")]
-    agent_dir: Option<PathBuf>,
-    /// Trust SSH hosts that were never seen, and write their keys down
-    #[arg(long, global = true)]
-    accept_new_host_key: bool,
-}
-
 /// Which of them.
 #[derive(Clone, Debug, clap::Args)]
 struct Selected {
@@ -92,17 +75,8 @@ impl Selected {
 /// Does what is asked.
 pub(crate) fn work(args: Args, config: Option<&Path>, quiet: bool) -> CommandResult {
     let Args { action, devices, format, reach } = args;
-    let settings = |devices: Vec<String>| {
-        let layer = Layer {
-            device: Some(devices),
-            devices: reach.file,
-            cache: reach.cache,
-            agent_dir: reach.agent_dir,
-            accept_new_host_key: reach.accept_new_host_key,
-            ..Layer::default()
-        };
-        Settings::resolve(layer, config)
-    };
+    let settings =
+        |devices: Vec<String>| Settings::resolve(Layer { device: Some(devices), ..reach.into() }, config);
     match action {
         Some(Action::Check { selected }) => check::work(&settings(selected.or_all())?, quiet),
         Some(Action::Clean(args)) => {

@@ -57,6 +57,8 @@ pub(super) struct Conductor<'a> {
     writer: NightWriter,
     record: NightRecord,
     verdicts: Vec<RunVerdicts>,
+    /// The record has grown since it was looked at whether there is anything left to do, and anybody to do it.
+    is_news: bool,
     /// Jobs under way, by device.
     at_work: BTreeMap<String, Job>,
     saved: Option<Instant>,
@@ -85,6 +87,7 @@ impl<'a> Conductor<'a> {
             writer,
             record,
             verdicts: Vec::new(),
+            is_news: true,
             at_work: BTreeMap::new(),
             saved: None,
             progress,
@@ -138,13 +141,8 @@ impl<'a> Conductor<'a> {
                 result = queue.result(&night, HEARTBEAT) => self.take(queue, courier, result).await?,
                 () = interrupts.next() => {
                     how = Ended::Interrupted;
-                    stop.send_replace(if level == Stop::Run { Stop::Drain } else { Stop::Cut });
-                    let words = if level == Stop::Run {
-                        "no new jobs: those under way come to their end; interrupt once more to cut them off"
-                    } else {
-                        "jobs under way are cut off"
-                    };
-                    say(words);
+                    stop.send_replace(level.further());
+                    say(level.further().words());
                 }
                 () = sleep_until(end), if level == Stop::Run => {
                     how = Ended::OutOfTime;
@@ -156,7 +154,7 @@ impl<'a> Conductor<'a> {
                     return Ok(how);
                 }
             }
-            if *stop.borrow() == Stop::Run {
+            if *stop.borrow() == Stop::Run && std::mem::take(&mut self.is_news) {
                 self.give_up_on(queue, &night).await?;
                 if self.record.open().next().is_none() && !self.look_for_changes(queue, courier).await? {
                     stop.send_replace(Stop::Drain);
@@ -190,6 +188,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn append(&mut self, entry: NightEntry) -> CommandResult<()> {
+        self.is_news = true;
         self.writer.append(&entry).or_incomplete()?;
         self.record.take(entry);
         Ok(())
@@ -220,8 +219,7 @@ impl<'a> Conductor<'a> {
     /// A device is like this now; written down when that is news.
     fn see(&mut self, card: DeviceCard) -> CommandResult<()> {
         let known = self.record.devices.get(&card.id).map(|known| &known.health.state);
-        let is_news = known != Some(&card.health.state);
-        if is_news {
+        if known != Some(&card.health.state) {
             if let State::Quarantined { reason, .. } = &card.health.state {
                 self.tell(&card.id, &format!("quarantined: {reason}"));
             }
@@ -366,6 +364,7 @@ impl<'a> Conductor<'a> {
                 Ok(out) => out,
                 Err(error) => {
                     say(&format!("jobs of {class} stay in the queue: {error}"));
+                    self.is_news = true;
                     continue;
                 }
             };
